@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Listeners, HTTP requests and their answers, for all three daemons. libwebsockets is behind this
+// header and seen by nobody.
+//
+// An *exchange* is one request and its answer. It is created when the request's body is complete
+// and its route is known, and handed to the route's handler, which
+//   - answers at once (bk_exchange_respond), or
+//   - keeps it: answers later, or streams.
+// Either way the exchange lives until `ended` was called; afterwards the pointer is dead. `ended`
+// comes exactly once for an exchange that set ops: when the connection closed, or when it became
+// free for the next request. It says what is known of the answer's way (enum bk_arrival).
+// Errors of HTTP itself (bad request line, too large a body or header, unknown path, wrong method)
+// are answered by the host and never reach a handler.
+#pragma once
+
+#include "bayeux/base.h"
+#include "broker/host/loop.h"
+
+struct bk_exchange;
+struct bk_listener;
+struct bk_websocket;
+
+enum bk_method {
+  BK_GET = 1 << 0,
+  BK_POST = 1 << 1,
+  BK_PUT = 1 << 2,
+  BK_DELETE = 1 << 3,
+  BK_PATCH = 1 << 4,
+  BK_HEAD = 1 << 5,
+  BK_OPTIONS = 1 << 6,
+  BK_ANY_METHOD = (1 << 7) - 1,
+};
+
+// -- requests ----------------------------------------------------------------------------------
+
+enum bk_method bk_exchange_method(const struct bk_exchange *);
+struct bx_slice bk_exchange_path(const struct bk_exchange *);    // without the query, still encoded
+struct bx_slice bk_exchange_query(const struct bk_exchange *);   // behind '?', may be empty
+struct bx_slice bk_exchange_body(const struct bk_exchange *);
+struct bx_slice bk_exchange_peer(const struct bk_exchange *);    // "127.0.0.1:4711"
+struct bk_loop *bk_exchange_loop(const struct bk_exchange *);
+
+// A header by its lower-case name; false when absent. Only inside the handler: a held exchange
+// gives its headers back to the library. Copied into `out` (cut to a terminated string of `size`).
+bool bk_exchange_header(const struct bk_exchange *, const char *name, char *out, size_t size);
+
+// The n-th ":name" of the route's path, percent-decoded; empty when there is none.
+struct bx_slice bk_exchange_parameter(const struct bk_exchange *, const char *name);
+
+// A query parameter, percent-decoded ('+' is a space), appended to `out`; false when absent. The
+// first one wins. Bad percent escapes stay as they are.
+struct bx_buffer;
+bool bk_query_get(struct bx_slice query, const char *name, struct bx_buffer *out);
+
+// -- answers -----------------------------------------------------------------------------------
+
+struct bk_header {
+  const char *name;     // lower case
+  struct bx_slice value;
+};
+
+struct bk_response {
+  int status;
+  const char *content_type;         // NULL: no body is described
+  const struct bk_header *headers;  // beyond content-type, content-length, connection
+  size_t header_count;
+  struct bx_slice body;
+};
+
+// What is known of an answer when its exchange ends.
+enum bk_arrival {
+  BK_ARRIVAL_NONE,      // there was no answer: the connection ended first
+  BK_ARRIVAL_YES,       // the peer's TCP has all of it, and there was no reset
+  BK_ARRIVAL_RESET,     // the peer's TCP had all of it when the connection was reset
+  BK_ARRIVAL_LOST,      // the connection ended with part of it not acknowledged
+  BK_ARRIVAL_PENDING,   // (only from bk_exchange_arrival) open, not yet all acknowledged
+};
+
+struct bk_exchange_ops {
+  // The socket takes bytes, after bk_exchange_want_writable(). The place to answer a held request:
+  // bk_exchange_respond() here writes at once.
+  void (*writable)(struct bk_exchange *);
+  void (*ended)(struct bk_exchange *, enum bk_arrival);
+};
+
+// Keeps the exchange: from now on `ops` are called with it. `user` is the owner's.
+void bk_exchange_hold(struct bk_exchange *, const struct bk_exchange_ops *ops, void *user);
+void *bk_exchange_user(const struct bk_exchange *);
+
+void bk_exchange_want_writable(struct bk_exchange *);
+
+// The one answer. Copies what it needs. From `writable` it is written at once, from elsewhere when
+// the socket next takes bytes. HEAD: headers only.
+void bk_exchange_respond(struct bk_exchange *, const struct bk_response *);
+
+// {"error": "..."} with a status; the text is printf-like.
+void bk_exchange_refuse(struct bk_exchange *, int status, const char *format, ...) BX_PRINTF(3, 4);
+
+// A body that grows (chunked). Headers leave at once. write: false when the peer reads too slowly
+// (more than 1 MB waits): nothing was queued. end: finishes the body.
+void bk_exchange_stream(struct bk_exchange *, const struct bk_response *);
+bool bk_exchange_stream_write(struct bk_exchange *, struct bx_slice);
+void bk_exchange_stream_end(struct bk_exchange *);
+
+// The peer has closed its side or is gone (looks into the socket: one system call).
+bool bk_exchange_peer_gone(const struct bk_exchange *);
+
+// What is known now of an answer that was written, while the connection is open.
+enum bk_arrival bk_exchange_arrival(const struct bk_exchange *);
+
+// The connection is closed as soon as the answer is out.
+void bk_exchange_close_after(struct bk_exchange *);
+
+// -- routes ------------------------------------------------------------------------------------
+
+// A row of a table that ends with {0}. The first row that matches path and method is taken; a path
+// known only with other methods is 405, an unknown one 404 (both {"error"}).
+struct bk_route {
+  unsigned methods;                 // enum bk_method, or'ed
+  const char *path;                 // "/v1/rooms/:roomId/chatMessages"; NULL when `match` decides
+  bool (*match)(void *context, struct bx_slice path);
+  void (*handle)(void *context, struct bk_exchange *);
+  // An upgrade to websocket on this path. NULL: such a request is 400. See websocket.h.
+  const struct bk_websocket_ops *(*upgrade)(void *context, struct bk_exchange *, void **user);
+  void *context;                    // for match, handle and upgrade
+};
+
+struct bk_listener_options {
+  const char *name;          // "broker", "admin", "api", "web": the field `listener` of the log
+  const char *address;       // "127.0.0.1:8000", "[::1]:8000", "unix:/path"; port 0 = any
+  const struct bk_route *routes;
+  size_t max_body;           // bytes; more is 413
+  bx_millis header_time;     // from accept to complete headers, and idle between requests
+};
+
+// Opens, listens, logs `listening`. NULL: the reason is in `error`, ready to print.
+struct bk_listener *bk_listener_open(struct bk_loop *, const struct bk_listener_options *, char *error, size_t size);
+const char *bk_listener_name(const struct bk_listener *);
+const char *bk_listener_address(const struct bk_listener *);   // with the real port
+
+// No more connections are accepted; those that exist go on.
+void bk_listener_stop(struct bk_listener *);
+// Connections of this listener that are open (any state).
+size_t bk_listener_connections(const struct bk_listener *);
+// Stops, closes every connection, frees.
+void bk_listener_close(struct bk_listener *);
