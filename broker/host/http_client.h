@@ -4,10 +4,16 @@
 //
 // Lifetime: create per loop; destroy cancels what is under way (each `done` still comes, with
 // status 0). `done` is called exactly once per request, never from inside bk_http_client_send().
+//
+// Status 0: no answer, `error` says why in words. BK_HTTP_UNSENT: the same, and it is certain that
+// no byte of the request was sent (no such host, connection refused): a publisher may then say
+// "refused" instead of "unknown".
 #pragma once
 
 #include "bayeux/base.h"
 #include "broker/host/loop.h"
+
+enum { BK_HTTP_UNSENT = -1 };
 
 struct bk_http_client;
 
@@ -21,7 +27,7 @@ struct bk_http_client_request {
   bx_millis timeout;                // whole request
   size_t max_answer;                // bytes; more ends the request with status 0
   void (*done)(void *context, int status, struct bx_slice body, const char *error);
-  void *context;                    // status 0: no answer, `error` says why in words
+  void *context;
 };
 
 struct bk_http_client *bk_http_client_create(struct bk_loop *);
