@@ -57,6 +57,12 @@ void *bx_alloc(size_t size) __attribute__((malloc, returns_nonnull));   // zeroe
 void *bx_realloc(void *old, size_t size) __attribute__((returns_nonnull));
 void bx_free(void *memory);                                             // NULL is allowed
 
+// Bytes of the one character at `text`: 1..4, or 0 when it is not UTF-8 (overlong, a surrogate,
+// above U+10FFFF, cut off) or `text` is the end.
+unsigned bx_utf8_length(const char *text, const char *end);
+// Writes a code point up to U+10FFFF; returns how many bytes.
+unsigned bx_utf8_encode(uint32_t code, char out[4]);
+
 #define bx_container_of(pointer, type, member) \
   ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
 

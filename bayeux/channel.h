@@ -30,7 +30,9 @@ unsigned bx_channel_depth(struct bx_slice);
 bool bx_channel_is_meta(struct bx_slice);
 bool bx_channel_is_service(struct bx_slice);
 
-// True when `pattern` (a name or a pattern) covers `name`. Both valid.
+// True when `pattern` (a name or a pattern) covers `name`: all that `name` stands for, when it is a
+// pattern itself (/a/** covers /a/* and /a/b/**; /a/* does not cover /a/**). Both valid. This is
+// about spelling: /** covers /service/x, though bx_channel_expand() never gives it that key.
 bool bx_channel_matches(struct bx_slice pattern, struct bx_slice name);
 
 // The keys of a name: /**, then each /prefix/**, then /parent/*, then the name itself; depth + 2 of

@@ -53,15 +53,16 @@ bool bx_scan_enter(struct bx_scan *) BX_MUST_CHECK;
 
 // Inside: true when another item follows (in an object its key was read into *key and the cursor
 // stands at its value; in an array *key is BX_JSON_NONE). False behind the closing bracket, which
-// it consumes, and after a fault: tell them apart by bx_scan_failed().
+// it consumes, and after a fault: tell them apart by bx_scan_failed(). The item itself must be read
+// (bx_scan_value, or bx_scan_enter and all its items) before the next call.
 bool bx_scan_item(struct bx_scan *, struct bx_value *key);
 
-// True when nothing but white space is left.
+// True when every bracket is closed and nothing but white space is left; else that is the fault.
 bool bx_scan_end(struct bx_scan *) BX_MUST_CHECK;
 
 static inline bool bx_scan_failed(const struct bx_scan *s) { return s->fault != NULL; }
 
-// Where the cursor stands, counted from 1: for error messages.
+// Where the cursor stands, after a fault the place of it: lines and characters, counted from 1.
 void bx_scan_where(const struct bx_scan *, unsigned *line, unsigned *column);
 // The line of any place in the text, counted from 1.
 unsigned bx_scan_line_of(const struct bx_scan *, const char *place);
@@ -76,15 +77,16 @@ static inline struct bx_slice bx_value_inside(const struct bx_value *v) {
 // A string equal to `text` after decoding.
 bool bx_value_is(const struct bx_value *, struct bx_slice text);
 
-// Appends the decoded string. Lone surrogates become U+FFFD.
+// Appends the decoded string. Lone surrogates become U+FFFD. Of what is no string: nothing.
 void bx_value_decode(const struct bx_value *, struct bx_buffer *out);
 
-// JavaScript's truth: false for NONE, null, false, "", 0, -0, 0.0, 0e9.
+// JavaScript's truth: false for NONE, null, false, "", 0, -0, 0.0, 0e9, 1e-999.
 bool bx_value_truthy(const struct bx_value *);
 
 // Appends what JavaScript's String(value) would show, as the inside of a JSON string (escapes
 // kept): arrays joined by commas, objects as "[object Object]", numbers as sent.
 void bx_value_text(const struct bx_value *, struct bx_buffer *out);
 
-// A number, or a string that holds one, as a double; false for everything else.
+// A number, or a string that holds one (JSON's grammar, nothing around it), as a double; false for
+// everything else and for what is too large for a double. Slices that bx_scan_value() gave.
 bool bx_value_number(const struct bx_value *, double *out);

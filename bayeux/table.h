@@ -23,6 +23,7 @@ struct bx_table {
   struct bx_table_node **buckets;
   size_t mask;           // buckets - 1; buckets are a power of two
   size_t count;
+  unsigned walks;        // bx_table_each() under way: the buckets stay as they are
   struct bx_table_key secret;
 };
 

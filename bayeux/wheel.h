@@ -14,6 +14,7 @@ struct bx_timer {
   struct bx_list link;
   bx_millis at;
   bool armed;
+  uint16_t slot;   // the wheel's own
   void (*fire)(struct bx_timer *);
 };
 
@@ -36,15 +37,19 @@ static inline void bx_timer_init(struct bx_timer *t, void (*fire)(struct bx_time
   bx_list_init(&t->link);
   t->armed = false;
   t->at = 0;
+  t->slot = 0;
   t->fire = fire;
 }
 
-void bx_wheel_set(struct bx_wheel *, struct bx_timer *, bx_millis at);   // moves it if armed
+// Moves it if armed. A time that has passed counts as now.
+void bx_wheel_set(struct bx_wheel *, struct bx_timer *, bx_millis at);
 void bx_wheel_cancel(struct bx_wheel *, struct bx_timer *);              // harmless if not armed
 
 // Not later than the next time a timer has to fire; BX_NEVER when there is none. Advancing to it
 // may fire nothing (a slot of a higher level is only spread then), which is correct and rare.
 bx_millis bx_wheel_next(const struct bx_wheel *);
 
-// Fires, in order of time, all that is due at `now`.
+// Fires, in order of time, all that is due at `now`. What `fire` sets for a time that has come is
+// left to the next call, so that a timer which sets itself again cannot hold the caller for ever.
+// An earlier `now` than the last counts as the last.
 void bx_wheel_advance(struct bx_wheel *, bx_millis now);
