@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// What needs the tools of the compiler: every header compiles alone, and clang-format agrees.
+
+import {execFile} from 'node:child_process';
+import {root, isC} from './tree.mjs';
+
+const CC = process.env.CC || 'cc';
+const FORMAT = process.env.CLANG_FORMAT || 'clang-format-14';
+
+const execute = (command, args, cwd, input = '') => new Promise(resolve => {
+  const child = execFile(command, args, {cwd, encoding: 'utf8', maxBuffer: 1 << 26},
+                         (error, stdout, stderr) => resolve({error, stdout, stderr}));
+  child.stdin.on('error', () => {}).end(input);
+});
+
+async function inParallel(items, each) {
+  const results = [];
+  let next = 0;
+  const worker = async () => {
+    while (next < items.length) {
+      const i = next++;
+      results[i] = await each(items[i]);
+    }
+  };
+  await Promise.all([worker(), worker()]);
+  return results.flat();
+}
+
+// The first complaint about the file itself.
+const first = (text, path) => {
+  const match = new RegExp(`^(?:\\./)?${path.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}:(\\d+):\\d+: (?:error|fatal error|warning): (.*)$`, 'm').exec(text);
+  return match ? {line: Number(match[1]), text: match[2]} : {line: 1, text: text.split('\n').find(Boolean) || 'failed'};
+};
+
+export function headers(files, folder = root) {
+  const paths = files.map(({path}) => path).filter(path => path.endsWith('.h'));
+  const flags = ['-std=gnu17', '-D_GNU_SOURCE', '-fsyntax-only', '-Wall', '-Wextra', '-Werror', '-I.', '-x', 'c', '-'];
+  return inParallel(paths, async path => {
+    const {error, stderr} = await execute(CC, flags, folder, `#include "${path}"\n`);
+    if (!error) return [];
+    const {line, text} = first(stderr, path);
+    return [{path, line, text: `does not compile alone: ${text}`}];
+  });
+}
+
+// Null when the formatter is not there.
+export async function format(files, folder = root) {
+  if ((await execute(FORMAT, ['--version'], folder)).error) return null;
+  return inParallel(files.map(({path}) => path).filter(isC), async path => {
+    const {error, stderr} = await execute(FORMAT, ['--dry-run', '-Werror', path], folder);
+    const places = stderr.split('\n').filter(line => /error: code should be clang-formatted/.test(line)).length;
+    return error ? [{path, line: first(stderr, path).line, text: `${places} places differ from .clang-format`, warning: true}] : [];
+  });
+}
