@@ -1,1 +1,118 @@
 // SPDX-License-Identifier: Apache-2.0
+// Bearer tokens in constant time, and what an open listener refuses to browsers.
+#include "broker/publish/auth.h"
+
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+#include <strings.h>
+
+static void digest(struct bx_slice token, unsigned char out[32]) {
+  SHA256((const unsigned char *)token.at, token.len, out);
+}
+
+void bk_tokens_init(struct bk_tokens *t, const char *const *tokens, size_t count) {
+  t->count = 0;
+  t->digests = count > 0 ? bx_alloc(count * sizeof *t->digests) : NULL;
+  for (size_t i = 0; i < count; i++)
+    if (tokens[i] && *tokens[i]) digest(bx_slice_of(tokens[i]), t->digests[t->count++]);
+}
+
+void bk_tokens_fini(struct bk_tokens *t) {
+  bx_free(t->digests);
+  *t = (struct bk_tokens){0};
+}
+
+bool bk_tokens_match(const struct bk_tokens *t, struct bx_slice token) {
+  unsigned char presented[32];
+  digest(token, presented);
+  unsigned matches = 0;
+  for (size_t i = 0; i < t->count; i++) matches |= CRYPTO_memcmp(presented, t->digests[i], sizeof presented) == 0;
+  return matches != 0;
+}
+
+// -- addresses and names ---------------------------------------------------------------------------
+
+static bool slice_is(struct bx_slice s, const char *text) {
+  return s.len == strlen(text) && strncasecmp(s.at, text, s.len) == 0;
+}
+
+// A dotted address of 127/8. A name that only begins like one is not.
+static bool is_loopback_number(struct bx_slice s) {
+  if (!bx_slice_starts(s, BX_LIT("127."))) return false;
+  for (size_t i = 0; i < s.len; i++)
+    if (s.at[i] != '.' && (s.at[i] < '0' || s.at[i] > '9')) return false;
+  return true;
+}
+
+static struct bx_slice without_port(struct bx_slice host) {
+  if (host.len > 0 && host.at[0] == '[') {
+    const char *close = memchr(host.at, ']', host.len);
+    return close ? (struct bx_slice){host.at, (size_t)(close + 1 - host.at)} : host;
+  }
+  const char *colon = memrchr(host.at, ':', host.len);
+  return colon ? (struct bx_slice){host.at, (size_t)(colon - host.at)} : host;
+}
+
+static bool names_this_machine(struct bx_slice host_and_port) {
+  struct bx_slice host = without_port(host_and_port);
+  return slice_is(host, "localhost") || slice_is(host, "[::1]") || is_loopback_number(host);
+}
+
+bool bk_address_is_local(const char *address) {
+  struct bx_slice s = bx_slice_of(address);
+  return bx_slice_starts(s, BX_LIT("unix:")) || names_this_machine(s);
+}
+
+bool bk_host_is_local(struct bx_slice host) {
+  return host.len == 0 || names_this_machine(host);
+}
+
+bool bk_origin_is_host(struct bx_slice origin, struct bx_slice host) {
+  const char *mark = memmem(origin.at, origin.len, "://", 3);
+  if (!mark || host.len == 0) return false;
+  const char *begin = mark + 3;
+  size_t len = origin.len - (size_t)(begin - origin.at);
+  return len == host.len && strncasecmp(begin, host.at, len) == 0;
+}
+
+// -- requests --------------------------------------------------------------------------------------
+
+static void refuse_token(struct bk_exchange *x) {
+  static const struct bk_header challenge[] = {{"www-authenticate", {"Bearer", 6}}};
+  bk_exchange_respond(x, &(struct bk_response){
+                           .status = 401,
+                           .content_type = "application/json",
+                           .headers = challenge,
+                           .header_count = 1,
+                           .body = BX_LIT("{\"error\":\"a token is required: Authorization: Bearer ...\"}"),
+                         });
+}
+
+static bool admit_open(struct bk_exchange *x) {
+  char host[256] = "", origin[512] = "";
+  bk_exchange_header(x, "host", host, sizeof host);
+  if (!bk_host_is_local(bx_slice_of(host))) {
+    bk_exchange_refuse(x, 403, "without a token only this machine is answered, by the name localhost");
+    return false;
+  }
+  if (bk_exchange_header(x, "origin", origin, sizeof origin) &&
+      !bk_origin_is_host(bx_slice_of(origin), bx_slice_of(host))) {
+    bk_exchange_refuse(x, 403, "without a token pages of other sites are not answered");
+    return false;
+  }
+  return true;
+}
+
+bool bk_tokens_admit(const struct bk_tokens *t, struct bk_exchange *x) {
+  if (!t || t->count == 0) return admit_open(x);
+  static const char scheme[] = "bearer ";
+  char header[sizeof scheme + BK_TOKEN_MAX + 1] = "";
+  bk_exchange_header(x, "authorization", header, sizeof header);
+  // A header that filled the buffer was cut: what is left of it must not match.
+  bool whole = strlen(header) < sizeof header - 1;
+  if (whole && strncasecmp(header, scheme, sizeof scheme - 1) == 0 &&
+      bk_tokens_match(t, bx_slice_of(header + sizeof scheme - 1)))
+    return true;
+  refuse_token(x);
+  return false;
+}

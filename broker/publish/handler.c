@@ -1,1 +1,161 @@
 // SPDX-License-Identifier: Apache-2.0
+// `POST /v1/publish`: parse, publish the good entries in one call, answer slot for slot.
+#include "broker/publish/handler.h"
+
+const struct bk_metric bk_publish_metrics[] = {
+#define X(field, kind, name, help) {name, help, kind, offsetof(struct bk_publish_counters, field), 0},
+  BK_PUBLISH_COUNTERS(X)
+#undef X
+  {0}};
+
+// A request whose publish is under way. Two things end it, in either order: the publisher's answer
+// and the end of the exchange. The request borrows from the body of the exchange.
+struct job {
+  struct bk_publish_handler *handler;
+  struct bk_publish_request request;
+  struct bk_exchange *exchange;   // NULL: ended
+  bool publishing;                // the publisher still has our `done`
+};
+
+static void job_free_when_over(struct job *j) {
+  if (j->exchange || j->publishing) return;
+  bk_publish_request_fini(&j->request);
+  bx_free(j);
+}
+
+static void respond(struct bk_exchange *x, int status, const struct bx_buffer *body) {
+  bk_exchange_respond(x, &(struct bk_response){
+                           .status = status,
+                           .content_type = "application/json",
+                           .body = bx_buffer_view(body),
+                         });
+}
+
+static void write_error(struct bx_buffer *out, const struct bx_buffer *text) {
+  bx_buffer_lit(out, "\"error\":");
+  bx_buffer_json_string(out, bx_buffer_view(text));
+  bx_buffer_char(out, '}');
+}
+
+static void write_result(struct bx_buffer *out, const struct bk_publish_result *r, struct bx_slice channel) {
+  if (r->outcome == BK_PUBLISH_ACKNOWLEDGED) {
+    bx_buffer_lit(out, "{\"position\":");
+    bx_buffer_u64(out, r->position);
+    bx_buffer_lit(out, ",\"epoch\":");
+    bx_buffer_u64(out, r->epoch);
+    bx_buffer_lit(out, ",\"outcome\":\"acknowledged\"}");
+    return;
+  }
+  bx_buffer_char(out, '{');
+  if (r->outcome != BK_PUBLISH_BAD)
+    bx_buffer_printf(out, "\"outcome\":\"%s\",", bk_publish_outcome_name(r->outcome));
+  struct bx_buffer text = {0};
+  bk_publish_error_text(r, channel, &text);
+  write_error(out, &text);
+  bx_buffer_fini(&text);
+}
+
+static void write_fault(struct bx_buffer *out, const struct bk_publish_entry *e) {
+  struct bx_buffer text = {0};
+  bk_publish_entry_error(e, &text);
+  bx_buffer_char(out, '{');
+  write_error(out, &text);
+  bx_buffer_fini(&text);
+}
+
+static int status_of(enum bk_publish_outcome outcome) {
+  switch (outcome) {
+    case BK_PUBLISH_ACKNOWLEDGED: return 200;
+    case BK_PUBLISH_REFUSED: return 503;
+    case BK_PUBLISH_UNKNOWN: return 504;
+    case BK_PUBLISH_BAD: break;
+  }
+  return 400;
+}
+
+// One slot per entry: faults where they were found, results for the rest, in order.
+static void answer(struct bk_exchange *x, const struct bk_publish_request *r, const struct bk_publish_result *results) {
+  struct bx_buffer body = {0};
+  int status = 200;
+  if (r->list) bx_buffer_char(&body, '[');
+  for (size_t i = 0; i < r->count; i++) {
+    const struct bk_publish_entry *e = &r->entries[i];
+    if (i > 0) bx_buffer_char(&body, ',');
+    if (!r->list) status = e->fault ? 400 : status_of(results->outcome);
+    if (e->fault) write_fault(&body, e);
+    else write_result(&body, results++, e->item.channel);
+  }
+  if (r->list) bx_buffer_char(&body, ']');
+  respond(x, status, &body);
+  bx_buffer_fini(&body);
+}
+
+static void count(struct bk_publish_counters *c, const struct bk_publish_result *results, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    switch (results[i].outcome) {
+      case BK_PUBLISH_ACKNOWLEDGED: c->acknowledged++; break;
+      case BK_PUBLISH_REFUSED: c->refused++; break;
+      case BK_PUBLISH_UNKNOWN: c->unknown++; break;
+      case BK_PUBLISH_BAD: c->bad++; break;
+    }
+  }
+}
+
+static void published(void *context, const struct bk_publish_result *results, size_t n) {
+  struct job *j = context;
+  count(&j->handler->counters, results, n);
+  if (j->exchange) answer(j->exchange, &j->request, results);
+  else j->handler->counters.abandoned++;
+  j->publishing = false;
+  job_free_when_over(j);
+}
+
+static void exchange_ended(struct bk_exchange *x, enum bk_arrival arrival) {
+  (void)arrival;
+  struct job *j = bk_exchange_user(x);
+  j->exchange = NULL;
+  job_free_when_over(j);
+}
+
+static const struct bk_exchange_ops held = {.ended = exchange_ended};
+
+// Moves the request into a job and hands its good entries to the publisher.
+static void publish(struct bk_publish_handler *h, struct bk_exchange *x, struct bk_publish_request *r, size_t good) {
+  struct bk_publish_item *items = bx_alloc(good * sizeof *items);
+  size_t n = 0;
+  for (size_t i = 0; i < r->count; i++)
+    if (!r->entries[i].fault) items[n++] = r->entries[i].item;
+  struct job *j = bx_alloc(sizeof *j);
+  *j = (struct job){.handler = h, .request = *r, .exchange = x, .publishing = true};
+  bk_exchange_hold(x, &held, j);
+  bk_publisher_publish(h->publisher, items, n, (struct bk_publish_done){published, j});
+  bx_free(items);
+}
+
+void bk_publish_handle(void *context, struct bk_exchange *x) {
+  struct bk_publish_handler *h = context;
+  h->counters.requests++;
+  if (!bk_tokens_admit(h->tokens, x)) {
+    h->counters.unauthorized++;
+    return;
+  }
+  struct bk_publish_request r;
+  struct bx_buffer error = {0};
+  enum bk_publish_parse parse = bk_publish_request_parse(&r, bk_exchange_body(x), &error);
+  if (parse != BK_PUBLISH_PARSED) {
+    bk_exchange_refuse(x, parse == BK_PUBLISH_TOO_MANY ? 413 : 400, "%.*s", (int)error.len, error.at);
+    bk_publish_request_fini(&r);
+    bx_buffer_fini(&error);
+    h->counters.bad++;
+    return;
+  }
+  size_t good = 0;
+  for (size_t i = 0; i < r.count; i++) good += r.entries[i].fault == NULL;
+  h->counters.bad += r.count - good;
+  if (good > 0) {
+    publish(h, x, &r, good);
+    return;
+  }
+  answer(x, &r, NULL);
+  bk_publish_request_fini(&r);
+}
