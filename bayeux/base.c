@@ -22,13 +22,9 @@ void *bx_realloc(void *old, size_t size) {
   return memory;
 }
 
-void bx_free(void *memory) {
-  free(memory);
-}
+void bx_free(void *memory) { free(memory); }
 
-static bool continues(unsigned char byte) {
-  return (byte & 0xc0) == 0x80;
-}
+static bool continues(unsigned char byte) { return (byte & 0xc0) == 0x80; }
 
 // The second byte decides about overlong forms (E0, F0), surrogates (ED) and the end of Unicode
 // (F4); what follows it may be any continuation.

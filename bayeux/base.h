@@ -29,9 +29,7 @@ struct bx_slice {
 
 #define BX_LIT(text) ((struct bx_slice){(text), sizeof(text) - 1})
 
-static inline struct bx_slice bx_slice_of(const char *text) {
-  return (struct bx_slice){text, strlen(text)};
-}
+static inline struct bx_slice bx_slice_of(const char *text) { return (struct bx_slice){text, strlen(text)}; }
 
 static inline bool bx_slice_equal(struct bx_slice a, struct bx_slice b) {
   return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
@@ -45,17 +43,16 @@ static inline bool bx_slice_starts(struct bx_slice a, struct bx_slice prefix) {
 #define BX_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 // A state that only a bug can bring about: says where, and aborts.
-#define BX_BUG_ON(condition)                              \
-  do {                                                    \
-    if (__builtin_expect(!!(condition), 0))               \
-      bx_bug(__FILE__, __LINE__, __func__, #condition);   \
+#define BX_BUG_ON(condition)                                                                  \
+  do {                                                                                        \
+    if (__builtin_expect(!!(condition), 0)) bx_bug(__FILE__, __LINE__, __func__, #condition); \
   } while (0)
 
 _Noreturn void bx_bug(const char *file, int line, const char *function, const char *what);
 
 void *bx_alloc(size_t size) __attribute__((malloc, returns_nonnull));   // zeroed
 void *bx_realloc(void *old, size_t size) __attribute__((returns_nonnull));
-void bx_free(void *memory);                                             // NULL is allowed
+void bx_free(void *memory);   // NULL is allowed
 
 // Bytes of the one character at `text`: 1..4, or 0 when it is not UTF-8 (overlong, a surrogate,
 // above U+10FFFF, cut off) or `text` is the end.
@@ -63,8 +60,7 @@ unsigned bx_utf8_length(const char *text, const char *end);
 // Writes a code point up to U+10FFFF; returns how many bytes.
 unsigned bx_utf8_encode(uint32_t code, char out[4]);
 
-#define bx_container_of(pointer, type, member) \
-  ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define bx_container_of(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 // An intrusive, circular, doubly linked list. A head that was initialised is never NULL-ended;
 // a link that is on no list points to itself, so that removing it twice is harmless.
@@ -108,6 +104,6 @@ static inline struct bx_list *bx_list_take(struct bx_list *head) {
 }
 
 // `link` may be removed in the body, others may not.
-#define bx_list_each(link, head)                                                        \
-  for (struct bx_list *link = (head)->next, *link##_next = link->next; link != (head);  \
+#define bx_list_each(link, head)                                                       \
+  for (struct bx_list *link = (head)->next, *link##_next = link->next; link != (head); \
        link = link##_next, link##_next = link->next)

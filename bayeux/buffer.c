@@ -11,9 +11,7 @@ void bx_buffer_fini(struct bx_buffer *b) {
   *b = (struct bx_buffer){0};
 }
 
-void bx_buffer_clear(struct bx_buffer *b) {
-  b->len = 0;
-}
+void bx_buffer_clear(struct bx_buffer *b) { b->len = 0; }
 
 void bx_buffer_reserve(struct bx_buffer *b, size_t more) {
   if (b->cap - b->len >= more) return;
@@ -31,9 +29,7 @@ void bx_buffer_add(struct bx_buffer *b, const void *bytes, size_t len) {
   b->len += len;
 }
 
-void bx_buffer_slice(struct bx_buffer *b, struct bx_slice s) {
-  bx_buffer_add(b, s.at, s.len);
-}
+void bx_buffer_slice(struct bx_buffer *b, struct bx_slice s) { bx_buffer_add(b, s.at, s.len); }
 
 void bx_buffer_char(struct bx_buffer *b, char c) {
   bx_buffer_reserve(b, 1);
@@ -65,8 +61,8 @@ void bx_buffer_printf(struct bx_buffer *b, const char *format, ...) {
 
 static void add_escape(struct bx_buffer *b, unsigned char c) {
   static const char hex[] = "0123456789abcdef";
-  static const char shorthand[] = {['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
-                                   ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
+  static const char shorthand[] = {
+      ['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
   bx_buffer_char(b, '\\');
   if (shorthand[c]) {
     bx_buffer_char(b, shorthand[c]);

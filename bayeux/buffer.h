@@ -13,8 +13,8 @@ struct bx_buffer {
   size_t cap;
 };
 
-void bx_buffer_fini(struct bx_buffer *);             // frees; the buffer is {0} again
-void bx_buffer_clear(struct bx_buffer *);            // keeps the memory
+void bx_buffer_fini(struct bx_buffer *);    // frees; the buffer is {0} again
+void bx_buffer_clear(struct bx_buffer *);   // keeps the memory
 void bx_buffer_reserve(struct bx_buffer *, size_t more);
 
 void bx_buffer_add(struct bx_buffer *, const void *bytes, size_t len);
@@ -30,9 +30,7 @@ void bx_buffer_printf(struct bx_buffer *, const char *format, ...) BX_PRINTF(2, 
 void bx_buffer_json_string(struct bx_buffer *, struct bx_slice text);
 
 // The contents as a slice: valid until the buffer is next changed.
-static inline struct bx_slice bx_buffer_view(const struct bx_buffer *b) {
-  return (struct bx_slice){b->at, b->len};
-}
+static inline struct bx_slice bx_buffer_view(const struct bx_buffer *b) { return (struct bx_slice){b->at, b->len}; }
 
 // The memory changes hands (caller frees with bx_free); the buffer is {0} again.
 struct bx_slice bx_buffer_take(struct bx_buffer *);

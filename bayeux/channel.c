@@ -37,13 +37,9 @@ static bool below(struct bx_slice s, struct bx_slice root) {
   return bx_slice_starts(s, root) && (s.len == root.len || s.at[root.len] == '/');
 }
 
-bool bx_channel_is_meta(struct bx_slice s) {
-  return below(s, BX_LIT("/meta"));
-}
+bool bx_channel_is_meta(struct bx_slice s) { return below(s, BX_LIT("/meta")); }
 
-bool bx_channel_is_service(struct bx_slice s) {
-  return below(s, BX_LIT("/service"));
-}
+bool bx_channel_is_service(struct bx_slice s) { return below(s, BX_LIT("/service")); }
 
 bool bx_channel_matches(struct bx_slice pattern, struct bx_slice name) {
   size_t prefix = before_wildcard(pattern);

@@ -84,25 +84,12 @@ static int hex_digit(char c) {
 // Behind the escape whose backslash is at p, or NULL.
 static const char *skip_escape(const char *p, const char *end) {
   if (end - p < 2) return NULL;
-  switch (p[1]) {
-    case '"':
-    case '\\':
-    case '/':
-    case 'b':
-    case 'f':
-    case 'n':
-    case 'r':
-    case 't':
-      return p + 2;
-    case 'u':
-      if (end - p < 6) return NULL;
-      for (int i = 2; i < 6; i++) {
-        if (hex_digit(p[i]) < 0) return NULL;
-      }
-      return p + 6;
-    default:
-      return NULL;
+  if (p[1] != 'u') return memchr("\"\\/bfnrt", p[1], 8) ? p + 2 : NULL;
+  if (end - p < 6) return NULL;
+  for (int i = 2; i < 6; i++) {
+    if (hex_digit(p[i]) < 0) return NULL;
   }
+  return p + 6;
 }
 
 // Reads the string whose opening quote is at the cursor.
@@ -112,23 +99,20 @@ static bool scan_string(struct bx_scan *s, bool *escaped) {
     p = skip_ordinary(p, s->end);
     if (p == s->end) return fault(s, p, "a string without its closing quote");
     switch (string_class[(unsigned char)*p]) {
-      case QUOTE:
-        s->at = p + 1;
-        return true;
-      case BACKSLASH: {
-        const char *behind = skip_escape(p, s->end);
-        if (!behind) return fault(s, p, "an escape that is none");
-        *escaped = true;
-        p = behind;
-        break;
-      }
-      case CONTROL:
-        return fault(s, p, "a control character in a string");
-      default: {
-        unsigned len = bx_utf8_length(p, s->end);
-        if (len == 0) return fault(s, p, "a string that is not UTF-8");
-        p += len;
-      }
+    case QUOTE: s->at = p + 1; return true;
+    case BACKSLASH: {
+      const char *behind = skip_escape(p, s->end);
+      if (!behind) return fault(s, p, "an escape that is none");
+      *escaped = true;
+      p = behind;
+      break;
+    }
+    case CONTROL: return fault(s, p, "a control character in a string");
+    default: {
+      unsigned len = bx_utf8_length(p, s->end);
+      if (len == 0) return fault(s, p, "a string that is not UTF-8");
+      p += len;
+    }
     }
   }
 }
@@ -143,20 +127,16 @@ static bool scan_word(struct bx_scan *s, struct bx_slice word) {
 
 static bool scan_scalar(struct bx_scan *s, enum bx_json type, bool *escaped) {
   switch (type) {
-    case BX_JSON_NULL:
-      return scan_word(s, BX_LIT("null"));
-    case BX_JSON_FALSE:
-      return scan_word(s, BX_LIT("false"));
-    case BX_JSON_TRUE:
-      return scan_word(s, BX_LIT("true"));
-    case BX_JSON_STRING:
-      return scan_string(s, escaped);
-    default: {
-      const char *behind = skip_number(s->at, s->end);
-      if (!behind) return fault(s, s->at, "a number that is none");
-      s->at = behind;
-      return true;
-    }
+  case BX_JSON_NULL: return scan_word(s, BX_LIT("null"));
+  case BX_JSON_FALSE: return scan_word(s, BX_LIT("false"));
+  case BX_JSON_TRUE: return scan_word(s, BX_LIT("true"));
+  case BX_JSON_STRING: return scan_string(s, escaped);
+  default: {
+    const char *behind = skip_number(s->at, s->end);
+    if (!behind) return fault(s, s->at, "a number that is none");
+    s->at = behind;
+    return true;
+  }
   }
 }
 
@@ -170,9 +150,8 @@ void bx_scan_init(struct bx_scan *s, struct bx_slice text, unsigned max_depth) {
 
 enum bx_json bx_scan_peek(struct bx_scan *s) {
   static const unsigned char types[256] = {
-      ['n'] = BX_JSON_NULL,   ['f'] = BX_JSON_FALSE,  ['t'] = BX_JSON_TRUE, ['-'] = BX_JSON_NUMBER,
-      ['"'] = BX_JSON_STRING, ['['] = BX_JSON_ARRAY,  ['{'] = BX_JSON_OBJECT,
-      ['0' ... '9'] = BX_JSON_NUMBER,
+      ['n'] = BX_JSON_NULL,   ['f'] = BX_JSON_FALSE, ['t'] = BX_JSON_TRUE,   ['-'] = BX_JSON_NUMBER,
+      ['"'] = BX_JSON_STRING, ['['] = BX_JSON_ARRAY, ['{'] = BX_JSON_OBJECT, ['0' ... '9'] = BX_JSON_NUMBER,
   };
   if (s->fault) return BX_JSON_NONE;
   s->at = skip_white(s->at, s->end);
@@ -378,32 +357,22 @@ static double to_double(struct bx_slice number) {
 
 bool bx_value_truthy(const struct bx_value *v) {
   switch (v->type) {
-    case BX_JSON_NONE:
-    case BX_JSON_NULL:
-    case BX_JSON_FALSE:
-      return false;
-    case BX_JSON_NUMBER:
-      return to_double(v->raw) != 0;
-    case BX_JSON_STRING:
-      return v->raw.len > 2;
-    default:
-      return true;
+  case BX_JSON_NONE:
+  case BX_JSON_NULL:
+  case BX_JSON_FALSE: return false;
+  case BX_JSON_NUMBER: return to_double(v->raw) != 0;
+  case BX_JSON_STRING: return v->raw.len > 2;
+  default: return true;
   }
 }
 
 static void text_of(const struct bx_value *v, struct bx_buffer *out) {
   switch (v->type) {
-    case BX_JSON_NONE:
-    case BX_JSON_ARRAY:
-      break;
-    case BX_JSON_STRING:
-      bx_buffer_slice(out, bx_value_inside(v));
-      break;
-    case BX_JSON_OBJECT:
-      bx_buffer_lit(out, "[object Object]");
-      break;
-    default:
-      bx_buffer_slice(out, v->raw);
+  case BX_JSON_NONE:
+  case BX_JSON_ARRAY: break;
+  case BX_JSON_STRING: bx_buffer_slice(out, bx_value_inside(v)); break;
+  case BX_JSON_OBJECT: bx_buffer_lit(out, "[object Object]"); break;
+  default: bx_buffer_slice(out, v->raw);
   }
 }
 

@@ -34,9 +34,9 @@ struct bx_value {
 struct bx_scan {
   const char *begin, *at, *end;
   unsigned depth, max_depth;
-  bool first;            // directly behind an opening bracket
-  uint64_t objects;      // bit d: level d is an object (max_depth <= 64)
-  const char *fault;     // what was wrong, in words; NULL = nothing
+  bool first;          // directly behind an opening bracket
+  uint64_t objects;    // bit d: level d is an object (max_depth <= 64)
+  const char *fault;   // what was wrong, in words; NULL = nothing
 };
 
 // max_depth: how many brackets may be open at once, 1..64.

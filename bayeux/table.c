@@ -4,9 +4,7 @@
 
 #define SMALLEST 16   // buckets
 
-static uint64_t rotate(uint64_t x, int by) {
-  return x << by | x >> (64 - by);
-}
+static uint64_t rotate(uint64_t x, int by) { return x << by | x >> (64 - by); }
 
 static void sip_round(uint64_t v[4]) {
   v[0] += v[1];
@@ -50,9 +48,7 @@ uint64_t bx_table_hash(const struct bx_table *t, struct bx_slice key) {
   return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-static size_t size_of(const struct bx_table *t) {
-  return t->buckets ? t->mask + 1 : 0;
-}
+static size_t size_of(const struct bx_table *t) { return t->buckets ? t->mask + 1 : 0; }
 
 static void push(struct bx_table *t, struct bx_table_node *n) {
   struct bx_table_node **bucket = &t->buckets[n->hash & t->mask];
@@ -81,9 +77,7 @@ static void shrink(struct bx_table *t) {
   if (size != size_of(t)) resize(t, size);
 }
 
-void bx_table_init(struct bx_table *t, struct bx_table_key secret) {
-  *t = (struct bx_table){.secret = secret};
-}
+void bx_table_init(struct bx_table *t, struct bx_table_key secret) { *t = (struct bx_table){.secret = secret}; }
 
 void bx_table_fini(struct bx_table *t) {
   bx_free(t->buckets);

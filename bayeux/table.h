@@ -21,9 +21,9 @@ struct bx_table_node {
 
 struct bx_table {
   struct bx_table_node **buckets;
-  size_t mask;           // buckets - 1; buckets are a power of two
+  size_t mask;   // buckets - 1; buckets are a power of two
   size_t count;
-  unsigned walks;        // bx_table_each() under way: the buckets stay as they are
+  unsigned walks;   // bx_table_each() under way: the buckets stay as they are
   struct bx_table_key secret;
 };
 
@@ -33,7 +33,7 @@ void bx_table_fini(struct bx_table *);   // nodes are the caller's business
 uint64_t bx_table_hash(const struct bx_table *, struct bx_slice key);
 struct bx_table_node *bx_table_find(const struct bx_table *, struct bx_slice key);
 struct bx_table_node *bx_table_find_hashed(const struct bx_table *, struct bx_slice key, uint64_t hash);
-void bx_table_insert(struct bx_table *, struct bx_table_node *, struct bx_slice key);  // key must be new
+void bx_table_insert(struct bx_table *, struct bx_table_node *, struct bx_slice key);   // key must be new
 void bx_table_remove(struct bx_table *, struct bx_table_node *);
 
 // Every node once, in no order: `visit` returns false to stop.

@@ -14,9 +14,7 @@
 #define LAST (BX_WHEEL_LEVELS - 1)
 #define DUE UINT16_MAX   // not in a slot: on the list that bx_wheel_advance() is firing
 
-static unsigned digit(bx_millis time, unsigned level) {
-  return time >> (BX_WHEEL_BITS * level) & (BX_WHEEL_SLOTS - 1);
-}
+static unsigned digit(bx_millis time, unsigned level) { return time >> (BX_WHEEL_BITS * level) & (BX_WHEEL_SLOTS - 1); }
 
 void bx_wheel_init(struct bx_wheel *w, bx_millis now) {
   *w = (struct bx_wheel){.now = now};

@@ -43,7 +43,7 @@ static inline void bx_timer_init(struct bx_timer *t, void (*fire)(struct bx_time
 
 // Moves it if armed. A time that has passed counts as now.
 void bx_wheel_set(struct bx_wheel *, struct bx_timer *, bx_millis at);
-void bx_wheel_cancel(struct bx_wheel *, struct bx_timer *);              // harmless if not armed
+void bx_wheel_cancel(struct bx_wheel *, struct bx_timer *);   // harmless if not armed
 
 // Not later than the next time a timer has to fire; BX_NEVER when there is none. Advancing to it
 // may fire nothing (a slot of a higher level is only spread then), which is correct and rare.
