@@ -45,6 +45,6 @@ if [ "$(id -u)" != 0 ] && [ -z "$as_root" ]; then
 fi
 echo "Installing missing packages:"
 echo "  $install"
-export DEBIAN_FRONTEND=noninteractive
-$as_root apt-get update -q
-${as_root:+$as_root --preserve-env=DEBIAN_FRONTEND} $install -q
+quiet="$as_root /usr/bin/env DEBIAN_FRONTEND=noninteractive apt-get -q"
+$quiet update
+$quiet install -y --no-install-recommends$missing
