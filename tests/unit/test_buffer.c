@@ -120,8 +120,7 @@ static void strings_escape_what_they_must(void **state) {
       {BX_LIT("a\xc3"), BX_LIT("\"a\xef\xbf\xbd\"")},
       {BX_LIT("\xe2\x82z"), BX_LIT("\"\xef\xbf\xbd\xef\xbf\xbdz\"")},
       {BX_LIT("\xed\xa0\x80"), BX_LIT("\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"")},
-      {BX_LIT("\xc0\xaf"), BX_LIT("\"\xef\xbf\xbd\xef\xbf\xbd\"")},
-  };
+      {BX_LIT("\xc0\xaf"), BX_LIT("\"\xef\xbf\xbd\xef\xbf\xbd\"")}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct bx_buffer b = {0};
     bx_buffer_json_string(&b, cases[i].text);

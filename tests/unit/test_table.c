@@ -33,10 +33,9 @@ static void known_hashes(void **state) {
   static const struct {
     size_t len;
     uint64_t hash;
-  } known[] = {
-      {1, 0x68a914128e01e473u},  {7, 0x2f098ab0c751325au},  {8, 0xead411e67ebe2eeau},  {9, 0x75927f9d95124362u},
-      {15, 0xf30eb725bb91c9eau}, {16, 0x8972188433a5c5b7u}, {17, 0x4883c49a2c009c1du}, {63, 0x385d3e39e5f37359u},
-  };
+  } known[] = {{1, 0x68a914128e01e473u},  {7, 0x2f098ab0c751325au},  {8, 0xead411e67ebe2eeau},
+               {9, 0x75927f9d95124362u},  {15, 0xf30eb725bb91c9eau}, {16, 0x8972188433a5c5b7u},
+               {17, 0x4883c49a2c009c1du}, {63, 0x385d3e39e5f37359u}};
   struct bx_table t;
   char bytes[64];
   for (int i = 0; i < 64; i++) bytes[i] = (char)i;
