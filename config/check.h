@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checks that several option tables need. Each is a cf_option.check: NULL when the text is good, else
+// what was expected. They judge the form only: nothing is resolved, opened or contacted.
+#pragma once
+
+#include "bayeux/base.h"
+
+// "host:port", "[v6]:port" or "unix:/path". The port is 0 to 65535, 0 meaning any free one; a host
+// of digits and dots is an IPv4 address. A path is absolute and fits into a sockaddr_un.
+const char *cf_check_address(struct bx_slice);
+
+// "http://host[:port][/path]" or https. No user, no fragment, no blanks.
+const char *cf_check_http_url(struct bx_slice);
+
+// The path of a mount: "/bayeux", "/a/b". Starts with a slash, does not end in one; "/" alone is the
+// root. No empty parts, no "." or "..", no "?", "#", "%", blanks or control characters.
+const char *cf_check_mount(struct bx_slice);
