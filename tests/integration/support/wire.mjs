@@ -2,6 +2,8 @@
 // What the protocol suites need beyond lib/bayeux.mjs: barriers (everything that was sent by now has
 // come) instead of pauses, held polls that can be broken, and sessions by one call.
 
+import net from 'node:net';
+import {once} from 'node:events';
 import {setImmediate as turn} from 'node:timers/promises';
 import {Socket, PollSession, nextId, deliveries} from '../lib/bayeux.mjs';
 import {openJson, postJson} from '../lib/http.mjs';
@@ -85,6 +87,15 @@ export class Wire extends Socket {
     return wire;
   }
 
+  // Stops reading: what comes from now on stays in the kernel, unread. (pause() alone still fills
+  // the stream's buffer, and ws reads that out when the connection ends.)
+  deafen() {
+    const {_socket: socket} = this.ws;
+    socket.pause();
+    socket._handle.readStop();
+    socket._handle.reading = false;
+  }
+
   // Everything since the last gather(), flat.
   get messages() { return this.frames.items.slice(this.start).flat().filter(m => m && m.channel !== '/barrier'); }
 
@@ -101,4 +112,18 @@ export class Wire extends Socket {
     this.start = this.frames.length;
     return messages;
   }
+}
+
+// A poll whose answer nobody reads: it stays in the kernel. end('close') closes the connection, with
+// FIN when nothing had come and RST when something lies unread; end('reset') always with RST.
+export async function deafPoll(session, extra) {
+  const {hostname, port, pathname} = new URL(session.url);
+  const socket = net.connect({host: hostname, port: Number(port)});
+  socket.pause();
+  socket.on('error', () => {});
+  await within(once(socket, 'connect'), `a connection to ${session.url}`);
+  const body = JSON.stringify([session.message.connect(extra)]);
+  const head = `POST ${pathname} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n`;
+  await new Promise(resolve => socket.write(head + body, resolve));
+  return {socket, end: how => (how === 'reset' ? socket.resetAndDestroy() : socket.destroy())};
 }
