@@ -63,9 +63,7 @@ bool bk_address_is_local(const char *address) {
   return bx_slice_starts(s, BX_LIT("unix:")) || names_this_machine(s);
 }
 
-bool bk_host_is_local(struct bx_slice host) {
-  return host.len == 0 || names_this_machine(host);
-}
+bool bk_host_is_local(struct bx_slice host) { return host.len == 0 || names_this_machine(host); }
 
 bool bk_origin_is_host(struct bx_slice origin, struct bx_slice host) {
   const char *mark = memmem(origin.at, origin.len, "://", 3);
@@ -80,11 +78,11 @@ bool bk_origin_is_host(struct bx_slice origin, struct bx_slice host) {
 static void refuse_token(struct bk_exchange *x) {
   static const struct bk_header challenge[] = {{"www-authenticate", {"Bearer", 6}}};
   bk_exchange_respond(x, &(struct bk_response){
-                           .status = 401,
-                           .content_type = "application/json",
-                           .headers = challenge,
-                           .header_count = 1,
-                           .body = BX_LIT("{\"error\":\"a token is required: Authorization: Bearer ...\"}"),
+                             .status = 401,
+                             .content_type = "application/json",
+                             .headers = challenge,
+                             .header_count = 1,
+                             .body = BX_LIT("{\"error\":\"a token is required: Authorization: Bearer ...\"}"),
                          });
 }
 

@@ -4,9 +4,9 @@
 
 const struct bk_metric bk_publish_metrics[] = {
 #define X(field, kind, name, help) {name, help, kind, offsetof(struct bk_publish_counters, field), 0},
-  BK_PUBLISH_COUNTERS(X)
+    BK_PUBLISH_COUNTERS(X)
 #undef X
-  {0}};
+        {0}};
 
 // A request whose publish is under way. Two things end it, in either order: the publisher's answer
 // and the end of the exchange. The request borrows from the body of the exchange.
@@ -19,15 +19,16 @@ struct job {
 
 static void job_free_when_over(struct job *j) {
   if (j->exchange || j->publishing) return;
+  j->handler->counters.under_way--;
   bk_publish_request_fini(&j->request);
   bx_free(j);
 }
 
 static void respond(struct bk_exchange *x, int status, const struct bx_buffer *body) {
   bk_exchange_respond(x, &(struct bk_response){
-                           .status = status,
-                           .content_type = "application/json",
-                           .body = bx_buffer_view(body),
+                             .status = status,
+                             .content_type = "application/json",
+                             .body = bx_buffer_view(body),
                          });
 }
 
@@ -47,8 +48,7 @@ static void write_result(struct bx_buffer *out, const struct bk_publish_result *
     return;
   }
   bx_buffer_char(out, '{');
-  if (r->outcome != BK_PUBLISH_BAD)
-    bx_buffer_printf(out, "\"outcome\":\"%s\",", bk_publish_outcome_name(r->outcome));
+  if (r->outcome != BK_PUBLISH_BAD) bx_buffer_printf(out, "\"outcome\":\"%s\",", bk_publish_outcome_name(r->outcome));
   struct bx_buffer text = {0};
   bk_publish_error_text(r, channel, &text);
   write_error(out, &text);
@@ -65,10 +65,10 @@ static void write_fault(struct bx_buffer *out, const struct bk_publish_entry *e)
 
 static int status_of(enum bk_publish_outcome outcome) {
   switch (outcome) {
-    case BK_PUBLISH_ACKNOWLEDGED: return 200;
-    case BK_PUBLISH_REFUSED: return 503;
-    case BK_PUBLISH_UNKNOWN: return 504;
-    case BK_PUBLISH_BAD: break;
+  case BK_PUBLISH_ACKNOWLEDGED: return 200;
+  case BK_PUBLISH_REFUSED: return 503;
+  case BK_PUBLISH_UNKNOWN: return 504;
+  case BK_PUBLISH_BAD: break;
   }
   return 400;
 }
@@ -82,8 +82,10 @@ static void answer(struct bk_exchange *x, const struct bk_publish_request *r, co
     const struct bk_publish_entry *e = &r->entries[i];
     if (i > 0) bx_buffer_char(&body, ',');
     if (!r->list) status = e->fault ? 400 : status_of(results->outcome);
-    if (e->fault) write_fault(&body, e);
-    else write_result(&body, results++, e->item.channel);
+    if (e->fault)
+      write_fault(&body, e);
+    else
+      write_result(&body, results++, e->item.channel);
   }
   if (r->list) bx_buffer_char(&body, ']');
   respond(x, status, &body);
@@ -93,10 +95,10 @@ static void answer(struct bk_exchange *x, const struct bk_publish_request *r, co
 static void count(struct bk_publish_counters *c, const struct bk_publish_result *results, size_t n) {
   for (size_t i = 0; i < n; i++) {
     switch (results[i].outcome) {
-      case BK_PUBLISH_ACKNOWLEDGED: c->acknowledged++; break;
-      case BK_PUBLISH_REFUSED: c->refused++; break;
-      case BK_PUBLISH_UNKNOWN: c->unknown++; break;
-      case BK_PUBLISH_BAD: c->bad++; break;
+    case BK_PUBLISH_ACKNOWLEDGED: c->acknowledged++; break;
+    case BK_PUBLISH_REFUSED: c->refused++; break;
+    case BK_PUBLISH_UNKNOWN: c->unknown++; break;
+    case BK_PUBLISH_BAD: c->bad++; break;
     }
   }
 }
@@ -104,8 +106,10 @@ static void count(struct bk_publish_counters *c, const struct bk_publish_result 
 static void published(void *context, const struct bk_publish_result *results, size_t n) {
   struct job *j = context;
   count(&j->handler->counters, results, n);
-  if (j->exchange) answer(j->exchange, &j->request, results);
-  else j->handler->counters.abandoned++;
+  if (j->exchange)
+    answer(j->exchange, &j->request, results);
+  else
+    j->handler->counters.abandoned++;
   j->publishing = false;
   job_free_when_over(j);
 }
@@ -127,6 +131,7 @@ static void publish(struct bk_publish_handler *h, struct bk_exchange *x, struct 
     if (!r->entries[i].fault) items[n++] = r->entries[i].item;
   struct job *j = bx_alloc(sizeof *j);
   *j = (struct job){.handler = h, .request = *r, .exchange = x, .publishing = true};
+  h->counters.under_way++;
   bk_exchange_hold(x, &held, j);
   bk_publisher_publish(h->publisher, items, n, (struct bk_publish_done){published, j});
   bx_free(items);

@@ -21,14 +21,15 @@
 #include "broker/publish/auth.h"
 #include "broker/publish/publisher.h"
 
-#define BK_PUBLISH_COUNTERS(X)                                                                              \
-  X(requests, BK_COUNTER, "mora_publish_requests_total", "Requests to POST /v1/publish.")                   \
-  X(unauthorized, BK_COUNTER, "mora_publish_unauthorized_total", "Requests refused for their token.")       \
-  X(acknowledged, BK_COUNTER, "mora_publish_acknowledged_total", "Entries acknowledged over HTTP.")         \
-  X(refused, BK_COUNTER, "mora_publish_refused_total", "Entries refused over HTTP.")                        \
-  X(unknown, BK_COUNTER, "mora_publish_unknown_total", "Entries over HTTP whose outcome is unknown.")       \
-  X(bad, BK_COUNTER, "mora_publish_bad_total", "Entries over HTTP that were at fault.")                     \
-  X(abandoned, BK_COUNTER, "mora_publish_abandoned_total", "Answers whose client had gone.")
+#define BK_PUBLISH_COUNTERS(X)                                                                        \
+  X(requests, BK_COUNTER, "mora_publish_requests_total", "Requests to POST /v1/publish.")             \
+  X(unauthorized, BK_COUNTER, "mora_publish_unauthorized_total", "Requests refused for their token.") \
+  X(acknowledged, BK_COUNTER, "mora_publish_acknowledged_total", "Entries acknowledged over HTTP.")   \
+  X(refused, BK_COUNTER, "mora_publish_refused_total", "Entries refused over HTTP.")                  \
+  X(unknown, BK_COUNTER, "mora_publish_unknown_total", "Entries over HTTP whose outcome is unknown.") \
+  X(bad, BK_COUNTER, "mora_publish_bad_total", "Entries over HTTP that were at fault.")               \
+  X(abandoned, BK_COUNTER, "mora_publish_abandoned_total", "Answers whose client had gone.")          \
+  X(under_way, BK_GAUGE, "mora_publish_under_way", "Requests that are being answered.")
 
 struct bk_publish_counters {
 #define X(field, kind, name, help) uint64_t field;
@@ -41,7 +42,7 @@ extern const struct bk_metric bk_publish_metrics[];
 // are under way when a connection ends keep only the publisher's `done` open.
 struct bk_publish_handler {
   struct bk_publisher *publisher;
-  const struct bk_tokens *tokens;      // NULL or empty: open
+  const struct bk_tokens *tokens;   // NULL or empty: open
   struct bk_publish_counters counters;
 };
 
@@ -62,7 +63,7 @@ struct bk_publish_request {
   bool list;
   struct bk_publish_entry *entries;
   size_t count;
-  struct bx_buffer strings;      // decoded channels and ids
+  struct bx_buffer strings;   // decoded channels and ids
 };
 
 enum bk_publish_parse { BK_PUBLISH_PARSED, BK_PUBLISH_NOT_JSON, BK_PUBLISH_TOO_MANY };

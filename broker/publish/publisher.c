@@ -4,10 +4,10 @@
 
 const char *bk_publish_outcome_name(enum bk_publish_outcome outcome) {
   static const char *const names[] = {
-    [BK_PUBLISH_ACKNOWLEDGED] = "acknowledged",
-    [BK_PUBLISH_REFUSED] = "refused",
-    [BK_PUBLISH_UNKNOWN] = "unknown",
-    [BK_PUBLISH_BAD] = "bad",
+      [BK_PUBLISH_ACKNOWLEDGED] = "acknowledged",
+      [BK_PUBLISH_REFUSED] = "refused",
+      [BK_PUBLISH_UNKNOWN] = "unknown",
+      [BK_PUBLISH_BAD] = "bad",
   };
   return names[outcome];
 }

@@ -35,10 +35,10 @@ enum bk_publish_outcome {
 
 struct bk_publish_result {
   enum bk_publish_outcome outcome;
-  bx_position position;      // acknowledged; a repeated `id` gets its first position
-  uint64_t epoch;            // acknowledged
-  struct bx_slice error;     // refused, unknown: empty means the standard text (see below);
-                             // bad: what was wrong, never empty
+  bx_position position;    // acknowledged; a repeated `id` gets its first position
+  uint64_t epoch;          // acknowledged
+  struct bx_slice error;   // refused, unknown: empty means the standard text (see below);
+                           // bad: what was wrong, never empty
 };
 
 // Comes exactly once per call of publish(), never from inside it. `results` has one row per item,
@@ -46,7 +46,7 @@ struct bk_publish_result {
 // publisher must not be destroyed from here.
 struct bk_publish_done {
   void (*call)(void *context, const struct bk_publish_result *results, size_t count);
-  void *context;             // must stay valid until call() was called
+  void *context;   // must stay valid until call() was called
 };
 
 struct bk_publisher_ops {

@@ -8,6 +8,7 @@
 
 #include "bayeux/scan.h"
 #include "broker/host/log.h"
+#include "broker/publish/probe.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,16 +17,13 @@ enum {
   BATCH_ITEMS = BK_PUBLISH_MAX_ITEMS,
   BATCH_BYTES = 1 << 20,
   ANSWER_BYTES = 1 << 20,
-  PROBE_EVERY = 1000,      // ms
-  PROBE_TIMEOUT = 2000,    // ms
-  PROBE_ANSWER = 64 << 10,
 };
 
 const struct bk_metric bk_remote_metrics[] = {
 #define X(field, kind, name, help) {name, help, kind, offsetof(struct bk_remote_counters, field), 0},
-  BK_REMOTE_COUNTERS(X)
+    BK_REMOTE_COUNTERS(X)
 #undef X
-  {0}};
+        {0}};
 
 struct call {
   struct bx_list link;
@@ -40,10 +38,6 @@ struct batch {
   size_t count;
 };
 
-struct probe {
-  struct remote *remote;   // NULL: as above
-};
-
 struct remote {
   struct bk_publisher base;
   struct bk_loop *loop;
@@ -53,61 +47,14 @@ struct remote {
 
   struct bx_list waiting, overflown;
   size_t waiting_items, waiting_bytes;
-  struct batch *under_way;       // NULL: none
+  struct batch *under_way;   // NULL: none
   struct bk_turn_hook hook;
 
-  struct bx_timer probe_timer;
-  struct probe *probe;           // NULL: none under way
-  char why[160];                 // why publishing would fail; "" when it would not
+  struct bk_probe probe;
   struct bk_remote_counters counters;
 };
 
 static struct remote *remote_of(struct bk_publisher *p) { return bx_container_of(p, struct remote, base); }
-
-// -- what is known of the broker -------------------------------------------------------------------
-
-// Logs changes only: a broker that stays away is one line.
-static void set_state(struct remote *r, const char *why) {
-  bool was_ready = r->why[0] == 0, is_ready = why[0] == 0;
-  if (!was_ready || !is_ready) snprintf(r->why, sizeof r->why, "%s", why);
-  if (is_ready && !was_ready) bk_info("publisher.ready", bk_s("url", r->publish_url));
-  if (!is_ready && was_ready) bk_warn("publisher.not_ready", bk_s("url", r->publish_url), bk_s("reason", why));
-}
-
-static void set_unreachable(struct remote *r, const char *error) {
-  char why[sizeof r->why];
-  snprintf(why, sizeof why, "broker: %s", error ? error : "no answer");
-  set_state(r, why);
-}
-
-static void probed(void *context, int status, struct bx_slice body, const char *error) {
-  (void)body;
-  struct probe *probe = context;
-  struct remote *r = probe->remote;
-  bx_free(probe);
-  if (!r) return;
-  r->probe = NULL;
-  if (status <= 0) set_unreachable(r, error);
-  else if (status != 200) set_unreachable(r, "is not ready");
-  else set_state(r, "");
-  bx_wheel_set(bk_loop_wheel(r->loop), &r->probe_timer, bk_loop_now(r->loop) + PROBE_EVERY);
-}
-
-static void probe_now(struct bx_timer *t) {
-  struct remote *r = bx_container_of(t, struct remote, probe_timer);
-  r->probe = bx_alloc(sizeof *r->probe);
-  r->probe->remote = r;
-  bk_http_client_send(r->client, &(struct bk_http_client_request){
-                                   .method = "GET",
-                                   .url = r->ready_url,
-                                   .unix_path = r->unix_path,
-                                   .bearer = r->token,
-                                   .timeout = PROBE_TIMEOUT,
-                                   .max_answer = PROBE_ANSWER,
-                                   .done = probed,
-                                   .context = r->probe,
-                                 });
-}
 
 // -- ending calls ----------------------------------------------------------------------------------
 
@@ -213,7 +160,7 @@ static void batch_end(struct remote *r, struct batch *b, int status, struct bx_s
     }
     results -= b->count;
   } else {
-    if (status <= 0) set_unreachable(r, error);
+    if (status <= 0) bk_probe_failed(&r->probe, error);
     bk_warn("publisher.failed", bk_s("url", r->publish_url), bk_u("status", status > 0 ? (uint64_t)status : 0),
             bk_s("reason", status == 200 ? "the answer is not what was expected" : error), bk_u("messages", b->count));
     end_all(r, &b->calls, outcome_of_status(status));
@@ -267,16 +214,16 @@ static void turn(struct bk_turn_hook *hook) {
   r->counters.requests++;
   r->counters.items += r->under_way->count;
   bk_http_client_send(r->client, &(struct bk_http_client_request){
-                                   .method = "POST",
-                                   .url = r->publish_url,
-                                   .unix_path = r->unix_path,
-                                   .content_type = "application/json",
-                                   .bearer = r->token,
-                                   .body = bx_buffer_view(&body),
-                                   .timeout = r->timeout,
-                                   .max_answer = ANSWER_BYTES,
-                                   .done = answered,
-                                   .context = r->under_way,
+                                     .method = "POST",
+                                     .url = r->publish_url,
+                                     .unix_path = r->unix_path,
+                                     .content_type = "application/json",
+                                     .bearer = r->token,
+                                     .body = bx_buffer_view(&body),
+                                     .timeout = r->timeout,
+                                     .max_answer = ANSWER_BYTES,
+                                     .done = answered,
+                                     .context = r->under_way,
                                  });
   bx_buffer_fini(&body);
 }
@@ -307,7 +254,8 @@ static void publish(struct bk_publisher *p, const struct bk_publish_item *items,
     if (i > 0) bx_buffer_char(&c->text, ',');
     write_item(&c->text, &items[i]);
   }
-  bool fits = r->waiting_items + count <= BK_REMOTE_MAX_WAITING && r->waiting_bytes + c->text.len <= BK_REMOTE_MAX_BYTES;
+  bool fits =
+      r->waiting_items + count <= BK_REMOTE_MAX_WAITING && r->waiting_bytes + c->text.len <= BK_REMOTE_MAX_BYTES;
   if (fits) {
     bx_list_append(&r->waiting, &c->link);
     r->waiting_items += count;
@@ -322,16 +270,12 @@ static void publish(struct bk_publisher *p, const struct bk_publish_item *items,
 
 // -- life ------------------------------------------------------------------------------------------
 
-static const char *not_ready(struct bk_publisher *p) {
-  struct remote *r = remote_of(p);
-  return r->why[0] ? r->why : NULL;
-}
+static const char *not_ready(struct bk_publisher *p) { return bk_probe_not_ready(&remote_of(p)->probe); }
 
 static void destroy(struct bk_publisher *p) {
   struct remote *r = remote_of(p);
   bk_loop_remove_hook(r->loop, &r->hook);
-  bx_wheel_cancel(bk_loop_wheel(r->loop), &r->probe_timer);
-  if (r->probe) r->probe->remote = NULL;
+  bk_probe_stop(&r->probe);
   if (r->under_way) {
     r->under_way->remote = NULL;
     end_all(r, &r->under_way->calls, BK_PUBLISH_UNKNOWN);
@@ -374,9 +318,13 @@ struct bk_publisher *bk_remote_create(struct bk_loop *loop, struct bk_http_clien
   bx_list_init(&r->overflown);
   r->hook.turn = turn;
   bk_loop_add_hook(loop, &r->hook);
-  bx_timer_init(&r->probe_timer, probe_now);
-  snprintf(r->why, sizeof r->why, "broker: not asked yet");
-  bx_wheel_set(bk_loop_wheel(loop), &r->probe_timer, bk_loop_now(loop));
+  r->probe = (struct bk_probe){.what = "broker",
+                               .url = r->ready_url,
+                               .unix_path = r->unix_path,
+                               .token = r->token,
+                               .loop = loop,
+                               .client = client};
+  bk_probe_start(&r->probe);
   return &r->base;
 }
 

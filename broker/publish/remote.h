@@ -19,12 +19,12 @@
 #include "broker/host/metrics.h"
 #include "broker/publish/publisher.h"
 
-#define BK_REMOTE_COUNTERS(X)                                                                                    \
-  X(requests, BK_COUNTER, "mora_publisher_requests_total", "Requests made to the broker to publish.")            \
-  X(items, BK_COUNTER, "mora_publisher_items_total", "Messages handed to the broker.")                           \
-  X(overflows, BK_COUNTER, "mora_publisher_overflows_total", "Messages refused because too many were waiting.")  \
-  X(refused, BK_COUNTER, "mora_publisher_refused_total", "Messages refused by the broker, or never sent.")       \
-  X(unknown, BK_COUNTER, "mora_publisher_unknown_total", "Messages handed over whose outcome is unknown.")       \
+#define BK_REMOTE_COUNTERS(X)                                                                                   \
+  X(requests, BK_COUNTER, "mora_publisher_requests_total", "Requests made to the broker to publish.")           \
+  X(items, BK_COUNTER, "mora_publisher_items_total", "Messages handed to the broker.")                          \
+  X(overflows, BK_COUNTER, "mora_publisher_overflows_total", "Messages refused because too many were waiting.") \
+  X(refused, BK_COUNTER, "mora_publisher_refused_total", "Messages refused by the broker, or never sent.")      \
+  X(unknown, BK_COUNTER, "mora_publisher_unknown_total", "Messages handed over whose outcome is unknown.")      \
   X(waiting, BK_GAUGE, "mora_publisher_waiting", "Messages that wait for the request under way.")
 
 struct bk_remote_counters {
@@ -35,15 +35,15 @@ struct bk_remote_counters {
 extern const struct bk_metric bk_remote_metrics[];
 
 enum {
-  BK_REMOTE_MAX_WAITING = 1000,          // messages
-  BK_REMOTE_MAX_BYTES = 4 << 20,         // of their JSON text
-  BK_REMOTE_TIMEOUT = 10000,             // ms, of one request
+  BK_REMOTE_MAX_WAITING = 1000,    // messages
+  BK_REMOTE_MAX_BYTES = 4 << 20,   // of their JSON text
+  BK_REMOTE_TIMEOUT = 10000,       // ms, of one request
 };
 
 struct bk_remote_options {
-  const char *url;             // "http://127.0.0.1:8001"; a trailing slash is fine
-  const char *token;           // bearer token; NULL: none
-  bx_millis timeout;           // of one request; 0: BK_REMOTE_TIMEOUT
+  const char *url;     // "http://127.0.0.1:8001"; a trailing slash is fine
+  const char *token;   // bearer token; NULL: none
+  bx_millis timeout;   // of one request; 0: BK_REMOTE_TIMEOUT
 };
 
 // `loop` and `client` must outlive it. The options are copied.

@@ -57,9 +57,12 @@ static bool judge_channel(struct bk_publish_request *r, struct bk_publish_entry 
   }
   struct bx_slice name = decoded(r, v);
   enum bx_channel_kind kind = bx_channel_classify(name);
-  if (kind == BX_CHANNEL_INVALID) fault(e, "channel: not a channel name", name);
-  else if (kind == BX_CHANNEL_PATTERN) fault(e, "channel: a name is required, this is a pattern", name);
-  else if (bx_channel_is_meta(name)) fault(e, "channel: nobody publishes on /meta", name);
+  if (kind == BX_CHANNEL_INVALID)
+    fault(e, "channel: not a channel name", name);
+  else if (kind == BX_CHANNEL_PATTERN)
+    fault(e, "channel: a name is required, this is a pattern", name);
+  else if (bx_channel_is_meta(name))
+    fault(e, "channel: nobody publishes on /meta", name);
   e->item.channel = name;
   return !e->fault;
 }

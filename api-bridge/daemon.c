@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// Configuration, log, loop, listeners, drain of the two gateways.
+#include "api-bridge/daemon.h"
+
+#include "broker/host/log.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct logging {
+  int level, format;
+};
+
+static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const formats[] = {"text", "json", NULL};
+
+static const struct cf_option logging_options[] = {
+    {.key = "logging.level",
+     .type = CF_ENUM,
+     .offset = offsetof(struct logging, level),
+     .standard = "\"info\"",
+     .choices = levels,
+     .doc = "The least important events that are logged: debug, info, warn or error."},
+    {.key = "logging.format",
+     .type = CF_ENUM,
+     .offset = offsetof(struct logging, format),
+     .standard = "\"text\"",
+     .choices = formats,
+     .doc = "text for people, json for log collectors: one object a line."},
+    {0}};
+
+// -- configuration ---------------------------------------------------------------------------------
+
+static int print(FILE *to, struct bx_buffer *text, int status) {
+  fwrite(text->at, 1, text->len, to);
+  bx_buffer_fini(text);
+  return fflush(to) == 0 ? status : 1;
+}
+
+int ab_daemon_configure(struct ab_daemon *d, const struct cf_section *sections, size_t count, int argc, char **argv) {
+  enum { MAX_SECTIONS = 8 };
+  struct cf_section all[MAX_SECTIONS];
+  struct logging logging;
+  BX_BUG_ON(count >= MAX_SECTIONS);
+  memcpy(all, sections, count * sizeof *sections);
+  all[count] = (struct cf_section){logging_options, &logging};
+  enum cf_action action;
+  struct bx_buffer text = {0};
+  d->config = cf_load(all, count + 1, d->foreign, argc, argv, environ, &action, &text);
+  if (!d->config) return print(stderr, &text, 2);
+  if (action != CF_RUN) {
+    cf_answer(d->config, action, &d->program, &text);
+    cf_free(d->config);
+    return print(stdout, &text, 0);
+  }
+  bx_buffer_fini(&text);
+  bk_log_configure((enum bk_level)logging.level, logging.format == 1);
+  d->loop = bk_loop_create();
+  return -1;
+}
+
+int ab_daemon_fault(const struct ab_daemon *d, const char *key, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  fprintf(stderr, "%s: %s: ", cf_origin(d->config, key), key);
+  vfprintf(stderr, format, arguments);
+  fputc('\n', stderr);
+  va_end(arguments);
+  return 2;
+}
+
+// -- running ---------------------------------------------------------------------------------------
+
+bool ab_daemon_listen(struct ab_daemon *d, struct cf_strings addresses, const struct bk_listener_options *options) {
+  for (size_t i = 0; i < addresses.count && d->listener_count < AB_MAX_LISTENERS; i++) {
+    struct bk_listener_options each = *options;
+    char error[256];
+    each.address = addresses.at[i];
+    struct bk_listener *l = bk_listener_open(d->loop, &each, error, sizeof error);
+    if (!l) {
+      fprintf(stderr, "%s: cannot listen on %s: %s\n", d->program.name, each.address, error);
+      return false;
+    }
+    d->listeners[d->listener_count++] = l;
+  }
+  return true;
+}
+
+static void answer_health(struct bk_exchange *x, const char *why_not) {
+  struct bx_buffer body = {0};
+  bx_buffer_printf(&body, "{\"ready\":%s,\"reasons\":[", why_not ? "false" : "true");
+  if (why_not) bx_buffer_json_string(&body, bx_slice_of(why_not));
+  bx_buffer_lit(&body, "]}");
+  bk_exchange_respond(x, &(struct bk_response){
+                             .status = why_not ? 503 : 200,
+                             .content_type = "application/json",
+                             .body = bx_buffer_view(&body),
+                         });
+  bx_buffer_fini(&body);
+}
+
+void ab_daemon_healthz(void *context, struct bk_exchange *x) {
+  (void)context;
+  answer_health(x, NULL);
+}
+
+void ab_daemon_readyz(void *context, struct bk_exchange *x) {
+  struct ab_daemon *d = context;
+  answer_health(x, d->draining ? "draining" : d->not_ready(d->context));
+}
+
+static void look_whether_drained(struct bk_turn_hook *hook) {
+  struct ab_daemon *d = bx_container_of(hook, struct ab_daemon, hook);
+  if (d->draining && d->busy(d->context) == 0) bk_loop_stop(d->loop);
+}
+
+static void drain_is_over(struct bx_timer *t) {
+  struct ab_daemon *d = bx_container_of(t, struct ab_daemon, drain_timer);
+  bk_warn("drain.cut_short", bk_u("requests", d->busy(d->context)));
+  bk_loop_stop(d->loop);
+}
+
+static void on_signal(void *context, int signo) {
+  struct ab_daemon *d = context;
+  if (d->draining) _exit(128 + signo);
+  d->draining = true;
+  bk_info("draining", bk_u("requests", d->busy(d->context)));
+  for (size_t i = 0; i < d->listener_count; i++) bk_listener_stop(d->listeners[i]);
+  bx_wheel_set(bk_loop_wheel(d->loop), &d->drain_timer, bk_loop_now(d->loop) + AB_DRAIN_TIME);
+}
+
+void ab_daemon_run(struct ab_daemon *d) {
+  bx_timer_init(&d->drain_timer, drain_is_over);
+  d->hook.turn = look_whether_drained;
+  bk_loop_add_hook(d->loop, &d->hook);
+  bk_loop_on_signal(d->loop, SIGTERM, on_signal, d);
+  bk_loop_on_signal(d->loop, SIGINT, on_signal, d);
+  bk_loop_run(d->loop);
+  bx_wheel_cancel(bk_loop_wheel(d->loop), &d->drain_timer);
+  bk_loop_remove_hook(d->loop, &d->hook);
+}
+
+void ab_daemon_close(struct ab_daemon *d) {
+  while (d->listener_count > 0) bk_listener_close(d->listeners[--d->listener_count]);
+}
+
+void ab_daemon_fini(struct ab_daemon *d) {
+  ab_daemon_close(d);
+  bk_loop_destroy(d->loop);
+  cf_free(d->config);
+}

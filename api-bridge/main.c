@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// mora-api: publishing and chat over HTTP.
+#include "api-bridge/chat.h"
+#include "api-bridge/daemon.h"
+#include "api-bridge/options.h"
+#include "broker/publish/handler.h"
+#include "broker/publish/remote.h"
+
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MAX_BODY = 4 << 20, HEADER_TIME = 10000 };   // bytes, ms
+
+struct api {
+  struct ab_daemon daemon;
+  struct ab_options options;
+  struct bk_tokens tokens;
+  struct bk_http_client *client;
+  struct bk_publisher *publisher;
+  struct bk_publish_handler publish;
+  struct ab_chat chat;
+};
+
+static size_t busy(void *context) {
+  struct api *a = context;
+  return a->chat.counters.under_way + a->publish.counters.under_way;
+}
+
+static const char *not_ready(void *context) { return bk_publisher_not_ready(((struct api *)context)->publisher); }
+
+static void metrics(void *context, struct bk_exchange *x) {
+  struct api *a = context;
+  if (!bk_tokens_admit(&a->tokens, x)) return;
+  struct bx_buffer text = {0};
+  bk_metrics_write(&text, bk_host_metrics, &bk_host_counters);
+  bk_metrics_write(&text, bk_publish_metrics, &a->publish.counters);
+  bk_metrics_write(&text, ab_chat_metrics, &a->chat.counters);
+  bk_metrics_write(&text, bk_remote_metrics, bk_remote_counters(a->publisher));
+  bk_exchange_respond(x, &(struct bk_response){
+                             .status = 200,
+                             .content_type = "text/plain; version=0.0.4; charset=utf-8",
+                             .body = bx_buffer_view(&text),
+                         });
+  bx_buffer_fini(&text);
+}
+
+// An open API must be out of reach of other machines.
+static int check_tokens(const struct api *a) {
+  for (size_t i = 0; i < a->options.listen.count && a->tokens.count == 0; i++) {
+    const char *address = a->options.listen.at[i];
+    if (!bk_address_is_local(address))
+      return ab_daemon_fault(&a->daemon, "api.listen", "%s can be reached from other machines: set api.tokens",
+                             address);
+  }
+  return 0;
+}
+
+static bool serve(struct api *a) {
+  const struct bk_route routes[] = {
+      {.methods = BK_POST, .path = "/v1/publish", .handle = bk_publish_handle, .context = &a->publish},
+      {.methods = BK_POST, .path = "/v1/rooms/:roomId/chatMessages", .handle = ab_chat_post, .context = &a->chat},
+      {.methods = BK_GET | BK_HEAD, .path = "/healthz", .handle = ab_daemon_healthz, .context = &a->daemon},
+      {.methods = BK_GET | BK_HEAD, .path = "/readyz", .handle = ab_daemon_readyz, .context = &a->daemon},
+      {.methods = BK_GET, .path = "/metrics", .handle = metrics, .context = a},
+      {0}};
+  const struct bk_listener_options options = {
+      .name = "api", .routes = routes, .max_body = MAX_BODY, .header_time = HEADER_TIME};
+  if (!ab_daemon_listen(&a->daemon, a->options.listen, &options)) return false;
+  ab_daemon_run(&a->daemon);
+  ab_daemon_close(&a->daemon);
+  return true;
+}
+
+static void start(struct api *a) {
+  struct bk_loop *loop = a->daemon.loop;
+  unsigned char random[8];
+  if (RAND_bytes(random, sizeof random) != 1) abort();
+  ab_object_ids_init(&a->chat.ids, random);
+  a->client = bk_http_client_create(loop);
+  a->publisher = bk_remote_create(loop, a->client,
+                                  &(struct bk_remote_options){
+                                      .url = a->options.publish,
+                                      .token = a->options.publish_token,
+                                  });
+  a->publish.publisher = a->chat.publisher = a->publisher;
+  a->publish.tokens = a->chat.tokens = &a->tokens;
+}
+
+int main(int argc, char **argv) {
+  static const char *const foreign[] = {"broker.", "engine.", "journal.", "access.", "auth.",  "authority.",
+                                        "limits.", "tls.",    "admin.",   "web.",    "redis.", NULL};
+  struct api a = {
+      .daemon = {.program = {"mora-api", "Publishing and chat over HTTP: what is posted becomes channel events."},
+                 .foreign = foreign,
+                 .busy = busy,
+                 .not_ready = not_ready,
+                 .context = &a},
+  };
+  struct cf_section section = {ab_options, &a.options};
+  int status = ab_daemon_configure(&a.daemon, &section, 1, argc, argv);
+  if (status >= 0) return status;
+  bk_tokens_init(&a.tokens, a.options.tokens.at, a.options.tokens.count);
+  status = check_tokens(&a);
+  if (status == 0) {
+    start(&a);
+    if (!serve(&a)) status = 1;
+    bk_publisher_destroy(a.publisher);
+    bk_http_client_destroy(a.client);
+  }
+  bk_tokens_fini(&a.tokens);
+  ab_daemon_fini(&a.daemon);
+  return status;
+}

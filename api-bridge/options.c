@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// The option table of mora-api.
+#include "api-bridge/options.h"
+
+const char *ab_check_address(struct bx_slice s) {
+  static const char expected[] = "an address such as 127.0.0.1:8002, [::1]:8002 or unix:/run/mora.sock";
+  if (bx_slice_starts(s, BX_LIT("unix:"))) return s.len > 5 ? NULL : expected;
+  const char *colon = memrchr(s.at, ':', s.len);
+  size_t digits = colon ? (size_t)(s.at + s.len - colon - 1) : 0;
+  if (!colon || colon == s.at || digits < 1 || digits > 5) return expected;
+  for (size_t i = 1; i <= digits; i++)
+    if (colon[i] < '0' || colon[i] > '9') return expected;
+  return NULL;
+}
+
+const char *ab_check_http_url(struct bx_slice s) {
+  static const char expected[] = "a URL such as http://127.0.0.1:8001, without a query";
+  size_t scheme = bx_slice_starts(s, BX_LIT("http://")) ? 7 : bx_slice_starts(s, BX_LIT("https://")) ? 8 : 0;
+  if (scheme == 0 || s.len == scheme || s.at[scheme] == '/') return expected;
+  for (size_t i = 0; i < s.len; i++) {
+    unsigned char c = (unsigned char)s.at[i];
+    if (c <= ' ' || c >= 0x7f || strchr("\"'<>\\?#`{}|^;,", c)) return expected;
+  }
+  return NULL;
+}
+
+static const char *check_publish(struct bx_slice s) {
+  if (bx_slice_starts(s, BX_LIT("unix:/"))) return NULL;
+  return ab_check_http_url(s) ? "the admin URL of a broker such as http://127.0.0.1:8001, or unix:/path" : NULL;
+}
+
+static const char *check_token(struct bx_slice s) { return s.len <= 512 ? NULL : "a token of at most 512 bytes"; }
+
+#define FIELD(field) offsetof(struct ab_options, field)
+
+const struct cf_option ab_options[] = {
+    {.key = "api.listen",
+     .type = CF_STRINGS,
+     .offset = FIELD(listen),
+     .standard = "[\"127.0.0.1:8002\"]",
+     .check = ab_check_address,
+     .doc = "Addresses that mora-api listens on. Off loopback it needs api.tokens."},
+    {.key = "api.tokens",
+     .type = CF_SECRETS,
+     .offset = FIELD(tokens),
+     .standard = "[]",
+     .check = check_token,
+     .doc = "Bearer tokens that clients of the API present; any of them will do, so that one can be replaced "
+            "without a gap. Empty: open, which is allowed on loopback only."},
+    {.key = "api.publish",
+     .type = CF_STRING,
+     .offset = FIELD(publish),
+     .standard = "\"http://127.0.0.1:8001\"",
+     .check = check_publish,
+     .doc = "Where events are published: the admin URL of a broker."},
+    {.key = "api.publish_token",
+     .type = CF_SECRET,
+     .offset = FIELD(publish_token),
+     .check = check_token,
+     .doc = "The token presented there: that broker's admin.token."},
+    {0}};

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// What can be configured in mora-api, beyond logging (daemon.h).
+#pragma once
+
+#include "config/config.h"
+
+struct ab_options {
+  struct cf_strings listen;
+  struct cf_strings tokens;
+  const char *publish;
+  const char *publish_token;
+};
+
+extern const struct cf_option ab_options[];
+
+// For struct cf_option.check; also of mora-web.
+const char *ab_check_address(struct bx_slice);    // something to listen on
+const char *ab_check_http_url(struct bx_slice);   // http:// or https:// with a host, no query
