@@ -19,13 +19,12 @@ static bool is_group(const struct cf_set *s, struct bx_slice key) {
   return false;
 }
 
-// Belongs to another daemon, wholly ("api.tokens", "api") or in part ("engine" when "engine.pods." does).
+// Belongs to another daemon; or is a group of which a part does ("api" when "api." is foreign).
 static bool is_foreign(const struct cf_set *s, struct bx_slice key, bool *partly) {
   *partly = false;
   for (const char *const *f = s->foreign; f && *f; f++) {
     struct bx_slice prefix = bx_slice_of(*f);
-    bool is_name = prefix.len == key.len + 1 && prefix.at[key.len] == '.' && bx_slice_starts(prefix, key);
-    if (bx_slice_starts(key, prefix) || is_name) return true;
+    if (bx_slice_starts(key, prefix)) return true;
     if (is_inside(prefix, key)) *partly = true;
   }
   return false;

@@ -95,7 +95,7 @@ static void bad_units(void **state) {
   refused_set("app.deep.timeout=2h", DURATION "\"2h\"\n");
   refused_set("app.deep.timeout=1d", DURATION "\"1d\"\n");
   refused_set("app.deep.timeout=18446744073709551616s", DURATION "\"18446744073709551616s\"\n");
-  refused_set("app.deep.timeout=213503982335d", DURATION "\"213503982335d\"\n");   // 64 bits + 200 s
+  refused_set("app.deep.timeout=18446744073709552s", DURATION "\"18446744073709552s\"\n");   // 64 bits and 384 ms
   refused_set("app.deep.message_size=65536", SIZE "65536\n");
   refused_set("app.deep.message_size=64kb", SIZE "\"64kb\"\n");
   refused_set("app.deep.message_size=64K", SIZE "\"64K\"\n");
@@ -107,7 +107,8 @@ static void bad_units(void **state) {
   refused_set("app.number=-1", NUMBER "-1\n");
   refused_set("app.number=0", NUMBER "0\n");
   refused_set("app.number=65", NUMBER "65\n");
-  refused_set("app.number=18446744073709551617", NUMBER "18446744073709551617\n");
+  refused_set("app.number=18446744073709551617", NUMBER "18446744073709551617\n");   // 64 bits and 1
+  refused_set("app.number=18446744073709551621", NUMBER "18446744073709551621\n");   // 64 bits and 5
 }
 
 static void wrong_types(void **state) {
@@ -217,7 +218,8 @@ static void addresses(void **state) {
 
 static void urls_and_mounts(void **state) {
   (void)state;
-  static const char *const urls[] = {"http://a", "https://a.b:8002", "http://[::1]:80/x?y=1", "http://127.0.0.1/"};
+  static const char *const urls[] = {"http://a", "https://a.b:8002", "http://[::1]:80/x?y=1", "http://[::1]",
+                                     "http://127.0.0.1/"};
   static const char *const no_urls[] = {"",
                                         "a",
                                         "ftp://a",

@@ -165,6 +165,8 @@ static void dotted_and_double_keys(void **state) {
                "mora.json:1: app.number: duplicate key; it is also on line 1\n");
   refused_file("{\"app\": {\"rules\": [1, {\"a\": 1,\n\"a\": 2}]}}",
                "mora.json:2: app.rules[1].a: duplicate key; it is also on line 1\n");
+  refused_file("{\"app\": {\"any\": {\"b\": 1, \"c\": 2, \"b\": 3}}}",
+               "mora.json:1: app.any.b: duplicate key; it is also on line 1\n");
   refused_file("{\"api\": {\"x\": 1, \"x\": 2}}", "mora.json:1: api.x: duplicate key; it is also on line 1\n");
   refused_set("app={\"number\": 1, \"number\": 2}", "--set: app.number: duplicate key\n");
 }
@@ -296,6 +298,22 @@ static void sections(void **state) {
   cf_free(NULL);
 }
 
+// "age" is near to nothing, and which of two keys of that name was meant cannot be told.
+static void no_suggestion_among_namesakes(void **state) {
+  (void)state;
+  bx_millis ages[2];
+  const struct cf_option rows[] = {{.key = "journal.age", .type = CF_DURATION, .standard = "5m"},
+                                   {.key = "cache.age", .type = CF_DURATION, .offset = 8, .standard = "5m"},
+                                   {0}};
+  struct cf_section section = {rows, ages};
+  struct bx_buffer error = {0};
+  enum cf_action action;
+  const char *arguments[] = {"x", "--set", "age=1s", NULL};
+  assert_null(cf_load(&section, 1, NULL, 3, (char **)(uintptr_t)arguments, NULL, &action, &error));
+  same_text(bx_buffer_view(&error), "--set: age: unknown key\n");
+  bx_buffer_fini(&error);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_documented_layer_wins),
@@ -314,6 +332,7 @@ int main(void) {
       cmocka_unit_test(flags),
       cmocka_unit_test(actions),
       cmocka_unit_test(sections),
+      cmocka_unit_test(no_suggestion_among_namesakes),
   };
   return cmocka_run_group_tests(tests, enter_directory, leave_directory);
 }

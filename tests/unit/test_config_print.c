@@ -58,18 +58,21 @@ static void comes_back(void **state) {
       "{\"app\": {\"any\": {\"a\":\n\t[1.10, \"x:  ,\\\" y\"]}, \"text\": \"\\\"\\n\\u00e9\", \"rules\": {\"r\": 1}}}");
   load_good(&a, VARIABLES("MORA_APP__LIST=one"),
             ARGUMENTS("--config", "a.json", "--set", "app.number=7", "--set", "engine.type=redis", "--set",
-                      "app.deep.timeout=90s", "--set", "engine.url=http://h:80/a@b"));
+                      "app.deep.timeout=90s", "--set", "engine.url=http://u@h:80/a@b:c", "--set", "app.plain=x",
+                      "--set", "app.plain=null"));
+  assert_string_equal(a.t.url, "http://u@h:80/a@b:c");
   print(&a, &first);
   assert_true(contains(&first, "\"any\": {\"a\": [1.10, \"x:  ,\\\" y\"]}"));
   assert_true(contains(&first, "\"list\": [\"one\"]"));
   assert_true(contains(&first, "\"rules\": [{\"r\": 1}]"));
   assert_true(contains(&first, "\"timeout\": \"90s\""));
+  assert_true(contains(&first, "\"plain\": null"));
   bx_buffer_char(&first, '\0');
   write_file("mora.json", first.at);
   load_good(&b, NOTHING, ARGUMENTS("--config", "mora.json"));
   print(&b, &second);
   same_text(bx_buffer_view(&second), first.at);
-  assert_string_equal(b.t.url, "http://h:80/a@b");
+  assert_string_equal(b.t.url, "http://u@h:80/a@b:c");
   bx_buffer_fini(&first);
   bx_buffer_fini(&second);
   done(&a);
