@@ -81,7 +81,7 @@ test('words: places of a machine, hosts in lock files and merge marks are caught
   assert.equal(caught(words, 'a.c', '// GET /v1/home/a\n'), 0);
   assert.equal(caught(words, 'a.c', `${'<'.repeat(7)} ours\n`), 1);
   for (const [line, expected] of [['"resolved": "x"', 1], ['"x": "https://example.org/a.tgz"', 1],
-                                  ['"version": "1.0.0"', 0], ['"url": "https://example.org/sponsor"', 0]])
+                                  ['"a": "github:b/a#f9b7ec3"', 1], ['"version": "1.0.0"', 0], ['"url": "https://example.org/sponsor"', 0]])
     assert.equal(caught(words, 'tests/package-lock.json', `  ${line}\n`), expected, line);
 });
 
