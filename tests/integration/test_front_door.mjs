@@ -9,14 +9,12 @@ import net from 'node:net';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {test} from './lib/suite.mjs';
-import {binary, environment, root, run} from './lib/daemon.mjs';
+import {alive, binary, environment, root, run} from './lib/daemon.mjs';
 import {request, postJson} from './lib/http.mjs';
 import {until, within} from './lib/wait.mjs';
 
 const deps = join(root, 'cmake/deps.sh');
 const runner = join(root, 'cmake/run.sh');
-
-const alive = pid => { try { process.kill(pid, 0); return true; } catch { return false; } };
 
 // A folder with executable scripts in it.
 function programs(t, scripts) {

@@ -14,7 +14,7 @@
 // passes there too expects what Faye does.
 
 import {spawn} from 'node:child_process';
-import {existsSync} from 'node:fs';
+import {existsSync, readFileSync} from 'node:fs';
 import {fileURLToPath} from 'node:url';
 import {resolve} from 'node:path';
 import {createInterface} from 'node:readline';
@@ -38,6 +38,15 @@ export function binary(name) {
   const path = resolve(binaries, name);
   if (!existsSync(path)) throw new Error(`${path} is missing: build it, or set MORA_BIN_DIR`);
   return path;
+}
+
+// Whether a process still runs. A zombie does not: in a container nobody may be there to reap it.
+export function alive(pid) {
+  try {
+    return !/^\d+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
 }
 
 export function environment(extra = {}) {
