@@ -44,9 +44,9 @@ static const char *check_string(const json_t *value, size_t max) {
 
 bool ab_room_is_good(struct bx_slice room) {
   if (room.len < 1 || room.len > AB_MAX_ROOM || memchr(room.at, '/', room.len)) return false;
-  char name[AB_MAX_ROOM + 2];
-  int len = snprintf(name, sizeof name, "/%.*s", (int)room.len, room.at);
-  return bx_channel_classify((struct bx_slice){name, (size_t)len}) == BX_CHANNEL_NAME;
+  char name[AB_MAX_ROOM + 1] = "/";
+  memcpy(name + 1, room.at, room.len);
+  return bx_channel_classify((struct bx_slice){name, room.len + 1}) == BX_CHANNEL_NAME;
 }
 
 // {"id", "username", "displayName"} from the member `fromUser`, which may be NULL. NULL: *fault says

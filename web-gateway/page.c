@@ -48,11 +48,11 @@ static struct bx_slice origin_of(const char *url) {
 void gw_policy_write(struct bx_buffer *out, const char *url) {
   struct bx_slice origin = origin_of(url);
   int len = (int)origin.len;
-  bx_buffer_printf(out,
-                   "default-src 'none'; script-src 'self' %.*s; style-src 'self'; img-src 'self'; connect-src 'self'",
-                   len, origin.len > 0 ? origin.at : "");
+  bx_buffer_lit(out, "default-src 'none'; script-src 'self'");
+  if (len > 0) bx_buffer_printf(out, " %.*s", len, origin.at);
+  bx_buffer_lit(out, "; style-src 'self'; img-src 'self'; connect-src 'self'");
   // http://h is followed by ws://h, https://h by wss://h.
-  if (origin.len > 0) bx_buffer_printf(out, " %.*s ws%.*s", len, origin.at, len - 4, origin.at + 4);
+  if (len > 0) bx_buffer_printf(out, " %.*s ws%.*s", len, origin.at, len - 4, origin.at + 4);
   bx_buffer_lit(out, "; form-action 'none'; base-uri 'none'; frame-ancestors 'none'");
 }
 
