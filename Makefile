@@ -4,10 +4,8 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-# As many jobs as there are processors, unless -j or MORA_JOBS says otherwise.
+# Compilers at once: make JOBS=1 build.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
-BINARIES = mora-broker mora-api mora-web mora
-FAYE = build/share/web/faye.js
 
 .PHONY: help deps deps-build build run test test-full lint fuzz-short install clean
 
@@ -20,8 +18,9 @@ deps: ## install the Debian packages that are missing (MORA_NO_INSTALL=1: only s
 deps-build:
 	@sh cmake/deps.sh build
 
-build: deps-build $(FAYE) ## the four programs, optimised and hardened, in build/bin
-	@cmake --preset release >build/cmake.log || { cat build/cmake.log; exit 1; }
+build: deps-build ## the four programs, optimised and hardened, in build/bin
+	@mkdir -p build
+	@cmake --preset release >build/cmake.log 2>&1 || { cat build/cmake.log; exit 1; }
 	@cmake --build --preset release -j $(JOBS)
 
 run: build ## build and start everything on 127.0.0.1; Ctrl-C stops it
@@ -43,16 +42,8 @@ fuzz-short: ## 30 seconds of fuzzing
 	@sh cmake/deps.sh test
 	@tests/run --only fuzz
 
-# Faye's own browser client, for the pages of mora-web: fetched by its version, never committed.
-$(FAYE): web-gateway/package-lock.json | deps-build
-	@cd web-gateway && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-	@mkdir -p $(@D)
-	@cp web-gateway/node_modules/faye/client/faye-browser-min.js $@
-
 install: build ## install below $(DESTDIR)$(PREFIX)
-	@mkdir -p "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/mora"
-	@for each in $(BINARIES); do install -m 755 build/bin/$$each "$(DESTDIR)$(PREFIX)/bin/" || exit 1; done
-	@cp -R build/share/web "$(DESTDIR)$(PREFIX)/share/mora/"
+	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"
 
 clean: ## remove build/
 	@rm -rf build

@@ -13,6 +13,7 @@ const BROKER = {
   publish: ['bayeux', 'config', 'broker/host'],
   access: ['bayeux', 'config', 'broker/host'],
   transport: ['bayeux', 'config', 'broker/host', 'broker/access'],
+  tool: ['bayeux', 'config', 'broker/host'],
   admin: ['bayeux', 'config', 'broker/host', 'broker/publish', 'broker/access', 'broker/transport'],
 };
 
