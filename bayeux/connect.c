@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+// /meta/connect: which connection a session's messages go to, how long an answer waits, and what a
+// new connect tells about the answer before it.
+#include "bayeux/server_private.h"
+
+#define SUPERSEDE_WINDOW 10000   // milliseconds in which superseded connects are counted
+#define SUPERSEDE_FREE 3         // of them are answered with the normal interval
+
+static const char *const connection_types[] = {"long-polling", "cross-origin-long-polling", "callback-polling",
+                                               "websocket",    "eventsource",               "in-process"};
+
+// -- held connects ---------------------------------------------------------------------------------
+
+void bx_connect_hold(struct bx_connection *c, struct bx_slice id, bx_millis hold) {
+  struct bx_held_connect *h = &c->connect;
+
+  BX_BUG_ON(h->held);
+  bx_buffer_clear(&h->id);
+  bx_buffer_slice(&h->id, id);
+  h->held = true;
+  h->due = hold == 0;
+  if (h->due)
+    bx_list_append(&c->server->due, &h->due_link);
+  else
+    bx_wheel_set(&c->server->wheel, &h->timer, c->server->now + hold);
+}
+
+void bx_connect_forget(struct bx_connection *c) {
+  c->connect.held = c->connect.due = false;
+  bx_list_remove(&c->connect.due_link);
+  bx_wheel_cancel(&c->server->wheel, &c->connect.timer);
+}
+
+void bx_connect_write(struct bx_connection *c, struct bx_buffer *out, const char *error, uint32_t interval) {
+  bx_buffer_char(out, '{');
+  if (c->connect.id.len > 0) {
+    bx_buffer_lit(out, "\"id\":");
+    bx_buffer_slice(out, bx_buffer_view(&c->connect.id));
+    bx_buffer_char(out, ',');
+  }
+  if (error == NULL) {
+    bx_buffer_printf(out, "\"clientId\":\"%s\",\"channel\":\"/meta/connect\",\"successful\":true", c->session->id);
+    bx_reply_advice(out, interval, c->mount->timeout);
+  } else {
+    bx_buffer_lit(out, "\"channel\":\"/meta/connect\",\"successful\":false");
+    bx_reply_error_member(out, bx_slice_of(error));
+    bx_reply_handshake_advice(c->server, out);
+  }
+  bx_buffer_char(out, '}');
+  bx_connect_forget(c);
+}
+
+void bx_connect_answer(struct bx_connection *c, uint32_t interval) {
+  struct bx_buffer reply = {0};
+
+  if (!c->connect.held) return;
+  bx_connect_write(c, &reply, NULL, interval);
+  bx_connection_reply(c, bx_buffer_view(&reply), false);
+  bx_buffer_fini(&reply);
+}
+
+uint32_t bx_connect_interval(struct bx_connection *c) {
+  return c->server->draining ? bx_server_uniform(c->server, 1000, 5000) : (uint32_t)c->mount->interval;
+}
+
+// A session that is being read forward gets its slice before its connect is answered empty.
+bool bx_connects_due(struct bx_server *server) {
+  struct bx_list todo, *link;
+
+  bx_list_init(&todo);
+  bx_list_splice(&todo, &server->due);
+  while ((link = bx_list_take(&todo)) != NULL) {
+    struct bx_connection *c = bx_container_of(link, struct bx_connection, connect.due_link);
+    const struct bx_session *s = c->session;
+
+    if (s != NULL && s->state == BX_SESSION_READING && s->outbox.count == 0)
+      bx_list_append(&server->due, link);
+    else if (bx_connection_is_poll(c))
+      bx_connection_wake(c);
+    else
+      bx_connect_answer(c, bx_connect_interval(c));
+  }
+  return !bx_list_empty(&server->due);
+}
+
+// -- taking over -----------------------------------------------------------------------------------
+
+// More than a few in a short time: two pollers share an id, and each would drive the other on.
+static uint32_t superseded_interval(struct bx_server *server, struct bx_session *s, const struct bx_connection *c) {
+  static const uint32_t steps[] = {1000, 2000, 4000, 5000};
+  uint32_t over;
+
+  server->counters.superseded++;
+  if (server->now - s->superseded_since > SUPERSEDE_WINDOW) {
+    s->superseded = 0;
+    s->superseded_since = server->now;
+  }
+  if (++s->superseded <= SUPERSEDE_FREE) return (uint32_t)c->mount->interval;
+  over = s->superseded - SUPERSEDE_FREE - 1;
+  over = steps[over < 3 ? over : 3];
+  return bx_server_uniform(server, over - over / 5, over + over / 5);
+}
+
+// The session leaves its connection for another one. A poll is answered, a stream flushed and closed.
+static void supersede(struct bx_server *server, struct bx_session *s) {
+  struct bx_connection *old = s->connection;
+
+  bx_connect_answer(old, old->connect.held ? superseded_interval(server, s, old) : 0);
+  bx_session_detach(server, s);
+  bx_session_fall_back(server, s);
+  bx_connection_wake(old);
+  if (bx_connection_is_poll(old)) return;
+  old->closing = true;
+  old->ops->close(old, 1000, "superseded");
+}
+
+// The connection leaves another session for this one: it pushes to one client at a time.
+static void let_go(struct bx_connection *c) {
+  struct bx_session *other = c->session;
+
+  bx_connect_answer(c, (uint32_t)c->mount->interval);
+  bx_session_detach(c->server, other);
+  bx_session_fall_back(c->server, other);
+}
+
+// -- evidence --------------------------------------------------------------------------------------
+
+// The next connect tells of the answer before it: another id means that the client saw it (a client
+// that did not repeats the connect as it was). Clients that use one id for all are told by TCP.
+static void weigh_evidence(struct bx_server *server, struct bx_session *s, bool differs) {
+  enum bx_arrival arrival = s->answered != NULL ? s->answered->ops->arrival(s->answered) : s->settled;
+
+  if (s->answered != NULL) {
+    s->answered->receipt = NULL;
+    s->answered = NULL;
+  }
+  s->settled = BX_ARRIVAL_YES;
+  if (s->pending) {
+    bool arrived = differs ? arrival != BX_ARRIVAL_LOST : !s->ids_vary && arrival == BX_ARRIVAL_YES;
+
+    if (arrived)
+      bx_session_confirm_all(server, s);
+    else
+      bx_session_fall_back(server, s);
+  }
+}
+
+// True: another id than the last connect's.
+static bool note_id(struct bx_server *server, struct bx_session *s, struct bx_slice id) {
+  uint64_t hash = bx_table_hash(&server->sessions, id);
+  bool differs = s->has_connect_id && hash != s->connect_id;
+
+  s->ids_vary |= differs;
+  s->connect_id = hash;
+  s->has_connect_id = true;
+  return differs;
+}
+
+// -- the verb --------------------------------------------------------------------------------------
+
+static bool is_connection_type(const struct bx_value *v) {
+  for (size_t i = 0; i < sizeof connection_types / sizeof connection_types[0]; i++)
+    if (bx_value_is(v, bx_slice_of(connection_types[i]))) return true;
+  return false;
+}
+
+static bool refuse(struct bx_call *call) {
+  const struct bx_message *m = call->message;
+  struct bx_buffer error = {0}, *out;
+
+  if (!bx_value_truthy(&m->client_id))
+    bx_buffer_lit(&error, "402:clientId:Missing required parameter");
+  else if (call->session == NULL)
+    bx_error_text(&error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
+  if (!bx_value_truthy(&m->connection_type)) {
+    bx_buffer_clear(&error);
+    bx_buffer_lit(&error, "402:connectionType:Missing required parameter");
+  } else if (!is_connection_type(&m->connection_type)) {
+    bx_buffer_clear(&error);
+    bx_error_text(&error, "301", &m->connection_type, "Connection types not supported");
+  }
+  if (bx_value_truthy(&m->error)) {
+    bx_buffer_clear(&error);
+    bx_buffer_lit(&error, "400::Bad request");
+  }
+  if (error.len == 0) return false;
+  out = bx_reply_open(call->batch, call->index, false, false);
+  bx_reply_error_member(out, bx_buffer_view(&error));
+  bx_reply_handshake_advice(call->batch->server, out);
+  bx_reply_close(call->batch, call->index);
+  bx_buffer_fini(&error);
+  return true;
+}
+
+// How long the client wants its connect to be held: advice.timeout in milliseconds, at most what
+// the mount allows.
+static bx_millis wanted_hold(const struct bx_message *m, const struct bx_mount *mount) {
+  struct bx_value key, value;
+  double wish = -1;
+  bool wished = false;
+  struct bx_scan s;
+
+  if (m->advice.type != BX_JSON_OBJECT) return mount->timeout;
+  bx_scan_init(&s, m->advice.raw, 64);
+  if (!bx_scan_enter(&s)) return mount->timeout;
+  while (bx_scan_item(&s, &key) && bx_scan_value(&s, &value))
+    if (bx_value_is(&key, BX_LIT("timeout"))) wished = bx_value_number(&value, &wish);
+  if (!wished) return mount->timeout;
+  if (!(wish > 0)) return 0;
+  return wish < (double)mount->timeout ? (bx_millis)wish : mount->timeout;
+}
+
+void bx_session_refresh(struct bx_connection *c, struct bx_session *s) {
+  struct bx_server *server = c->server;
+  size_t len = c->address.len < sizeof s->address - 1 ? c->address.len : sizeof s->address - 1;
+
+  memcpy(s->address, c->address.at, len);
+  s->address[len] = '\0';
+  s->last_connect = server->now;
+  s->life = 2 * c->mount->timeout;
+  bx_wheel_set(&server->wheel, &s->expiry, server->now + s->life);
+  server->engine->ops->touch(server->engine, s);
+}
+
+// A client whose messages come by an event stream asks only whether it is known.
+static void answer_eventsource(struct bx_call *call, const struct bx_mount *mount) {
+  struct bx_buffer *out = bx_reply_open(call->batch, call->index, true, true);
+
+  bx_buffer_printf(out, ",\"advice\":{\"reconnect\":\"retry\",\"interval\":%llu,\"timeout\":0}",
+                   (unsigned long long)mount->timeout);
+  bx_reply_close(call->batch, call->index);
+}
+
+void bx_verb_connect(struct bx_call *call) {
+  struct bx_connection *c = call->batch->connection;
+  struct bx_server *server = call->batch->server;
+  const struct bx_message *m = call->message;
+  struct bx_session *s = call->session;
+  struct bx_slice id = bx_value_truthy(&m->id) ? m->id.raw : (struct bx_slice){0};
+  bool differs;
+
+  if (refuse(call)) return;
+  server->counters.connects++;
+  bx_session_refresh(c, s);
+  if (bx_value_is(&m->connection_type, BX_LIT("eventsource"))) {
+    answer_eventsource(call, c->mount);
+    return;
+  }
+  differs = note_id(server, s, id);
+  if (s->connection != c) {
+    if (s->connection != NULL)
+      supersede(server, s);
+    else
+      weigh_evidence(server, s, differs);
+    if (c->session != NULL) let_go(c);
+    bx_session_attach(server, s, c);
+  } else {
+    bx_connect_answer(c, c->connect.held ? superseded_interval(server, s, c) : 0);
+  }
+  bx_connect_hold(c, id, server->draining ? 0 : wanted_hold(m, c->mount));
+}

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+// Connections: texts in, gathered texts out: see connection.h.
+#include "bayeux/connection.h"
+
+#include "bayeux/server_private.h"
+
+static void hold_over(struct bx_timer *timer) {
+  struct bx_connection *c = bx_container_of(timer, struct bx_connection, connect.timer);
+
+  c->connect.due = true;
+  bx_list_append(&c->server->due, &c->connect.due_link);
+}
+
+void bx_connection_init(struct bx_connection *c, struct bx_server *server, const struct bx_connection_ops *ops,
+                        enum bx_connection_kind kind, const char *transport, const struct bx_mount *mount,
+                        struct bx_slice address) {
+  *c = (struct bx_connection){
+      .ops = ops, .server = server, .mount = mount, .kind = kind, .transport = transport, .address = address};
+  bx_list_init(&c->batches);
+  bx_list_init(&c->connect.due_link);
+  bx_timer_init(&c->connect.timer, hold_over);
+  bx_list_append(&server->connections, &c->link);
+  server->counters.connections++;
+}
+
+void bx_connection_fini(struct bx_connection *c) {
+  BX_BUG_ON(c->session != NULL || c->receipt != NULL || !bx_list_empty(&c->batches));
+  bx_connect_forget(c);
+  bx_buffer_fini(&c->connect.id);
+  bx_buffer_fini(&c->before);
+  bx_buffer_fini(&c->after);
+  bx_list_remove(&c->link);
+  c->server->counters.connections--;
+}
+
+void bx_connection_wake(struct bx_connection *c) {
+  if (c->woken) return;
+  c->woken = true;
+  c->ops->wake(c);
+}
+
+// A stream that does not read its replies is not worth more memory.
+static void check_backlog(struct bx_connection *c) {
+  struct bx_server *server = c->server;
+
+  if (bx_connection_is_poll(c) || c->closing) return;
+  if (c->before.len + c->after.len <= server->options.max_replies_bytes) return;
+  server->counters.over_limits++;
+  c->closing = true;
+  bx_buffer_clear(&c->before);
+  bx_buffer_clear(&c->after);
+  c->ops->close(c, 1013, "replies are not read");
+}
+
+static void append(struct bx_buffer *to, struct bx_slice replies) {
+  if (to->len > 0) bx_buffer_char(to, ',');
+  bx_buffer_slice(to, replies);
+}
+
+void bx_connection_reply(struct bx_connection *c, struct bx_slice replies, bool before) {
+  append(before ? &c->before : &c->after, replies);
+  check_backlog(c);
+  bx_connection_wake(c);
+}
+
+// -- in --------------------------------------------------------------------------------------------
+
+static void bad_text(struct bx_connection *c) {
+  c->server->counters.bad_texts++;
+  if (!bx_connection_is_poll(c))
+    bx_connection_reply(c, BX_LIT("{\"successful\":false,\"error\":\"400::Bad request\"}"), false);
+}
+
+static void batch_free(struct bx_batch *b) {
+  b->server->counters.batches--;
+  bx_list_remove(&b->link);
+  bx_messages_fini(&b->messages);
+  bx_buffer_fini(&b->replies);
+  bx_free(b->index);
+  bx_free(b);
+}
+
+bool bx_connection_receive(struct bx_connection *c, struct bx_slice text) {
+  struct bx_server *server = c->server;
+  struct bx_batch *b = bx_alloc(sizeof *b + text.len);
+  enum bx_parse parsed;
+
+  memcpy(b->text, text.at, text.len);
+  b->server = server;
+  b->connection = c;
+  bx_list_init(&b->link);
+  server->counters.batches++;
+  parsed = bx_messages_parse(&b->messages, (struct bx_slice){b->text, text.len}, &server->options.message);
+  if (parsed == BX_PARSE_TOO_MANY) server->counters.over_limits++;
+  if (parsed == BX_PARSE_BAD || parsed == BX_PARSE_TOO_MANY ||
+      (parsed == BX_PARSE_NULL && !bx_connection_is_poll(c))) {
+    batch_free(b);
+    bad_text(c);
+    return false;
+  }
+  bx_list_append(&c->batches, &b->link);
+  bx_batch_run(c, b);
+  return true;
+}
+
+// The replies, in the order of their messages: Faye's order, too, where all of them are synchronous.
+static void collect(struct bx_batch *b, struct bx_buffer *out) {
+  for (size_t i = 0; i < b->messages.count; i++) {
+    if (b->index[i].len == 0) continue;
+    if (out->len > 0) bx_buffer_char(out, ',');
+    bx_buffer_add(out, b->replies.at + b->index[i].at, b->index[i].len);
+  }
+}
+
+static void finish(struct bx_batch *b) {
+  struct bx_connection *c = b->connection;
+  struct bx_buffer out = {0};
+
+  if (c != NULL) {
+    collect(b, &out);
+    if (b->subscribed) c->unsaid--;
+    bx_list_remove(&b->link);
+    if (out.len > 0)
+      bx_connection_reply(c, bx_buffer_view(&out), b->subscribed);
+    else if (b->messages.count == 0)
+      c->empty_replies++;
+    bx_connection_wake(c);
+  }
+  bx_buffer_fini(&out);
+  batch_free(b);
+}
+
+void bx_batch_done(struct bx_batch *b) {
+  BX_BUG_ON(b->open == 0);
+  if (--b->open == 0) finish(b);
+}
+
+// -- out -------------------------------------------------------------------------------------------
+
+static bool full(const struct bx_buffer *out, size_t from) { return out->len - from >= BX_GATHER_BYTES; }
+
+static void join(struct bx_buffer *out, size_t from, struct bx_slice text) {
+  if (out->len > from + 1) bx_buffer_char(out, ',');
+  bx_buffer_slice(out, text);
+}
+
+// Replies are taken whole: a text that asked for much gets a long frame.
+static void join_replies(struct bx_buffer *out, size_t from, struct bx_buffer *replies) {
+  if (replies->len == 0) return;
+  join(out, from, bx_buffer_view(replies));
+  bx_buffer_fini(replies);
+}
+
+static void join_messages(struct bx_connection *c, struct bx_buffer *out, size_t from, bool bounded) {
+  struct bx_frame *f;
+
+  while (c->session != NULL && !(bounded && full(out, from)) &&
+         (f = bx_session_hand_over(c->server, c->session)) != NULL) {
+    join(out, from, (struct bx_slice){bx_frame_text(f), f->len});
+    bx_frame_unref(f);
+  }
+}
+
+static bool messages_may_go(const struct bx_connection *c) {
+  return c->session != NULL && c->unsaid == 0 && c->session->outbox.count > 0;
+}
+
+bool bx_connection_gather(struct bx_connection *c, struct bx_buffer *out, struct bx_gathered *gathered) {
+  size_t from = out->len;
+
+  c->woken = false;
+  gathered->frame = NULL;
+  if (c->before.len == 0 && c->after.len == 0 && messages_may_go(c) && c->session->outbox.count == 1) {
+    gathered->frame = bx_session_hand_over(c->server, c->session);
+    return true;
+  }
+  bx_buffer_char(out, '[');
+  join_replies(out, from, &c->before);
+  if (messages_may_go(c)) join_messages(c, out, from, true);
+  if (!full(out, from) && !messages_may_go(c)) join_replies(out, from, &c->after);
+  if (out->len == from + 1 && c->empty_replies == 0) {
+    out->len = from;
+    return false;
+  }
+  if (out->len == from + 1) c->empty_replies--;
+  bx_buffer_char(out, ']');
+  return true;
+}
+
+static bool answer_is_due(const struct bx_connection *c) {
+  if (c->answered || !bx_list_empty(&c->batches)) return false;
+  if (!c->connect.held) return true;
+  return c->connect.due || (c->session != NULL && c->session->outbox.count > 0);
+}
+
+// From here on the session waits for evidence of what this answer carries.
+static void take_receipt(struct bx_connection *c, struct bx_session *s) {
+  bx_session_detach(c->server, s);
+  if (s->answered != NULL) s->answered->receipt = NULL;
+  s->answered = c;
+  s->settled = BX_ARRIVAL_PENDING;
+  c->receipt = s;
+}
+
+bool bx_connection_answer(struct bx_connection *c, struct bx_buffer *out) {
+  struct bx_session *s = c->session;
+  size_t from = out->len;
+
+  c->woken = false;
+  if (!answer_is_due(c)) return false;
+  c->answered = true;
+  bx_buffer_char(out, '[');
+  join_replies(out, from, &c->before);
+  join_replies(out, from, &c->after);
+  if (c->connect.held) {
+    struct bx_buffer reply = {0};
+
+    bx_connect_write(c, &reply, NULL, bx_connect_interval(c));
+    join(out, from, bx_buffer_view(&reply));
+    bx_buffer_fini(&reply);
+    join_messages(c, out, from, false);
+  }
+  bx_buffer_char(out, ']');
+  if (s != NULL) take_receipt(c, s);
+  return true;
+}
+
+void bx_connection_settle(struct bx_connection *c, enum bx_arrival arrival) {
+  struct bx_session *s = c->receipt;
+
+  if (s == NULL) return;
+  c->receipt = NULL;
+  s->answered = NULL;
+  s->settled = arrival;
+  if (arrival == BX_ARRIVAL_LOST && s->connection == NULL) bx_session_fall_back(c->server, s);
+}
+
+// -- the end, and evidence -------------------------------------------------------------------------
+
+void bx_connection_lost(struct bx_connection *c, bool all_arrived) {
+  struct bx_session *s = c->session;
+  struct bx_list *link;
+
+  c->closing = true;
+  bx_connect_forget(c);
+  bx_connection_settle(c, BX_ARRIVAL_LOST);
+  if (s != NULL) {
+    if (all_arrived) bx_session_confirm_all(c->server, s);
+    bx_session_detach(c->server, s);
+    bx_session_fall_back(c->server, s);
+    s->settled = BX_ARRIVAL_YES;
+  }
+  while ((link = bx_list_take(&c->batches)) != NULL) bx_container_of(link, struct bx_batch, link)->connection = NULL;
+}
+
+bool bx_connection_ping_position(struct bx_connection *c, bx_position *position) {
+  struct bx_session *s = c->session;
+
+  if (s == NULL || !s->pending) return false;
+  s->ping_position = *position = s->written;
+  s->ping_handed = s->handed;
+  return true;
+}
+
+void bx_connection_pong(struct bx_connection *c, bx_position position) {
+  if (c->session != NULL) bx_session_confirm_ping(c->server, c->session, position);
+}

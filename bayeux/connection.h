@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// A connection as the protocol sees it: a websocket (a stream of texts both ways), or one request of
+// a polling transport (one text in, one answer out). The transport embeds this structure, and owns
+// it: init when it opens, bx_connection_lost() when it is over, fini after that.
+//
+// In:  bx_connection_receive() takes a whole text. Its messages are a *batch*; their replies go out
+//      together when all of them are done, a held connect excepted.
+// Out: the protocol calls ops->wake when something is ready; the transport drains at the end of the
+//      turn, once, into as few writes as it can: bx_connection_gather() for a stream,
+//      bx_connection_answer() for a poll.
+//
+// Order on a stream: replies that confirm a subscription, then messages, then the other replies. So
+// a subscriber hears of its subscription before its first message, and a publisher gets its own
+// message before the acknowledgement.
+#pragma once
+
+#include "bayeux/buffer.h"
+#include "bayeux/session.h"
+
+struct bx_connection;
+struct bx_batch;
+
+// Where clients connect: what its path's settings are. Lives as long as the server.
+struct bx_mount {
+  struct bx_slice path;
+  bx_millis timeout;      // how long a connect is held at most
+  bx_millis interval;     // advised between connects
+};
+
+struct bx_connection_ops {
+  // Something is ready. Called once until the transport drained; must only take a note of it.
+  void (*wake)(struct bx_connection *);
+  // Stream: at the end of this turn, write what is ready, then close with the code. Only takes a
+  // note, as wake does.
+  void (*close)(struct bx_connection *, unsigned code, const char *reason);
+  // Poll: what is known of the answer that was written.
+  enum bx_arrival (*arrival)(struct bx_connection *);
+};
+
+enum bx_connection_kind { BX_CONNECTION_STREAM, BX_CONNECTION_POLL };
+
+// A connect message that waits for its answer.
+struct bx_held_connect {
+  bool held, due;
+  struct bx_buffer id;            // as sent; empty: none
+  struct bx_timer timer;
+  struct bx_list due_link;
+};
+
+struct bx_connection {
+  const struct bx_connection_ops *ops;
+  struct bx_server *server;
+  const struct bx_mount *mount;
+  enum bx_connection_kind kind;
+  const char *transport;          // "websocket", "long-polling", ...: static text
+  struct bx_slice address;        // of the peer; the transport's
+  struct bx_list link;            // all connections
+  struct bx_session *session;     // attached; NULL otherwise
+  struct bx_session *receipt;     // poll, answered: whose answer it carried
+  struct bx_list batches;
+  struct bx_held_connect connect;
+  struct bx_buffer before, after; // replies, separated by commas: in front of and behind the messages
+  uint32_t empty_replies;         // texts without messages: each is answered []
+  uint32_t unsaid;                // batches with a new subscription that is not replied yet
+  bool woken, closing, answered;
+};
+
+void bx_connection_init(struct bx_connection *, struct bx_server *, const struct bx_connection_ops *,
+                        enum bx_connection_kind, const char *transport, const struct bx_mount *, struct bx_slice address);
+void bx_connection_fini(struct bx_connection *);
+
+// False: not Bayeux. A stream has its error reply queued already; a poll is to be answered with 400
+// by the transport, and nothing of the text was done.
+bool bx_connection_receive(struct bx_connection *, struct bx_slice text) BX_MUST_CHECK;
+
+// What one write of a stream carries: either `frame` (one message, to be written from
+// bx_frame_array(), the reference is the caller's), or what was appended to `out`. False: nothing
+// waits. More may wait than one write takes: call until false.
+struct bx_gathered {
+  struct bx_frame *frame;
+};
+#define BX_GATHER_BYTES 16384
+bool bx_connection_gather(struct bx_connection *, struct bx_buffer *out, struct bx_gathered *);
+
+// A poll's answer, appended to `out`; false: it is not due yet. Afterwards the connection is
+// detached, and the transport says what came of it with bx_connection_settle().
+bool bx_connection_answer(struct bx_connection *, struct bx_buffer *out);
+void bx_connection_settle(struct bx_connection *, enum bx_arrival);
+
+// The connection is over. Nothing is known of what was handed to it and not confirmed.
+// all_arrived: evidence that all of it arrived (the echo of a close that we began).
+void bx_connection_lost(struct bx_connection *, bool all_arrived);
+
+// Evidence from a stream. A ping: false = nothing is unconfirmed; else *position is what the ping
+// has to carry, and a pong with it is to be reported.
+bool bx_connection_ping_position(struct bx_connection *, bx_position *position);
+void bx_connection_pong(struct bx_connection *, bx_position position);

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// /meta/handshake and /meta/disconnect: how sessions come and go.
+#include "bayeux/server_private.h"
+
+#define ID_LENGTH 31        // 160 random bits in base 36
+#define ID_WORDS 5
+
+// 160 bits as a number in base 36, padded with zeros: the length never tells anything.
+static void make_id(struct bx_server *server, char out[ID_LENGTH]) {
+  uint32_t words[ID_WORDS];
+
+  server->env.random(server->env.context, words, sizeof words);
+  for (int i = ID_LENGTH - 1; i >= 0; i--) {
+    uint64_t rest = 0;
+
+    for (int w = 0; w < ID_WORDS; w++) {
+      uint64_t part = rest << 32 | words[w];
+      words[w] = (uint32_t)(part / 36);
+      rest = part % 36;
+    }
+    out[i] = "0123456789abcdefghijklmnopqrstuvwxyz"[rest];
+  }
+}
+
+static bool is_shared_type(const struct bx_value *v) {
+  static const char *const shared[] = {"long-polling", "cross-origin-long-polling", "callback-polling",
+                                       "websocket",    "eventsource",               "in-process"};
+
+  for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++)
+    if (bx_value_is(v, bx_slice_of(shared[i]))) return true;
+  return false;
+}
+
+// At least one of the types that the client offers is known here. A bare string offers nothing.
+static bool shares_a_type(const struct bx_value *offered) {
+  struct bx_value ignored, item;
+  struct bx_scan s;
+
+  if (offered->type != BX_JSON_ARRAY) return false;
+  bx_scan_init(&s, offered->raw, 64);
+  if (!bx_scan_enter(&s)) return false;
+  while (bx_scan_item(&s, &ignored) && bx_scan_value(&s, &item))
+    if (is_shared_type(&item)) return true;
+  return false;
+}
+
+// `early`: Faye writes the error in front of the connection types when the version is what lacks.
+static void refuse(struct bx_call *call, struct bx_slice error, bool early) {
+  struct bx_buffer *out = bx_reply_open(call->batch, call->index, false, false);
+
+  bx_buffer_lit(out, ",\"version\":\"1.0\"");
+  if (early) bx_reply_error_member(out, error);
+  bx_buffer_lit(out, ",\"supportedConnectionTypes\":" BX_CONNECTION_TYPES);
+  if (!early) bx_reply_error_member(out, error);
+  bx_reply_handshake_advice(call->batch->server, out);
+  bx_reply_close(call->batch, call->index);
+}
+
+static bool acceptable(struct bx_call *call) {
+  const struct bx_message *m = call->message;
+  bool no_version = !bx_value_truthy(&m->version);
+  struct bx_buffer error = {0};
+
+  if (no_version) bx_buffer_lit(&error, "402:version:Missing required parameter");
+  if (!bx_value_truthy(&m->connection_types)) {
+    bx_buffer_clear(&error);
+    bx_buffer_lit(&error, "402:supportedConnectionTypes:Missing required parameter");
+  } else if (!shares_a_type(&m->connection_types)) {
+    bx_buffer_clear(&error);
+    bx_error_text(&error, "301", &m->connection_types, "Connection types not supported");
+  }
+  if (bx_value_truthy(&m->error)) {
+    bx_buffer_clear(&error);
+    bx_buffer_lit(&error, "400::Bad request");
+  }
+  if (error.len == 0) return true;
+  refuse(call, bx_buffer_view(&error), no_version);
+  bx_buffer_fini(&error);
+  return false;
+}
+
+// With a clientId in the request Faye's reply has it in the second place, else behind the types.
+static void welcome(struct bx_pending *p) {
+  struct bx_batch *batch = p->batch;
+  const struct bx_message *m = &batch->messages.at[p->index];
+  const struct bx_session *s = p->session;
+  bool early = bx_value_truthy(&m->client_id);
+  struct bx_buffer *out = &batch->replies;
+
+  batch->index[p->index].at = out->len;
+  bx_buffer_char(out, '{');
+  if (bx_value_truthy(&m->id)) {
+    bx_buffer_lit(out, "\"id\":");
+    bx_buffer_slice(out, m->id.raw);
+    bx_buffer_char(out, ',');
+  }
+  if (early) bx_buffer_printf(out, "\"clientId\":\"%s\",", s->id);
+  bx_buffer_lit(out, "\"channel\":\"/meta/handshake\",\"successful\":true,\"version\":\"1.0\"");
+  bx_buffer_lit(out, ",\"supportedConnectionTypes\":" BX_CONNECTION_TYPES);
+  if (!early) bx_buffer_printf(out, ",\"clientId\":\"%s\"", s->id);
+  bx_reply_advice(out, batch->server->draining ? bx_server_uniform(batch->server, 1000, 5000) : 0, s->life / 2);
+  bx_reply_close(batch, p->index);
+}
+
+static void created(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
+  struct bx_pending *p = bx_pending_of(request);
+  struct bx_server *server = p->batch->server;
+  struct bx_call call = {.batch = p->batch, .index = p->index};
+
+  (void)position;
+  if (outcome == BX_ACKNOWLEDGED) {
+    server->counters.handshakes++;
+    p->session->recorded = true;
+    welcome(p);
+    if (server->env.event != NULL)
+      server->env.event(server->env.context, BX_EVENT_HANDSHAKE, p->session, (struct bx_slice){0});
+  } else {
+    bx_session_close(server, p->session, BX_END_REFUSED);
+    refuse(&call, BX_LIT("503::Not available"), false);
+  }
+  bx_pending_destroy(p);
+}
+
+void bx_verb_handshake(struct bx_call *call) {
+  struct bx_server *server = call->batch->server;
+  char id[ID_LENGTH];
+
+  if (!acceptable(call)) return;
+  if (server->counters.sessions >= server->options.max_sessions) {
+    server->counters.over_limits++;
+    refuse(call, BX_LIT("503::Too many clients"), false);
+    return;
+  }
+  do make_id(server, id);
+  while (bx_server_find_session(server, (struct bx_slice){id, sizeof id}) != NULL);
+  call->session = bx_session_create(server, (struct bx_slice){id, sizeof id});
+  call->session->transport = call->batch->connection->transport;
+  bx_session_refresh(call->batch->connection, call->session);
+  bx_pending_submit(bx_pending_create(call, BX_REQUEST_CREATE, created));
+}
+
+// -- disconnect ------------------------------------------------------------------------------------
+
+static void ended(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
+  struct bx_pending *p = bx_pending_of(request);
+  struct bx_server *server = p->batch->server;
+
+  (void)position;
+  if (outcome == BX_ACKNOWLEDGED && p->session->state != BX_SESSION_CLOSING) {
+    bx_reply_open(p->batch, p->index, true, true);
+    bx_reply_close(p->batch, p->index);
+    server->counters.disconnects++;
+    bx_session_close(server, p->session, BX_END_DISCONNECT);
+  } else {
+    struct bx_buffer error = {0};
+
+    bx_buffer_printf(&error, outcome == BX_REFUSED ? "503:%s:Not available" : "401:%s:" BX_UNKNOWN_CLIENT,
+                     p->session->id);
+    bx_reply_error(p->batch, p->index, false, bx_buffer_view(&error));
+    bx_buffer_fini(&error);
+  }
+  bx_pending_destroy(p);
+}
+
+void bx_verb_disconnect(struct bx_call *call) {
+  const struct bx_message *m = call->message;
+  struct bx_buffer error = {0};
+  struct bx_pending *p;
+
+  if (bx_value_truthy(&m->error))
+    bx_buffer_lit(&error, "400::Bad request");
+  else if (!bx_value_truthy(&m->client_id))
+    bx_buffer_lit(&error, "402:clientId:Missing required parameter");
+  else if (call->session == NULL)
+    bx_error_text(&error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
+  if (error.len > 0) {
+    bx_reply_error(call->batch, call->index, false, bx_buffer_view(&error));
+    bx_buffer_fini(&error);
+    return;
+  }
+  p = bx_pending_create(call, BX_REQUEST_END, ended);
+  p->request.reason = BX_REASON_DISCONNECT;
+  bx_pending_submit(p);
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine of one process: see memory_engine.h.
+#include "bayeux/memory_engine.h"
+
+struct once {
+  struct bx_table_node node;
+  struct bx_list link;   // oldest first
+  bx_millis until;
+  bx_position position;
+  char key[];
+};
+
+struct memory_engine {
+  struct bx_engine engine;
+  struct bx_list waiting;
+  bx_position head;
+  struct bx_table once;
+  struct bx_list once_order;
+  size_t once_max;
+};
+
+static struct memory_engine *of(struct bx_engine *e) { return bx_container_of(e, struct memory_engine, engine); }
+
+static void submit(struct bx_engine *engine, struct bx_request *r) {
+  bx_list_append(&of(engine)->waiting, &r->link);
+}
+
+static void touch(struct bx_engine *engine, struct bx_session *session) {
+  (void)engine;
+  (void)session;
+}
+
+static void forget(struct memory_engine *m, struct once *o) {
+  bx_table_remove(&m->once, &o->node);
+  bx_list_remove(&o->link);
+  bx_free(o);
+}
+
+static void expire(struct memory_engine *m, bx_millis now) {
+  while (!bx_list_empty(&m->once_order)) {
+    struct once *o = bx_container_of(m->once_order.next, struct once, link);
+
+    if (o->until > now && m->once.count <= m->once_max) return;
+    forget(m, o);
+  }
+}
+
+static void remember(struct memory_engine *m, struct bx_slice key, bx_position position, bx_millis now) {
+  struct once *o = bx_alloc(sizeof *o + key.len);
+
+  memcpy(o->key, key.at, key.len);
+  o->position = position;
+  o->until = now + BX_ONCE_LIFE;
+  bx_table_insert(&m->once, &o->node, (struct bx_slice){o->key, key.len});
+  bx_list_append(&m->once_order, &o->link);
+}
+
+static bx_position publish(struct memory_engine *m, struct bx_request *r, bx_millis now) {
+  if (r->once.len > 0) {
+    struct bx_table_node *known = bx_table_find(&m->once, r->once);
+
+    if (known != NULL) {
+      r->repeated = true;
+      return bx_container_of(known, struct once, node)->position;
+    }
+    remember(m, r->once, m->head + 1, now);
+  }
+  m->head++;
+  m->engine.events.appended(m->engine.events.context, m->head, r->channel, r->frame);
+  return m->head;
+}
+
+// What is submitted while the turn runs waits for the next one: a turn ends.
+static void turn(struct bx_engine *engine, bx_millis now) {
+  struct memory_engine *m = of(engine);
+  struct bx_list *link, todo;
+
+  expire(m, now);
+  bx_list_init(&todo);
+  bx_list_splice(&todo, &m->waiting);
+  while ((link = bx_list_take(&todo)) != NULL) {
+    struct bx_request *r = bx_container_of(link, struct bx_request, link);
+    bx_position position = r->kind == BX_REQUEST_PUBLISH ? publish(m, r, now) : m->head;
+
+    r->done(r, BX_ACKNOWLEDGED, position);
+  }
+}
+
+static bool busy(const struct bx_engine *engine) {
+  const struct memory_engine *m = bx_container_of(engine, const struct memory_engine, engine);
+  return !bx_list_empty(&m->waiting);
+}
+
+static const char *not_ready(const struct bx_engine *engine) {
+  (void)engine;
+  return NULL;
+}
+
+static void destroy(struct bx_engine *engine) {
+  struct memory_engine *m = of(engine);
+  struct bx_list *link;
+
+  while ((link = bx_list_take(&m->waiting)) != NULL) {
+    struct bx_request *r = bx_container_of(link, struct bx_request, link);
+    r->done(r, BX_REFUSED, 0);
+  }
+  while (!bx_list_empty(&m->once_order)) forget(m, bx_container_of(m->once_order.next, struct once, link));
+  bx_table_fini(&m->once);
+  bx_free(m);
+}
+
+struct bx_engine *bx_memory_engine_create(uint64_t seconds, size_t once_max, struct bx_table_key secret) {
+  static const struct bx_engine_ops ops = {"memory", submit, touch, turn, busy, not_ready, destroy};
+  struct memory_engine *m = bx_alloc(sizeof *m);
+
+  m->engine.ops = &ops;
+  m->engine.epoch = seconds;
+  m->engine.base = m->head = seconds * 1000000;
+  m->once_max = once_max;
+  bx_list_init(&m->waiting);
+  bx_list_init(&m->once_order);
+  bx_table_init(&m->once, secret);
+  return &m->engine;
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// Publishing: one path for every origin, with three outcomes.
+#include "bayeux/server_private.h"
+
+// What is wrong with a channel to publish on; NULL: nothing.
+static const char *channel_fault(struct bx_server *server, struct bx_slice channel, const char **code) {
+  enum bx_channel_kind kind = bx_channel_classify(channel);
+
+  *code = "405";
+  if (kind == BX_CHANNEL_INVALID) return "Invalid channel";
+  if (bx_channel_is_meta(channel)) {
+    *code = "403";
+    return "Forbidden channel";
+  }
+  if (kind == BX_CHANNEL_PATTERN) return "Invalid channel";
+  if (channel.len <= server->options.max_channel_length && bx_channel_depth(channel) <= server->options.max_channel_depth)
+    return NULL;
+  server->counters.over_limits++;
+  return "Channel too long";
+}
+
+// A meta channel is forbidden whatever comes with it; else missing data beats a bad channel, as in Faye.
+static bool wrong(struct bx_call *call, struct bx_buffer *error, bool *unknown) {
+  const struct bx_message *m = call->message;
+  const char *code, *fault = channel_fault(call->batch->server, bx_buffer_view(&call->channel), &code);
+  bool forbidden = fault != NULL && strcmp(code, "403") == 0;
+
+  *unknown = false;
+  if (bx_value_truthy(&m->error)) {
+    bx_buffer_lit(error, "400::Bad request");
+  } else if (m->data.type == BX_JSON_NONE && !forbidden) {
+    bx_buffer_lit(error, "402:data:Missing required parameter");
+  } else if (fault != NULL) {
+    bx_error_text(error, code, &m->channel, fault);
+  } else if (bx_value_truthy(&m->client_id) && call->session == NULL) {
+    bx_error_text(error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
+    *unknown = true;
+  }
+  return error->len > 0;
+}
+
+static void count(struct bx_server *server, const struct bx_request *r, enum bx_outcome outcome) {
+  switch (outcome) {
+    case BX_ACKNOWLEDGED:
+      server->counters.published++;
+      if (r->repeated) server->counters.repeated_publishes++;
+      break;
+    case BX_UNKNOWN: server->counters.unknown_publishes++; break;
+    default: server->counters.refused_publishes++; break;
+  }
+}
+
+static void appended(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
+  struct bx_pending *p = bx_pending_of(request);
+  struct bx_batch *batch = p->batch;
+  const struct bx_message *m = &batch->messages.at[p->index];
+  struct bx_buffer *out;
+
+  (void)position;
+  count(batch->server, request, outcome);
+  if (outcome == BX_REFUSED) bx_error_text(&p->error, "503", &m->channel, "Not published");
+  if (outcome == BX_UNKNOWN) bx_error_text(&p->error, "504", &m->channel, "Outcome unknown");
+  if (outcome == BX_NO_SESSION) bx_error_text(&p->error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
+  out = bx_reply_open(batch, p->index, true, outcome == BX_ACKNOWLEDGED);
+  if (p->error.len > 0) bx_reply_error_member(out, bx_buffer_view(&p->error));
+  if (outcome == BX_NO_SESSION) bx_reply_handshake_advice(batch->server, out);
+  bx_reply_close(batch, p->index);
+  bx_pending_destroy(p);
+}
+
+void bx_verb_publish(struct bx_call *call) {
+  struct bx_batch *batch = call->batch;
+  struct bx_server *server = batch->server;
+  struct bx_buffer error = {0};
+  struct bx_pending *p;
+  bool unknown;
+
+  if (wrong(call, &error, &unknown)) {
+    struct bx_buffer *out = bx_reply_open(batch, call->index, true, false);
+
+    bx_reply_error_member(out, bx_buffer_view(&error));
+    if (unknown) bx_reply_handshake_advice(server, out);
+    bx_reply_close(batch, call->index);
+    bx_buffer_fini(&error);
+    return;
+  }
+  p = bx_pending_create(call, BX_REQUEST_PUBLISH, appended);
+  bx_buffer_slice(&p->names, bx_buffer_view(&call->channel));
+  p->request.channel = bx_buffer_view(&p->names);
+  if (call->session != NULL) p->request.publisher = bx_session_id(call->session);
+  p->request.frame = bx_frame_create(bx_message_wire(&batch->messages, call->message, NULL), &server->counters.frames);
+  bx_message_wire(&batch->messages, call->message, bx_frame_text(p->request.frame));
+  bx_pending_submit(p);
+}
+
+// -- from elsewhere --------------------------------------------------------------------------------
+
+static size_t put(char *out, size_t at, struct bx_slice s) {
+  memcpy(out + at, s.at, s.len);
+  return at + s.len;
+}
+
+static struct bx_frame *make_frame(struct bx_server *server, struct bx_slice channel, struct bx_slice data) {
+  static const struct bx_slice head = {"{\"channel\":\"", 12}, middle = {"\",\"data\":", 9}, tail = {"}", 1};
+  struct bx_frame *f =
+      bx_frame_create(head.len + channel.len + middle.len + data.len + tail.len, &server->counters.frames);
+  char *out = bx_frame_text(f);
+  size_t at = put(out, 0, head);
+
+  at = put(out, at, channel);
+  at = put(out, at, middle);
+  at = put(out, at, data);
+  put(out, at, tail);
+  return f;
+}
+
+// The caller's `done` wants the frame gone and the outcome counted; both are done in front of it.
+static void outside_done(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
+  struct bx_outside_publish *o = bx_container_of(request, struct bx_outside_publish, request);
+
+  count(o->server, request, outcome);
+  bx_frame_unref(request->frame);
+  request->frame = NULL;
+  o->done(o, outcome, position);
+}
+
+const char *bx_server_publish(struct bx_server *server, struct bx_outside_publish *o, struct bx_slice channel,
+                              struct bx_slice data, struct bx_slice once) {
+  const char *code, *fault = channel_fault(server, channel, &code);
+
+  if (fault != NULL) return fault;
+  o->server = server;
+  o->request = (struct bx_request){.kind = BX_REQUEST_PUBLISH, .done = outside_done, .channel = channel, .once = once};
+  o->request.frame = make_frame(server, channel, data);
+  bx_list_init(&o->request.link);
+  server->engine->ops->submit(server->engine, &o->request);
+  return NULL;
+}

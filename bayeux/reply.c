@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// The text of replies. Members come in the order in which Faye writes them.
+#include "bayeux/server_private.h"
+
+static void member(struct bx_buffer *out, const char *name, const struct bx_value *value) {
+  if (!bx_value_truthy(value)) return;
+  bx_buffer_printf(out, "\"%s\":", name);
+  bx_buffer_slice(out, value->raw);
+  bx_buffer_char(out, ',');
+}
+
+struct bx_buffer *bx_reply_open(struct bx_batch *batch, uint32_t index, bool with_client, bool successful) {
+  const struct bx_message *m = &batch->messages.at[index];
+  struct bx_buffer *out = &batch->replies;
+
+  batch->index[index].at = out->len;
+  bx_buffer_char(out, '{');
+  member(out, "id", &m->id);
+  if (with_client) member(out, "clientId", &m->client_id);
+  member(out, "channel", &m->channel);
+  if (successful)
+    bx_buffer_lit(out, "\"successful\":true");
+  else
+    bx_buffer_lit(out, "\"successful\":false");
+  if (!successful) batch->server->counters.refused_messages++;
+  return out;
+}
+
+void bx_reply_close(struct bx_batch *batch, uint32_t index) {
+  bx_buffer_char(&batch->replies, '}');
+  batch->index[index].len = batch->replies.len - batch->index[index].at;
+}
+
+void bx_reply_error_member(struct bx_buffer *out, struct bx_slice error) {
+  bx_buffer_lit(out, ",\"error\":\"");
+  bx_buffer_slice(out, error);
+  bx_buffer_char(out, '"');
+}
+
+void bx_reply_error(struct bx_batch *batch, uint32_t index, bool with_client, struct bx_slice error) {
+  bx_reply_error_member(bx_reply_open(batch, index, with_client, false), error);
+  bx_reply_close(batch, index);
+}
+
+void bx_reply_advice(struct bx_buffer *out, uint32_t interval, bx_millis timeout) {
+  bx_buffer_printf(out, ",\"advice\":{\"reconnect\":\"retry\",\"interval\":%u,\"timeout\":%llu}", interval,
+                   (unsigned long long)timeout);
+}
+
+void bx_reply_handshake_advice(struct bx_server *server, struct bx_buffer *out) {
+  bx_buffer_printf(out, ",\"advice\":{\"reconnect\":\"handshake\",\"interval\":%u}",
+                   bx_server_uniform(server, 1000, 2000));
+}
+
+void bx_error_text(struct bx_buffer *out, const char *code, const struct bx_value *argument, const char *text) {
+  bx_buffer_printf(out, "%s:", code);
+  if (argument != NULL && argument->type != BX_JSON_NONE && argument->type != BX_JSON_NULL)
+    bx_value_text(argument, out);
+  bx_buffer_printf(out, ":%s", text);
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+// The server: its life, its turn, and the way of a message to its verb: see server.h.
+#include "bayeux/reader.h"
+#include "bayeux/server_private.h"
+
+// -- delivery --------------------------------------------------------------------------------------
+
+// Downwards: a session whose outbox is full leaves the live part of the array, and the one that
+// takes its place was visited already.
+static void deliver(struct bx_server *server, const struct bx_entry *e) {
+  for (uint32_t i = 0; i < e->count; i++) {
+    const struct bx_topic *t = e->links[i].topic;
+
+    for (uint32_t k = t->live; k-- > 0;) bx_session_push(server, t->subscriptions[k]->session, e);
+  }
+}
+
+static void appended(void *context, bx_position position, struct bx_slice channel, struct bx_frame *frame) {
+  struct bx_server *server = context;
+  const struct bx_entry *e = bx_journal_append(&server->journal, position, channel, frame, server->now);
+
+  server->counters.appended++;
+  deliver(server, e);
+  if (server->env.appended != NULL) server->env.appended(server->env.context, e);
+}
+
+// -- life ------------------------------------------------------------------------------------------
+
+struct bx_server *bx_server_create(const struct bx_env *env, const struct bx_server_options *options,
+                                   struct bx_engine *engine, bx_millis now) {
+  struct bx_server *server = bx_alloc(sizeof *server);
+
+  server->env = *env;
+  server->options = *options;
+  server->engine = engine;
+  server->now = now;
+  env->random(env->context, &server->secret, sizeof server->secret);
+  bx_wheel_init(&server->wheel, now);
+  bx_topics_init(&server->topics, server->secret);
+  bx_journal_init(&server->journal, &server->topics, &options->journal, engine->base);
+  bx_table_init(&server->sessions, server->secret);
+  for (size_t i = 0; i < BX_SESSION_STATES; i++) bx_list_init(&server->states[i]);
+  bx_list_init(&server->readers);
+  bx_list_init(&server->due);
+  bx_list_init(&server->connections);
+  bx_list_init(&server->spare_blocks);
+  engine->events = (struct bx_engine_events){.context = server, .appended = appended};
+  return server;
+}
+
+static void close_all(struct bx_server *server) {
+  for (int state = 0; state < BX_SESSION_CLOSING; state++)
+    while (!bx_list_empty(&server->states[state]))
+      bx_session_close(server, bx_container_of(server->states[state].next, struct bx_session, state_link),
+                       BX_END_SHUTDOWN);
+}
+
+void bx_server_destroy(struct bx_server *server, struct bx_counters *left) {
+  struct bx_list *block;
+
+  if (server == NULL) return;
+  BX_BUG_ON(!bx_list_empty(&server->connections));
+  server->engine->ops->destroy(server->engine);
+  close_all(server);
+  bx_sessions_reap(server);
+  bx_journal_fini(&server->journal);
+  bx_topics_fini(&server->topics);
+  bx_table_fini(&server->sessions);
+  while ((block = bx_list_take(&server->spare_blocks)) != NULL) bx_free(block);
+  if (left != NULL) *left = server->counters;
+  bx_free(server);
+}
+
+void bx_server_extend(struct bx_server *server, struct bx_extension *extension) {
+  struct bx_extension **end = &server->extensions;
+
+  while (*end != NULL) end = &(*end)->next;
+  extension->next = NULL;
+  *end = extension;
+}
+
+// -- turns -----------------------------------------------------------------------------------------
+
+bool bx_server_turn(struct bx_server *server, bx_millis now) {
+  bool more;
+
+  server->now = now;
+  bx_wheel_advance(&server->wheel, now);
+  server->engine->ops->turn(server->engine, now);
+  more = bx_readers_run(server);
+  more |= bx_connects_due(server);
+  bx_journal_trim(&server->journal, now);
+  bx_sessions_reap(server);
+  return more || server->engine->ops->busy(server->engine);
+}
+
+bx_millis bx_server_deadline(const struct bx_server *server) {
+  bool now = !bx_list_empty(&server->readers) || !bx_list_empty(&server->due) ||
+             server->engine->ops->busy(server->engine);
+
+  return now ? server->now : bx_wheel_next(&server->wheel);
+}
+
+void bx_server_drain(struct bx_server *server) {
+  if (server->draining) return;
+  server->draining = true;
+  bx_list_each(link, &server->connections) {
+    struct bx_connection *c = bx_container_of(link, struct bx_connection, link);
+
+    if (c->connect.held && !c->connect.due) {
+      c->connect.due = true;
+      bx_wheel_cancel(&server->wheel, &c->connect.timer);
+      bx_list_append(&server->due, &c->connect.due_link);
+    }
+    if (!bx_connection_is_poll(c) && !c->closing) {
+      c->closing = true;
+      c->ops->close(c, 1001, "going away");
+    }
+  }
+}
+
+// -- small services --------------------------------------------------------------------------------
+
+struct bx_session *bx_server_find_session(const struct bx_server *server, struct bx_slice id) {
+  struct bx_table_node *node = bx_table_find(&server->sessions, id);
+  return node == NULL ? NULL : bx_container_of(node, struct bx_session, node);
+}
+
+uint32_t bx_server_uniform(struct bx_server *server, uint32_t low, uint32_t high) {
+  uint32_t r;
+
+  server->env.random(server->env.context, &r, sizeof r);
+  return low + (uint32_t)((uint64_t)r * (high - low + 1) >> 32);
+}
+
+// -- messages to verbs -----------------------------------------------------------------------------
+
+static struct bx_session *named_session(struct bx_server *server, const struct bx_value *id) {
+  struct bx_buffer text = {0};
+  struct bx_session *s;
+
+  if (id->type != BX_JSON_STRING) return NULL;
+  if (!id->escaped) return bx_server_find_session(server, bx_value_inside(id));
+  bx_value_decode(id, &text);
+  s = bx_server_find_session(server, bx_buffer_view(&text));
+  bx_buffer_fini(&text);
+  return s;
+}
+
+static const char *pipeline(struct bx_call *call) {
+  struct bx_batch *batch = call->batch;
+  struct bx_incoming incoming = {batch->server, batch->connection, call->message, bx_buffer_view(&call->channel),
+                                 call->session};
+
+  for (struct bx_extension *x = batch->server->extensions; x != NULL; x = x->next) {
+    const char *error = x->incoming(x, &incoming);
+    if (error != NULL) return error;
+  }
+  return NULL;
+}
+
+static void run_message(struct bx_call *call) {
+  struct bx_slice channel = bx_buffer_view(&call->channel);
+  const char *error = pipeline(call);
+
+  if (error != NULL)
+    bx_reply_error(call->batch, call->index, true, bx_slice_of(error));
+  else if (bx_slice_equal(channel, BX_LIT("/meta/connect")))
+    bx_verb_connect(call);
+  else if (bx_slice_equal(channel, BX_LIT("/meta/handshake")))
+    bx_verb_handshake(call);
+  else if (bx_slice_equal(channel, BX_LIT("/meta/subscribe")))
+    bx_verb_subscribe(call, true);
+  else if (bx_slice_equal(channel, BX_LIT("/meta/unsubscribe")))
+    bx_verb_subscribe(call, false);
+  else if (bx_slice_equal(channel, BX_LIT("/meta/disconnect")))
+    bx_verb_disconnect(call);
+  else
+    bx_verb_publish(call);
+}
+
+// A batch is done when all its messages are, and not before all were handed to their verbs.
+void bx_batch_run(struct bx_connection *c, struct bx_batch *b) {
+  (void)c;
+  b->index = bx_alloc((b->messages.count + 1) * sizeof *b->index);
+  b->open = 1;
+  for (uint32_t i = 0; i < b->messages.count; i++) {
+    const struct bx_message *m = &b->messages.at[i];
+    struct bx_call call = {.batch = b, .index = i, .message = m, .session = named_session(b->server, &m->client_id)};
+
+    if (m->channel.type == BX_JSON_STRING) bx_value_decode(&m->channel, &call.channel);
+    run_message(&call);
+    bx_buffer_fini(&call.channel);
+  }
+  bx_batch_done(b);
+}
+
+// -- engine requests -------------------------------------------------------------------------------
+
+struct bx_pending *bx_pending_create(struct bx_call *call, enum bx_request_kind kind, bx_request_done *done) {
+  struct bx_pending *p = bx_alloc(sizeof *p);
+
+  p->request.kind = kind;
+  p->request.done = done;
+  p->request.session = p->session = call->session;
+  bx_list_init(&p->request.link);
+  p->batch = call->batch;
+  p->index = call->index;
+  p->batch->open++;
+  if (p->session != NULL) p->session->pins++;
+  return p;
+}
+
+void bx_pending_submit(struct bx_pending *p) {
+  struct bx_engine *engine = p->batch->server->engine;
+  engine->ops->submit(engine, &p->request);
+}
+
+void bx_pending_destroy(struct bx_pending *p) {
+  struct bx_batch *batch = p->batch;
+
+  if (p->session != NULL) p->session->pins--;
+  bx_frame_unref(p->request.frame);
+  bx_buffer_fini(&p->error);
+  bx_buffer_fini(&p->names);
+  bx_free(p->request.patterns);
+  bx_free(p);
+  bx_batch_done(batch);
+}

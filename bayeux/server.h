@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Bayeux server: sessions, topics, the ring, and the verbs that act on them. Pure: bytes, times
+// and random numbers come in, bytes and verdicts go out.
+//
+// A turn of the host: connections deliver texts (bx_connection_receive), then bx_server_turn() lets
+// the engine tell what happened, delivers, reads forward, answers what is due, and frees what ended;
+// then the transports drain what was woken. Between turns: bx_server_deadline() says when the next
+// one is needed at the latest.
+//
+// Lifetime: the engine, the mounts, the extensions outlive the server; the server destroys the
+// engine. At bx_server_destroy() no connection may be left.
+#pragma once
+
+#include "bayeux/connection.h"
+#include "bayeux/engine.h"
+#include "bayeux/message.h"
+
+// Things worth a line in a log or an entry in a stream of events.
+enum bx_event {
+  BX_EVENT_HANDSHAKE,
+  BX_EVENT_SUBSCRIBE,      // detail: the pattern
+  BX_EVENT_UNSUBSCRIBE,    // detail: the pattern
+  BX_EVENT_DISCONNECT,     // detail: disconnect, expired, lost, shutdown
+};
+
+struct bx_env {
+  void *context;
+  void (*random)(void *context, void *bytes, size_t count);
+  // NULL: nobody listens.
+  void (*event)(void *context, enum bx_event, const struct bx_session *, struct bx_slice detail);
+  // An entry was appended; for those who watch channels (tail). NULL: nobody does.
+  void (*appended)(void *context, const struct bx_entry *);
+};
+
+struct bx_server_options {
+  struct bx_message_limits message;
+  struct bx_journal_limits journal;
+  uint32_t max_sessions;
+  uint32_t max_subscriptions;       // of one session
+  uint32_t max_channel_length;      // bytes
+  uint32_t max_channel_depth;       // segments, at most 64
+  uint32_t max_outbox_bytes;        // of one session
+  uint32_t max_replies_bytes;       // waiting for one stream that does not read
+};
+
+// The pipeline that every message passes before its verb.
+struct bx_incoming {
+  struct bx_server *server;
+  struct bx_connection *connection;
+  const struct bx_message *message;
+  struct bx_slice channel;          // decoded; empty when it is not a string
+  struct bx_session *session;       // the one it names, if it is alive
+};
+
+struct bx_extension {
+  struct bx_extension *next;
+  // NULL: go on. Else the message is refused with this error ("403::Forbidden"); static text.
+  const char *(*incoming)(struct bx_extension *, const struct bx_incoming *);
+};
+
+struct bx_server {
+  struct bx_env env;
+  struct bx_server_options options;
+  struct bx_engine *engine;
+  struct bx_extension *extensions;
+  bx_millis now;
+  struct bx_wheel wheel;
+  struct bx_counters counters;
+  struct bx_topics topics;
+  struct bx_journal journal;
+  struct bx_table sessions;
+  struct bx_list states[BX_SESSION_STATES];
+  struct bx_list readers;           // sessions that wait for a slice
+  struct bx_list due;               // held connects to be answered at the end of the turn
+  struct bx_list connections;
+  struct bx_list spare_blocks;      // outbox blocks
+  uint32_t spare_count;
+  bool draining;
+  struct bx_table_key secret;
+};
+
+struct bx_server *bx_server_create(const struct bx_env *, const struct bx_server_options *, struct bx_engine *, bx_millis now);
+// `left` (may be NULL): the counters at the very end; sessions, frames, batches are 0 there.
+void bx_server_destroy(struct bx_server *, struct bx_counters *left);
+void bx_server_extend(struct bx_server *, struct bx_extension *);
+
+// One turn. True: another one should follow at once.
+bool bx_server_turn(struct bx_server *, bx_millis now);
+// When a turn is needed at the latest; BX_NEVER: only when something arrives.
+bx_millis bx_server_deadline(const struct bx_server *);
+
+struct bx_session *bx_server_find_session(const struct bx_server *, struct bx_slice id);
+
+// Draining: held connects are answered with an interval of 1-5 s, so are those that still come, and
+// streams are closed with 1001. Sessions stay.
+void bx_server_drain(struct bx_server *);
+
+// A random number in [low, high].
+uint32_t bx_server_uniform(struct bx_server *, uint32_t low, uint32_t high);
+
+// -- publishing from elsewhere (the admin listener, a gateway) -------------------------------------
+// The caller's, until done.
+struct bx_outside_publish {
+  struct bx_request request;        // `repeated` and the outcome are of interest afterwards
+  struct bx_server *server;
+  void (*done)(struct bx_outside_publish *, enum bx_outcome, bx_position);   // set before
+};
+
+// `data` is JSON text (copied); `once` an idempotency key, or empty. `channel` and `once` stay until
+// done, which comes from a later turn. NULL: it was submitted. Else it was not, and the text says
+// what is wrong with the channel ("Invalid channel").
+const char *bx_server_publish(struct bx_server *, struct bx_outside_publish *, struct bx_slice channel,
+                              struct bx_slice data, struct bx_slice once);

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the verbs share: batches, replies and the calls between the server's files.
+#pragma once
+
+#include "bayeux/server.h"
+
+// The messages of one text, and their replies. Lives until all of them are done; the connection may
+// be gone before (then NULL, and the replies go nowhere).
+struct bx_batch {
+  struct bx_list link;              // in the connection's list
+  struct bx_server *server;
+  struct bx_connection *connection;
+  struct bx_messages messages;
+  struct bx_buffer replies;         // in the order in which they were made
+  struct bx_reply *index;           // per message: where its reply stands in `replies`
+  uint32_t open;                    // messages that are not done
+  bool subscribed;                  // holds back the connection's messages until it is replied
+  char text[];
+};
+
+struct bx_reply {
+  size_t at, len;                   // len 0: none (a held connect)
+};
+
+// One message on its way through the verbs.
+struct bx_call {
+  struct bx_batch *batch;
+  uint32_t index;
+  const struct bx_message *message;
+  struct bx_session *session;       // that it names, if alive
+  struct bx_buffer channel;         // decoded
+};
+
+// An engine request made for a message.
+struct bx_pending {
+  struct bx_request request;
+  struct bx_batch *batch;
+  uint32_t index;
+  struct bx_session *session;       // pinned; may be NULL
+  struct bx_buffer error;           // for a reply that is a failure in spite of success
+  struct bx_buffer names;           // decoded patterns or the channel
+};
+
+#define BX_UNKNOWN_CLIENT "Unknown client"
+#define BX_CONNECTION_TYPES \
+  "[\"long-polling\",\"cross-origin-long-polling\",\"callback-polling\",\"websocket\",\"eventsource\",\"in-process\"]"
+
+// -- replies ------------------------------------------------------------------------------------
+// {id?, clientId?, channel?, "successful":...  left open for more members.
+struct bx_buffer *bx_reply_open(struct bx_batch *, uint32_t index, bool with_client, bool successful);
+void bx_reply_close(struct bx_batch *, uint32_t index);
+// A whole failure: `error` is the inside of a JSON string.
+void bx_reply_error(struct bx_batch *, uint32_t index, bool with_client, struct bx_slice error);
+// ,"error":"..."
+void bx_reply_error_member(struct bx_buffer *, struct bx_slice error);
+// ,"advice":{"reconnect":"retry",...}
+void bx_reply_advice(struct bx_buffer *, uint32_t interval, bx_millis timeout);
+// ,"advice":{"reconnect":"handshake","interval":1000-2000}
+void bx_reply_handshake_advice(struct bx_server *, struct bx_buffer *);
+// code:argument:text with the argument as JavaScript would show it
+void bx_error_text(struct bx_buffer *, const char *code, const struct bx_value *argument, const char *text);
+
+// -- batches ------------------------------------------------------------------------------------
+void bx_batch_run(struct bx_connection *, struct bx_batch *);
+void bx_batch_done(struct bx_batch *);      // one more message is done; frees the batch when it was the last
+void bx_connection_wake(struct bx_connection *);
+void bx_connection_reply(struct bx_connection *, struct bx_slice replies, bool before);
+
+typedef void bx_request_done(struct bx_request *, enum bx_outcome, bx_position);
+struct bx_pending *bx_pending_create(struct bx_call *, enum bx_request_kind, bx_request_done *done);
+void bx_pending_submit(struct bx_pending *);
+void bx_pending_destroy(struct bx_pending *);   // and counts its message as done
+
+static inline struct bx_pending *bx_pending_of(struct bx_request *r) {
+  return bx_container_of(r, struct bx_pending, request);
+}
+
+// -- verbs: each ends with a reply, or takes a pending request --------------------------------------
+void bx_verb_handshake(struct bx_call *);
+void bx_verb_connect(struct bx_call *);
+void bx_verb_subscribe(struct bx_call *, bool subscribe);
+void bx_verb_disconnect(struct bx_call *);
+void bx_verb_publish(struct bx_call *);
+
+// -- held connects --------------------------------------------------------------------------------
+void bx_connect_hold(struct bx_connection *, struct bx_slice id, bx_millis hold);
+// The reply to what is held, which it is no more. `error`: the inside of a JSON string; NULL: none.
+void bx_connect_write(struct bx_connection *, struct bx_buffer *out, const char *error, uint32_t interval);
+// Answers what is held, whatever waits: its reply is queued.
+void bx_connect_answer(struct bx_connection *, uint32_t interval);
+void bx_connect_forget(struct bx_connection *);
+// The held connects that are due, at the end of a turn. True: some wait for the next one.
+bool bx_connects_due(struct bx_server *);
+// The interval advised now.
+uint32_t bx_connect_interval(struct bx_connection *);
+
+static inline bool bx_connection_is_poll(const struct bx_connection *c) { return c->kind == BX_CONNECTION_POLL; }
+
+// A handshake or a connect came: the session lives on from now.
+void bx_session_refresh(struct bx_connection *, struct bx_session *);

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sessions: states, outbox, positions, subscriptions: see session.h.
+#include "bayeux/reader.h"
+#include "bayeux/server_private.h"
+
+static const char *const state_names[BX_SESSION_STATES] = {"live", "reading", "away", "closing"};
+static const char *const end_names[] = {"disconnect", "expired", "lost", "refused", "shutdown"};
+
+// Which state may follow which: rows are from, columns are to.
+static const bool may_follow[BX_SESSION_STATES][BX_SESSION_STATES] = {
+    [BX_SESSION_LIVE] = {[BX_SESSION_READING] = true, [BX_SESSION_AWAY] = true, [BX_SESSION_CLOSING] = true},
+    [BX_SESSION_READING] = {[BX_SESSION_LIVE] = true, [BX_SESSION_AWAY] = true, [BX_SESSION_CLOSING] = true},
+    [BX_SESSION_AWAY] = {[BX_SESSION_READING] = true, [BX_SESSION_CLOSING] = true},
+};
+
+#define SPARE_BLOCKS 4096   // outbox blocks kept for reuse: 2 MB
+
+const char *bx_session_state_name(enum bx_session_state state) { return state_names[state]; }
+
+static struct bx_subscription *subscription_of(struct bx_list *link) {
+  return bx_container_of(link, struct bx_subscription, link);
+}
+
+static uint64_t *gauge(struct bx_server *server, enum bx_session_state state) {
+  switch (state) {
+    case BX_SESSION_LIVE: return &server->counters.live;
+    case BX_SESSION_READING: return &server->counters.reading;
+    case BX_SESSION_AWAY: return &server->counters.away;
+    default: return &server->counters.closing;
+  }
+}
+
+static void enlist(struct bx_server *server, struct bx_session *s, enum bx_session_state state) {
+  s->state = state;
+  bx_list_append(&server->states[state], &s->state_link);
+  ++*gauge(server, state);
+}
+
+// The one mutator. What only one state has is made and dropped here.
+void bx_session_set_state(struct bx_server *server, struct bx_session *s, enum bx_session_state state) {
+  enum bx_session_state old = s->state;
+
+  BX_BUG_ON(!may_follow[old][state]);
+  BX_BUG_ON((state == BX_SESSION_LIVE || state == BX_SESSION_READING) && s->connection == NULL);
+  if (old == BX_SESSION_LIVE) s->cursor = bx_journal_head(&server->journal);
+  if (old == BX_SESSION_READING) bx_reader_stop(s);
+  bx_list_remove(&s->state_link);
+  --*gauge(server, old);
+  if (old == BX_SESSION_LIVE || state == BX_SESSION_LIVE)
+    bx_list_each(link, &s->subscriptions) {
+      struct bx_subscription *sub = subscription_of(link);
+      bx_topic_set_live(sub->topic, sub, state == BX_SESSION_LIVE);
+    }
+  enlist(server, s, state);
+  if (state == BX_SESSION_READING) bx_reader_start(server, s);
+}
+
+static void expire(struct bx_timer *timer) {
+  struct bx_session *s = bx_container_of(timer, struct bx_session, expiry);
+
+  s->server->counters.expired++;
+  bx_session_close(s->server, s, BX_END_EXPIRED);
+}
+
+struct bx_session *bx_session_create(struct bx_server *server, struct bx_slice id) {
+  struct bx_session *s = bx_alloc(sizeof *s + id.len + 1);
+
+  memcpy(s->id, id.at, id.len);
+  bx_table_insert(&server->sessions, &s->node, (struct bx_slice){s->id, id.len});
+  bx_list_init(&s->state_link);
+  bx_list_init(&s->read_link);
+  bx_list_init(&s->subscriptions);
+  bx_timer_init(&s->expiry, expire);
+  s->server = server;
+  s->cursor = s->written = s->conf = bx_journal_head(&server->journal);
+  s->created = s->last_connect = server->now;
+  s->generation = 1;
+  s->settled = BX_ARRIVAL_YES;
+  s->transport = "";
+  enlist(server, s, BX_SESSION_AWAY);
+  server->counters.sessions++;
+  return s;
+}
+
+// -- outbox ----------------------------------------------------------------------------------------
+
+static struct bx_frame **block_take(struct bx_server *server) {
+  struct bx_list *spare = bx_list_take(&server->spare_blocks);
+
+  if (spare == NULL) return bx_alloc(BX_OUTBOX_FRAMES * sizeof(struct bx_frame *));
+  server->spare_count--;
+  return (struct bx_frame **)(void *)spare;
+}
+
+static void block_give(struct bx_server *server, struct bx_frame **block) {
+  if (server->spare_count == SPARE_BLOCKS) {
+    bx_free(block);
+    return;
+  }
+  server->spare_count++;
+  bx_list_append(&server->spare_blocks, (struct bx_list *)(void *)block);
+}
+
+static bool outbox_has_room(const struct bx_server *server, const struct bx_outbox *o, const struct bx_frame *f) {
+  return o->count == 0 || (o->count < BX_OUTBOX_FRAMES && o->bytes + f->len <= server->options.max_outbox_bytes);
+}
+
+static void outbox_put(struct bx_server *server, struct bx_outbox *o, struct bx_frame *f) {
+  if (o->count == 0) {
+    o->slots = block_take(server);
+    o->first = 0;
+  }
+  o->slots[(o->first + o->count) % BX_OUTBOX_FRAMES] = bx_frame_ref(f);
+  o->count++;
+  o->bytes += f->len;
+}
+
+static struct bx_frame *outbox_take(struct bx_server *server, struct bx_outbox *o) {
+  struct bx_frame *f = o->slots[o->first];
+
+  o->first = (o->first + 1) % BX_OUTBOX_FRAMES;
+  o->count--;
+  o->bytes -= f->len;
+  if (o->count == 0) {
+    block_give(server, o->slots);
+    o->slots = NULL;
+  }
+  return f;
+}
+
+static void outbox_drop(struct bx_server *server, struct bx_outbox *o) {
+  while (o->count > 0) bx_frame_unref(outbox_take(server, o));
+}
+
+// -- positions -------------------------------------------------------------------------------------
+
+bx_position bx_session_sent(const struct bx_server *server, const struct bx_session *s) {
+  if (s->outbox.count > 0) return s->written;
+  return s->state == BX_SESSION_LIVE ? bx_journal_head(&server->journal) : s->cursor;
+}
+
+bx_position bx_session_conf(const struct bx_server *server, const struct bx_session *s) {
+  return s->pending ? s->conf : bx_session_sent(server, s);
+}
+
+// What a backfill brought in and nobody confirmed is to be read back again.
+static void backfill_again(struct bx_session *s) {
+  if (!s->backfilled) return;
+  bx_list_each(link, &s->subscriptions) {
+    struct bx_subscription *sub = subscription_of(link);
+
+    if (sub->upto == 0) continue;
+    sub->behind = true;
+    sub->from = sub->start;
+  }
+}
+
+void bx_session_confirm_all(struct bx_server *server, struct bx_session *s) {
+  s->conf = bx_session_sent(server, s);
+  s->pending = false;
+  if (!s->backfilled) return;
+  s->backfilled = false;
+  bx_list_each(link, &s->subscriptions) {
+    struct bx_subscription *sub = subscription_of(link);
+
+    if (sub->behind || s->outbox.count > 0)
+      s->backfilled = true;
+    else
+      sub->upto = 0;
+  }
+}
+
+void bx_session_confirm_ping(struct bx_server *server, struct bx_session *s, bx_position position) {
+  if (!s->pending || position != s->ping_position) return;
+  if (s->handed == s->ping_handed)
+    bx_session_confirm_all(server, s);
+  else if (position > s->conf)
+    s->conf = position;
+}
+
+void bx_session_fall_back(struct bx_server *server, struct bx_session *s) {
+  BX_BUG_ON(s->state == BX_SESSION_LIVE || s->outbox.count > 0);
+  if (!s->pending) return;
+  server->counters.fallbacks++;
+  if (s->written > s->high) s->high = s->written;
+  s->pending = false;
+  s->cursor = s->conf;
+  backfill_again(s);
+}
+
+// -- connections -----------------------------------------------------------------------------------
+
+void bx_session_attach(struct bx_server *server, struct bx_session *s, struct bx_connection *c) {
+  BX_BUG_ON(s->state != BX_SESSION_AWAY || c->session != NULL);
+  s->connection = c;
+  c->session = s;
+  s->transport = c->transport;
+  bx_session_set_state(server, s, BX_SESSION_READING);
+}
+
+// Lets go of frames that were not handed over: the cursor stays in front of them.
+static void unqueue(struct bx_server *server, struct bx_session *s) {
+  if (s->outbox.count == 0) return;
+  outbox_drop(server, &s->outbox);
+  backfill_again(s);
+}
+
+void bx_session_detach(struct bx_server *server, struct bx_session *s) {
+  bx_position sent = bx_session_sent(server, s);
+
+  if (s->connection == NULL) return;
+  unqueue(server, s);
+  if (s->state != BX_SESSION_CLOSING) {
+    bx_session_set_state(server, s, BX_SESSION_AWAY);
+    s->cursor = sent;
+  }
+  s->connection->session = NULL;
+  s->connection = NULL;
+}
+
+// -- delivery --------------------------------------------------------------------------------------
+
+void bx_session_push(struct bx_server *server, struct bx_session *s, const struct bx_entry *e) {
+  if (s->last_pushed == e->position) return;
+  s->last_pushed = e->position;
+  if (!outbox_has_room(server, &s->outbox, e->frame)) {
+    server->counters.overflows++;
+    bx_session_set_state(server, s, BX_SESSION_READING);
+    s->cursor = e->position - 1;
+    return;
+  }
+  if (s->outbox.count == 0) s->written = e->position - 1;
+  outbox_put(server, &s->outbox, e->frame);
+  bx_connection_wake(s->connection);
+}
+
+bool bx_session_feed(struct bx_server *server, struct bx_session *s, const struct bx_entry *e) {
+  if (!outbox_has_room(server, &s->outbox, e->frame)) return false;
+  if (s->outbox.count == 0) s->written = e->position > s->cursor ? e->position - 1 : s->cursor;
+  outbox_put(server, &s->outbox, e->frame);
+  if (e->position > s->cursor) s->cursor = e->position;
+  bx_connection_wake(s->connection);
+  return true;
+}
+
+struct bx_frame *bx_session_hand_over(struct bx_server *server, struct bx_session *s) {
+  struct bx_frame *f;
+
+  if (s->outbox.count == 0) return NULL;
+  f = outbox_take(server, &s->outbox);
+  if (!s->pending) {
+    s->pending = true;
+    if (s->written > s->conf) s->conf = s->written;
+  }
+  if (f->position > s->written) s->written = f->position;
+  s->handed++;
+  server->counters.delivered++;
+  if (f->position <= s->high) server->counters.resent++;
+  if (s->outbox.count == 0 && s->state == BX_SESSION_READING) bx_reader_start(server, s);
+  return f;
+}
+
+// -- subscriptions ---------------------------------------------------------------------------------
+
+struct bx_subscription *bx_session_find_subscription(const struct bx_session *s, const struct bx_topic *t) {
+  // The shorter of the two lists.
+  if (t->count < s->subscription_count) {
+    for (uint32_t i = 0; i < t->count; i++)
+      if (t->subscriptions[i]->session == s) return t->subscriptions[i];
+    return NULL;
+  }
+  for (struct bx_list *link = s->subscriptions.next; link != &s->subscriptions; link = link->next)
+    if (subscription_of(link)->topic == t) return subscription_of(link);
+  return NULL;
+}
+
+// Reads from here on by a new pass, with the subscriptions there are now.
+static void read_again(struct bx_server *server, struct bx_session *s) {
+  bx_position sent = bx_session_sent(server, s);
+
+  if (s->state != BX_SESSION_LIVE && s->state != BX_SESSION_READING) return;
+  unqueue(server, s);
+  if (s->state == BX_SESSION_LIVE) {
+    bx_session_set_state(server, s, BX_SESSION_READING);
+  } else {
+    bx_reader_stop(s);
+    bx_reader_start(server, s);
+  }
+  s->cursor = sent;
+}
+
+bool bx_session_subscribe(struct bx_server *server, struct bx_session *s, struct bx_slice pattern, bx_position start) {
+  struct bx_topic *t = bx_topics_get(&server->topics, pattern);
+  const struct bx_entry *newest = bx_journal_at(&server->journal, t->newest);
+  struct bx_subscription *sub;
+
+  if (bx_session_find_subscription(s, t) != NULL) return false;
+  sub = bx_alloc(sizeof *sub);
+  sub->session = s;
+  sub->start = start;
+  bx_topic_add(t, sub);
+  bx_list_append(&s->subscriptions, &sub->link);
+  s->subscription_count++;
+  server->counters.subscriptions++;
+  server->counters.subscribes++;
+  if (s->state == BX_SESSION_LIVE) bx_topic_set_live(t, sub, true);
+  if (newest != NULL && newest->position > start) {
+    // Entries of (start, head] came before the subscription was in the index.
+    sub->behind = start < bx_session_sent(server, s);
+    sub->from = start;
+    s->backfilled |= sub->behind;
+    read_again(server, s);
+  } else if (s->state == BX_SESSION_READING) {
+    read_again(server, s);   // its pass has walked past this subscription
+  }
+  return true;
+}
+
+static void subscription_free(struct bx_server *server, struct bx_session *s, struct bx_subscription *sub) {
+  struct bx_topic *t = sub->topic;
+
+  bx_topic_remove(t, sub);
+  bx_topics_drop_if_unused(&server->topics, t);
+  bx_list_remove(&sub->link);
+  s->subscription_count--;
+  server->counters.subscriptions--;
+  bx_free(sub);
+}
+
+bool bx_session_unsubscribe(struct bx_server *server, struct bx_session *s, struct bx_slice pattern) {
+  struct bx_topic *t = bx_topics_find(&server->topics, pattern);
+  struct bx_subscription *sub = t == NULL ? NULL : bx_session_find_subscription(s, t);
+
+  if (sub == NULL) return false;
+  if (s->state == BX_SESSION_READING || s->outbox.count > 0) read_again(server, s);
+  subscription_free(server, s, sub);
+  server->counters.unsubscribes++;
+  return true;
+}
+
+// -- the end ---------------------------------------------------------------------------------------
+
+// Tells the connection: a held connect is answered, a stream is closed.
+static void dismiss(struct bx_server *server, struct bx_session *s, enum bx_end why) {
+  struct bx_connection *c = s->connection;
+  struct bx_buffer reply = {0}, error = {0};
+
+  if (c->connect.held && (bx_connection_is_poll(c) || why != BX_END_DISCONNECT)) {
+    if (why != BX_END_DISCONNECT) bx_buffer_printf(&error, "401:%s:" BX_UNKNOWN_CLIENT, s->id);
+    bx_buffer_char(&error, '\0');
+    bx_connect_write(c, &reply, why == BX_END_DISCONNECT ? NULL : error.at, (uint32_t)c->mount->interval);
+    bx_connection_reply(c, bx_buffer_view(&reply), false);
+  }
+  bx_connect_forget(c);
+  bx_session_detach(server, s);
+  bx_connection_wake(c);
+  if (!bx_connection_is_poll(c)) {
+    c->closing = true;
+    c->ops->close(c, why == BX_END_SHUTDOWN ? 1001 : 1000, end_names[why]);
+  }
+  bx_buffer_fini(&reply);
+  bx_buffer_fini(&error);
+}
+
+void bx_session_close(struct bx_server *server, struct bx_session *s, enum bx_end why) {
+  if (s->state == BX_SESSION_CLOSING) return;
+  s->why = why;
+  if (s->connection != NULL) dismiss(server, s, why);
+  if (s->answered != NULL) {
+    s->answered->receipt = NULL;
+    s->answered = NULL;
+  }
+  while (!bx_list_empty(&s->subscriptions)) {
+    struct bx_subscription *sub = subscription_of(s->subscriptions.next);
+
+    if (server->env.event != NULL)
+      server->env.event(server->env.context, BX_EVENT_UNSUBSCRIBE, s, bx_topic_pattern(sub->topic));
+    subscription_free(server, s, sub);
+  }
+  bx_wheel_cancel(&server->wheel, &s->expiry);
+  bx_table_remove(&server->sessions, &s->node);
+  bx_session_set_state(server, s, BX_SESSION_CLOSING);
+  server->counters.sessions--;
+  if (server->env.event != NULL)
+    server->env.event(server->env.context, BX_EVENT_DISCONNECT, s, bx_slice_of(end_names[why]));
+}
+
+void bx_sessions_reap(struct bx_server *server) {
+  bx_list_each(link, &server->states[BX_SESSION_CLOSING]) {
+    struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
+
+    if (s->pins > 0) continue;
+    bx_list_remove(&s->state_link);
+    bx_list_remove(&s->read_link);
+    server->counters.closing--;
+    bx_free(s);
+  }
+}

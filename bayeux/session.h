@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// A session: one Bayeux client. It is a cursor into the journal and outlives its connections.
+//
+//            attach                      read to the head
+//   AWAY ------------> READING <--------------------------> LIVE
+//    ^                    |       outbox full, backfill       |
+//    +--------------------+-----------------------------------+   detach (connection gone, poll answered)
+//    any -------> CLOSING: unsubscribed, not found any more, freed by the turn's reap
+//
+// Positions. `cursor`: everything that matches up to here was put into the outbox or handed over;
+// implicit (the journal's head) while LIVE. `conf`: known to have arrived. While nothing handed over
+// is unconfirmed (`pending` false) conf is implicit too: all that was handed over has arrived.
+// Invariants: conf <= cursor <= head; conf never falls, and the cursor falls only to conf.
+//
+// Evidence moves conf: bx_session_confirm(). A connection that ends without it: bx_session_fall_back().
+#pragma once
+
+#include "bayeux/counters.h"
+#include "bayeux/journal.h"
+#include "bayeux/wheel.h"
+
+struct bx_connection;
+struct bx_server;
+struct bx_reader;
+
+enum bx_session_state { BX_SESSION_LIVE, BX_SESSION_READING, BX_SESSION_AWAY, BX_SESSION_CLOSING };
+#define BX_SESSION_STATES 4
+
+// Why a session ended.
+enum bx_end { BX_END_DISCONNECT, BX_END_EXPIRED, BX_END_LOST, BX_END_REFUSED, BX_END_SHUTDOWN };
+
+// What is known of the last answer to a poll.
+enum bx_arrival {
+  BX_ARRIVAL_YES,       // the peer's TCP has it all
+  BX_ARRIVAL_PENDING,   // the connection is open, some of it is not acknowledged yet
+  BX_ARRIVAL_RESET,     // the peer's TCP had it all when the connection was reset
+  BX_ARRIVAL_LOST,      // the connection ended with some of it not acknowledged
+};
+
+// Frames that wait for the connection. `slots` is a block of BX_OUTBOX_FRAMES while there are any.
+#define BX_OUTBOX_FRAMES 64
+struct bx_outbox {
+  struct bx_frame **slots;
+  uint32_t first, count;
+  uint32_t bytes;
+};
+
+struct bx_session {
+  struct bx_table_node node;              // key: id
+  struct bx_server *server;
+  struct bx_list state_link;              // on the server's list of its state
+  struct bx_list read_link;               // among the readers that wait for their slice
+  enum bx_session_state state;
+  enum bx_end why;                        // when CLOSING
+  uint32_t pins;                          // engine calls under way that name it
+
+  struct bx_list subscriptions;
+  uint32_t subscription_count;
+
+  struct bx_connection *connection;       // LIVE and READING: set; else NULL
+  struct bx_connection *answered;         // the poll that carried the last answer, until it is settled
+  enum bx_arrival settled;                // what came of it
+  struct bx_outbox outbox;
+  struct bx_reader *reader;               // while READING
+
+  bx_position cursor, written, conf;
+  bx_position last_pushed;                // several patterns that match are one delivery
+  bool pending;                           // something handed over is not confirmed
+  bool backfilled;                        // some subscription has `upto` or `behind`
+  uint32_t handed;                        // messages handed over
+  bx_position ping_position;              // of the newest ping that carried one, and `handed` then
+  uint32_t ping_handed;
+  bx_position high;                       // highest position ever handed over: what is at or below it is a repeat
+
+  uint64_t connect_id;                    // hash of the id of the last answered connect
+  bool has_connect_id, ids_vary;
+  uint32_t superseded;                    // connects superseded since `superseded_since`
+  bx_millis superseded_since;
+
+  struct bx_timer expiry;
+  bx_millis life;                         // 2 x the timeout of the mount of the last connect
+  bx_millis created, last_connect;
+  const char *transport;                  // of the last connect, static text
+  char address[64];                       // of the peer at the handshake or last connect
+  uint32_t generation;
+  bool recorded;                          // the engine holds its record
+  char id[];                              // terminated
+};
+
+struct bx_session *bx_session_create(struct bx_server *, struct bx_slice id);
+// Ends it: leaves the index, answers and closes what is attached, is freed by the reap.
+void bx_session_close(struct bx_server *, struct bx_session *, enum bx_end);
+// Frees what is CLOSING and not pinned.
+void bx_sessions_reap(struct bx_server *);
+
+static inline struct bx_slice bx_session_id(const struct bx_session *s) { return s->node.key; }
+const char *bx_session_state_name(enum bx_session_state);
+
+// -- connections --------------------------------------------------------------------------------
+// The pair that alone sets session->connection and connection->session.
+void bx_session_attach(struct bx_server *, struct bx_session *, struct bx_connection *);
+void bx_session_detach(struct bx_server *, struct bx_session *);   // the cursor becomes a number
+
+// -- delivery -----------------------------------------------------------------------------------
+// A live session gets an entry that matches.
+void bx_session_push(struct bx_server *, struct bx_session *, const struct bx_entry *);
+// A reader gets an entry; false: its outbox is full.
+bool bx_session_feed(struct bx_server *, struct bx_session *, const struct bx_entry *);
+// Takes the oldest frame out of the outbox as handed over to the connection (the reference goes to
+// the caller); NULL when it is empty.
+struct bx_frame *bx_session_hand_over(struct bx_server *, struct bx_session *);
+void bx_session_set_state(struct bx_server *, struct bx_session *, enum bx_session_state);
+
+// -- positions ----------------------------------------------------------------------------------
+bx_position bx_session_sent(const struct bx_server *, const struct bx_session *);
+bx_position bx_session_conf(const struct bx_server *, const struct bx_session *);
+// All that was handed over has arrived.
+void bx_session_confirm_all(struct bx_server *, struct bx_session *);
+// A ping that carried this position was answered.
+void bx_session_confirm_ping(struct bx_server *, struct bx_session *, bx_position);
+// What is not confirmed is to be sent again.
+void bx_session_fall_back(struct bx_server *, struct bx_session *);
+
+// -- subscriptions ------------------------------------------------------------------------------
+struct bx_subscription *bx_session_find_subscription(const struct bx_session *, const struct bx_topic *);
+// False: it was there already, with its own start, which it keeps. Entries of (start, head] follow.
+bool bx_session_subscribe(struct bx_server *, struct bx_session *, struct bx_slice pattern, bx_position start);
+// False: it was not there. Entries that nobody has been handed yet are dropped with it.
+bool bx_session_unsubscribe(struct bx_server *, struct bx_session *, struct bx_slice pattern);

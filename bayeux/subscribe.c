@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// /meta/subscribe and /meta/unsubscribe.
+#include "bayeux/server_private.h"
+
+// The reply: Faye writes the error in front of the subscription when a parameter or the client is
+// what is wrong, behind it when the channel is.
+static void reply(struct bx_batch *batch, uint32_t index, struct bx_slice error, bool early) {
+  const struct bx_message *m = &batch->messages.at[index];
+  struct bx_buffer *out = bx_reply_open(batch, index, true, error.len == 0);
+
+  if (error.len > 0 && early) bx_reply_error_member(out, error);
+  bx_buffer_lit(out, ",\"subscription\":");
+  if (bx_value_truthy(&m->subscription))
+    bx_buffer_slice(out, m->subscription.raw);
+  else
+    bx_buffer_lit(out, "[]");
+  if (error.len > 0 && !early) bx_reply_error_member(out, error);
+  bx_reply_close(batch, index);
+}
+
+static bool wrong(struct bx_call *call, struct bx_buffer *error) {
+  const struct bx_message *m = call->message;
+
+  if (!bx_value_truthy(&m->client_id))
+    bx_buffer_lit(error, "402:clientId:Missing required parameter");
+  else if (call->session == NULL)
+    bx_error_text(error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
+  if (!bx_value_truthy(&m->subscription)) {
+    bx_buffer_clear(error);
+    bx_buffer_lit(error, "402:subscription:Missing required parameter");
+  }
+  if (bx_value_truthy(&m->error)) {
+    bx_buffer_clear(error);
+    bx_buffer_lit(error, "400::Bad request");
+  }
+  return error->len > 0;
+}
+
+// One pattern: good, or the error is written.
+static bool check(struct bx_server *server, const struct bx_value *item, struct bx_slice pattern, struct bx_buffer *error) {
+  enum bx_channel_kind kind = item->type == BX_JSON_STRING ? bx_channel_classify(pattern) : BX_CHANNEL_INVALID;
+
+  if (kind == BX_CHANNEL_INVALID) {
+    bx_error_text(error, "405", item, "Invalid channel");
+  } else if (bx_channel_is_meta(pattern) || bx_channel_is_service(pattern)) {
+    bx_error_text(error, "403", item, "Forbidden channel");
+  } else if (pattern.len > server->options.max_channel_length ||
+             bx_channel_depth(pattern) > server->options.max_channel_depth) {
+    server->counters.over_limits++;
+    bx_error_text(error, "405", item, "Channel too long");
+  } else {
+    return true;
+  }
+  return false;
+}
+
+// Decodes the item behind the names before it; the slices are made when all are there.
+static bool take_item(struct bx_server *server, struct bx_pending *p, const struct bx_value *item, size_t *ends, size_t *count) {
+  size_t from = p->names.len;
+  struct bx_slice pattern;
+
+  if (item->type == BX_JSON_STRING) bx_value_decode(item, &p->names);
+  pattern = (struct bx_slice){p->names.at + from, p->names.len - from};
+  if (!check(server, item, pattern, &p->error)) return false;
+  ends[(*count)++] = p->names.len;
+  return true;
+}
+
+// Patterns up to the first bad one.
+static void take_patterns(struct bx_server *server, struct bx_pending *p, const struct bx_value *subscription) {
+  size_t count = 0, cap = 1, *ends = bx_alloc(sizeof *ends);
+  struct bx_value ignored, item;
+  struct bx_scan s;
+
+  if (subscription->type != BX_JSON_ARRAY) {
+    take_item(server, p, subscription, ends, &count);
+  } else {
+    bx_scan_init(&s, subscription->raw, 64);
+    if (!bx_scan_enter(&s)) BX_BUG_ON(true);   // it was scanned before
+    while (bx_scan_item(&s, &ignored) && bx_scan_value(&s, &item)) {
+      if (count == cap) ends = bx_realloc(ends, (cap *= 2) * sizeof *ends);
+      if (!take_item(server, p, &item, ends, &count)) break;
+    }
+  }
+  p->request.patterns = bx_alloc((count + 1) * sizeof *p->request.patterns);
+  p->request.pattern_count = count;
+  for (size_t i = 0, from = 0; i < count; from = ends[i++])
+    p->request.patterns[i] = (struct bx_slice){p->names.at + from, ends[i] - from};
+  bx_free(ends);
+}
+
+static void tell(struct bx_server *server, enum bx_event event, struct bx_session *s, struct bx_slice pattern) {
+  if (server->env.event != NULL) server->env.event(server->env.context, event, s, pattern);
+}
+
+static void apply(struct bx_pending *p) {
+  struct bx_server *server = p->batch->server;
+
+  for (size_t i = 0; i < p->request.pattern_count; i++) {
+    struct bx_slice pattern = p->request.patterns[i];
+
+    if (p->request.kind == BX_REQUEST_SUBSCRIBE) {
+      if (bx_session_subscribe(server, p->session, pattern, p->request.start))
+        tell(server, BX_EVENT_SUBSCRIBE, p->session, pattern);
+    } else if (bx_session_unsubscribe(server, p->session, pattern)) {
+      tell(server, BX_EVENT_UNSUBSCRIBE, p->session, pattern);
+    }
+  }
+}
+
+// The connection hears of its new subscription before it gets messages for it.
+static void hold_back_messages(struct bx_batch *batch) {
+  if (batch->subscribed || batch->connection == NULL) return;
+  batch->subscribed = true;
+  batch->connection->unsaid++;
+}
+
+static void recorded(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
+  struct bx_pending *p = bx_pending_of(request);
+  const struct bx_message *m = &p->batch->messages.at[p->index];
+
+  (void)position;
+  if (outcome != BX_ACKNOWLEDGED || p->session->state == BX_SESSION_CLOSING) {
+    bool gone = outcome == BX_ACKNOWLEDGED || outcome == BX_NO_SESSION;
+
+    bx_buffer_clear(&p->error);
+    bx_error_text(&p->error, gone ? "401" : "503", &m->client_id, gone ? BX_UNKNOWN_CLIENT : "Not available");
+    reply(p->batch, p->index, bx_buffer_view(&p->error), true);
+  } else {
+    apply(p);
+    if (request->kind == BX_REQUEST_SUBSCRIBE) hold_back_messages(p->batch);
+    reply(p->batch, p->index, bx_buffer_view(&p->error), false);
+  }
+  bx_pending_destroy(p);
+}
+
+void bx_verb_subscribe(struct bx_call *call, bool subscribe) {
+  enum bx_request_kind kind = subscribe ? BX_REQUEST_SUBSCRIBE : BX_REQUEST_UNSUBSCRIBE;
+  struct bx_server *server = call->batch->server;
+  struct bx_buffer error = {0};
+  struct bx_pending *p;
+
+  if (wrong(call, &error)) {
+    reply(call->batch, call->index, bx_buffer_view(&error), true);
+    bx_buffer_fini(&error);
+    return;
+  }
+  p = bx_pending_create(call, kind, recorded);
+  p->request.start = bx_journal_head(&server->journal);
+  take_patterns(server, p, &call->message->subscription);
+  if (subscribe && call->session->subscription_count + p->request.pattern_count > server->options.max_subscriptions) {
+    server->counters.over_limits++;
+    bx_buffer_clear(&p->error);
+    bx_error_text(&p->error, "403", &call->message->subscription, "Too many subscriptions");
+    reply(call->batch, call->index, bx_buffer_view(&p->error), false);
+    bx_pending_destroy(p);
+    return;
+  }
+  bx_pending_submit(p);
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// The subscription index. A topic is a channel or a pattern, spelled as it was subscribed; a name
+// is matched by looking up the keys of its expansion (bayeux/channel.h), depth + 2 of them.
+//
+// A topic also heads the chain of journal entries of its key (bayeux/journal.h), so one lookup per
+// key serves both. It lives as long as anybody subscribes to it or the journal holds an entry of it.
+//
+// Invariants: the subscriptions of sessions that are live stand first in `subscriptions`, so that
+// matching touches no others: a session without a connection costs nothing per message.
+#pragma once
+
+#include "bayeux/channel.h"
+#include "bayeux/table.h"
+
+struct bx_session;
+
+struct bx_topic {
+  struct bx_table_node node;            // key: the pattern, in `pattern`
+  struct bx_subscription **subscriptions;
+  uint32_t count, cap;
+  uint32_t live;                        // subscriptions[0 .. live) are of live sessions
+  uint32_t entries;                     // journal entries with this key
+  uint64_t newest;                      // sequence of the newest of them; 0 = none
+  bx_position trimmed;                  // the last one that left the journal; 0 = none
+  char pattern[];
+};
+
+// What a session asked for. Owned by the session; `index` is its place in the topic.
+struct bx_subscription {
+  struct bx_list link;                  // in the session's list
+  struct bx_topic *topic;
+  struct bx_session *session;
+  uint32_t index;
+  bx_position start;                    // entries at or before it are not delivered for this one
+  // Backfill: entries behind the session's cursor that this subscription brought in.
+  bx_position upto;                     // (start, upto] was read back and is not confirmed; 0 = nothing
+  bx_position from;                     // while `behind`: entries above it are still to be read
+  bool behind;
+};
+
+struct bx_topics {
+  struct bx_table table;
+};
+
+void bx_topics_init(struct bx_topics *, struct bx_table_key secret);
+void bx_topics_fini(struct bx_topics *);   // no topic may be left
+
+struct bx_topic *bx_topics_find(const struct bx_topics *, struct bx_slice pattern);
+struct bx_topic *bx_topics_get(struct bx_topics *, struct bx_slice pattern);   // made if missing
+void bx_topics_drop_if_unused(struct bx_topics *, struct bx_topic *);
+
+static inline struct bx_slice bx_topic_pattern(const struct bx_topic *t) { return t->node.key; }
+
+void bx_topic_add(struct bx_topic *, struct bx_subscription *);      // as not live
+void bx_topic_remove(struct bx_topic *, struct bx_subscription *);
+void bx_topic_set_live(struct bx_topic *, struct bx_subscription *, bool live);
