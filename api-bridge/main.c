@@ -82,6 +82,7 @@ static void start(struct api *a) {
                                   &(struct bk_remote_options){
                                       .url = a->options.publish,
                                       .token = a->options.publish_token,
+                                      .timeout = a->options.timeout,
                                   });
   a->publish.publisher = a->chat.publisher = a->publisher;
   a->publish.tokens = a->chat.tokens = &a->tokens;

@@ -58,4 +58,11 @@ const struct cf_option ab_options[] = {
      .offset = FIELD(publish_token),
      .check = check_token,
      .doc = "The token presented there: that broker's admin.token."},
+    {.key = "api.timeout",
+     .type = CF_DURATION,
+     .offset = FIELD(timeout),
+     .standard = "\"10s\"",
+     .min = 50,
+     .max = 60000,
+     .doc = "How long the broker may take to answer. What it has not answered by then has an unknown outcome."},
     {0}};

@@ -9,6 +9,7 @@ struct ab_options {
   struct cf_strings tokens;
   const char *publish;
   const char *publish_token;
+  bx_millis timeout;
 };
 
 extern const struct cf_option ab_options[];

@@ -313,7 +313,7 @@ struct bk_publisher *bk_remote_create(struct bk_loop *loop, struct bk_http_clien
   r->publish_url = joined(url, "/v1/publish");
   r->ready_url = joined(url, "/readyz");
   r->token = options->token ? strdup(options->token) : NULL;
-  r->timeout = options->timeout > 0 ? options->timeout : BK_REMOTE_TIMEOUT;
+  r->timeout = options->timeout;
   bx_list_init(&r->waiting);
   bx_list_init(&r->overflown);
   r->hook.turn = turn;

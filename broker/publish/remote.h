@@ -37,13 +37,12 @@ extern const struct bk_metric bk_remote_metrics[];
 enum {
   BK_REMOTE_MAX_WAITING = 1000,    // messages
   BK_REMOTE_MAX_BYTES = 4 << 20,   // of their JSON text
-  BK_REMOTE_TIMEOUT = 10000,       // ms, of one request
 };
 
 struct bk_remote_options {
   const char *url;     // "http://127.0.0.1:8001"; a trailing slash is fine
   const char *token;   // bearer token; NULL: none
-  bx_millis timeout;   // of one request; 0: BK_REMOTE_TIMEOUT
+  bx_millis timeout;   // of one request
 };
 
 // `loop` and `client` must outlive it. The options are copied.
