@@ -72,10 +72,10 @@ const char *cf_check_http_url(struct bx_slice url) {
   static const char expected[] = "a URL such as \"http://127.0.0.1:8002\"";
   struct bx_slice http = BX_LIT("http://"), https = BX_LIT("https://");
   size_t scheme = bx_slice_starts(url, http) ? http.len : bx_slice_starts(url, https) ? https.len : 0;
-  if (scheme == 0 || !is_plain(url, "#\"<>\\^`{|}")) return expected;
+  if (scheme == 0 || !is_plain(url, "?#\"<>\\^`{|}")) return expected;
   struct bx_slice rest = {url.at + scheme, url.len - scheme};
   size_t host = 0;
-  while (host < rest.len && rest.at[host] != '/' && rest.at[host] != '?') host++;
+  while (host < rest.len && rest.at[host] != '/') host++;
   return is_host_and_port((struct bx_slice){rest.at, host}, false) ? NULL : expected;
 }
 

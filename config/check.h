@@ -9,7 +9,7 @@
 // of digits and dots is an IPv4 address. A path is absolute and fits into a sockaddr_un.
 const char *cf_check_address(struct bx_slice);
 
-// "http://host[:port][/path]" or https. No user, no fragment, no blanks.
+// "http://host[:port][/path]" or https: a base that paths are added to. No user, query, fragment, blanks.
 const char *cf_check_http_url(struct bx_slice);
 
 // The path of a mount: "/bayeux", "/a/b". Starts with a slash, does not end in one; "/" alone is the

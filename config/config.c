@@ -80,7 +80,8 @@ void cf_fault(struct cf_set *s, const struct cf_source *source, const char *plac
   va_start(arguments, format);
   vsnprintf(message, sizeof message, format, arguments);
   va_end(arguments);
-  bx_buffer_printf(s->error, "%s: ", cf_where(s, source, place));
+  cf_json_word(bx_slice_of(cf_where(s, source, place)), s->error);   // a name may hold anything
+  bx_buffer_lit(s->error, ": ");
   if (key.len > 0) {
     cf_json_word(key, s->error);
     bx_buffer_lit(s->error, ": ");

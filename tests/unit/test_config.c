@@ -218,7 +218,7 @@ static void addresses(void **state) {
 
 static void urls_and_mounts(void **state) {
   (void)state;
-  static const char *const urls[] = {"http://a", "https://a.b:8002", "http://[::1]:80/x?y=1", "http://[::1]",
+  static const char *const urls[] = {"http://a", "https://a.b:8002", "http://[::1]:80/x/y", "http://[::1]",
                                      "http://127.0.0.1/"};
   static const char *const no_urls[] = {"",
                                         "a",
@@ -229,6 +229,8 @@ static void urls_and_mounts(void **state) {
                                         "http://u@a/",
                                         "http://a/ b",
                                         "http://a/#f",
+                                        "http://a/?b",
+                                        "http://a?b",
                                         "http://a\x7f",
                                         "HTTP//a"};
   static const char *const mounts[] = {"/", "/bayeux", "/a/b-c.d/~e", "/a..b"};

@@ -126,6 +126,7 @@ static void variables_that_are_no_keys(void **state) {
   refused(VARIABLES("MORA_SOMETHING_ELSE=5"), ARGUMENTS(), "MORA_SOMETHING_ELSE: names no key\n");
   refused(VARIABLES("MORA_NO_INSTALLS=5"), ARGUMENTS(), "MORA_NO_INSTALLS: names no key\n");
   refused(VARIABLES("MORA_BROKER_PORT=80"), ARGUMENTS(), "MORA_BROKER_PORT: names no key\n");
+  refused(VARIABLES("MORA_A\nB\xff=80"), ARGUMENTS(), "MORA_A\\nB\xef\xbf\xbd: names no key\n");
   refused(VARIABLES("MORA_=80"), ARGUMENTS(), "MORA_: names no key\n");
   refused(
       VARIABLES("MORA_APP__NUMBER=x"), ARGUMENTS(),
