@@ -12,7 +12,6 @@
 #include "bayeux/wheel.h"
 
 #define LAST (BX_WHEEL_LEVELS - 1)
-#define DUE UINT16_MAX   // not in a slot: on the list that bx_wheel_advance() is firing
 
 static unsigned digit(bx_millis time, unsigned level) { return time >> (BX_WHEEL_BITS * level) & (BX_WHEEL_SLOTS - 1); }
 
@@ -47,12 +46,12 @@ void bx_wheel_set(struct bx_wheel *w, struct bx_timer *t, bx_millis at) {
   place(w, t);
 }
 
+// A timer that is due is on another list already; its slot is then looked at for nothing.
 void bx_wheel_cancel(struct bx_wheel *w, struct bx_timer *t) {
   if (!t->armed) return;
   t->armed = false;
   w->count--;
   bx_list_remove(&t->link);
-  if (t->slot == DUE) return;
   unsigned level = t->slot / BX_WHEEL_SLOTS, slot = t->slot % BX_WHEEL_SLOTS;
   if (bx_list_empty(&w->slots[level][slot])) w->occupied[level] &= ~(1ull << slot);
 }
@@ -85,20 +84,12 @@ static void collect(struct bx_wheel *w, bx_millis now, struct bx_list *due) {
   unsigned level, slot;
   bx_millis begins;
   while ((begins = first_slot(w, &level, &slot)) <= now && begins != BX_NEVER) {
-    struct bx_list moved, *link;
-    bx_list_init(&moved);
-    bx_list_splice(&moved, &w->slots[level][slot]);
+    struct bx_list spread, *link;
+    bx_list_init(&spread);
+    bx_list_splice(level == 0 ? due : &spread, &w->slots[level][slot]);
     w->occupied[level] &= ~(1ull << slot);
     w->now = begins;
-    while ((link = bx_list_take(&moved))) {
-      struct bx_timer *t = bx_container_of(link, struct bx_timer, link);
-      if (level > 0) {
-        place(w, t);
-      } else {
-        t->slot = DUE;
-        bx_list_append(due, link);
-      }
-    }
+    while ((link = bx_list_take(&spread))) place(w, bx_container_of(link, struct bx_timer, link));
   }
   w->now = now;
 }

@@ -14,7 +14,7 @@ struct bx_timer {
   struct bx_list link;
   bx_millis at;
   bool armed;
-  uint16_t slot;   // the wheel's own
+  uint16_t slot;   // the wheel's own: where it was put last
   void (*fire)(struct bx_timer *);
 };
 

@@ -37,10 +37,13 @@ static void decoding(void **state) {
                {BX_LIT("\"\\ud83d\\ude00\""), BX_LIT("\xf0\x9f\x98\x80")},
                {BX_LIT("\"\\uD800\\uDC00\\uDBFF\\uDFFF\""), BX_LIT("\xf0\x90\x80\x80\xf4\x8f\xbf\xbf")},
                {BX_LIT("\"\\uffff\\ud7ff\\ue000\""), BX_LIT("\xef\xbf\xbf\xed\x9f\xbf\xee\x80\x80")},
-               // Lone ones: high at the end, low first, two high before a low, high before something else.
+               // Lone ones: high at the end, low first, two high before a low,
+               // two low, high before something else.
                {BX_LIT("\"\\ud83d\""), BX_LIT("\xef\xbf\xbd")},
                {BX_LIT("\"\\ude00x\""), BX_LIT("\xef\xbf\xbdx")},
                {BX_LIT("\"\\ud83d\\ud83d\\ude00\""), BX_LIT("\xef\xbf\xbd\xf0\x9f\x98\x80")},
+               {BX_LIT("\"\\udc00\\udc00\""), BX_LIT("\xef\xbf\xbd\xef\xbf\xbd")},
+               {BX_LIT("\"\\ud83d\\ue000\""), BX_LIT("\xef\xbf\xbd\xee\x80\x80")},
                {BX_LIT("\"\\ud83d\\n\""), BX_LIT("\xef\xbf\xbd\n")},
                {BX_LIT("\"\\ud83dude00\""), BX_LIT("\xef\xbf\xbdude00")},
                {BX_LIT("\"\\ud83d\\u0041\""), BX_LIT("\xef\xbf\xbd"
