@@ -9,6 +9,7 @@
 #pragma once
 
 #include "bayeux/scan.h"
+#include "config/check.h"
 #include "config/config.h"
 
 #define CF_DEPTH 64                 // brackets open at once in a file
@@ -88,9 +89,7 @@ void cf_store(struct cf_set *, const struct cf_source *, struct cf_row *, const 
 void cf_reset(struct cf_set *, struct cf_row *);   // back to the default
 
 // -- units.c
-bool cf_read_number(struct bx_slice text, uint64_t *out) BX_MUST_CHECK;
-bool cf_read_duration(struct bx_slice text, uint64_t *milliseconds) BX_MUST_CHECK;
-bool cf_read_size(struct bx_slice text, uint64_t *bytes) BX_MUST_CHECK;
+bool cf_read_number(struct bx_slice text, uint64_t *out) BX_MUST_CHECK;   // the others: check.h
 // A number as a user would write it for this type, in the largest unit that fits: "90s", "64KB".
 void cf_write_number(enum cf_type, uint64_t number, struct bx_buffer *out);
 // What a value of this option must be, in words.
