@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// SIGTERM: not ready, nobody new, held polls answered, sockets closed, exit 0.
+
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import {test} from './lib/suite.mjs';
+import {startBroker} from './lib/daemon.mjs';
+import {getJson, keepAlive} from './lib/http.mjs';
+import {deliveries} from './lib/bayeux.mjs';
+import {until, within} from './lib/wait.mjs';
+import {Wire, asSocketUrl, hold, poller, publish, settle} from './support/wire.mjs';
+
+const start = t => startBroker(t, {set: {'broker.timeout': '30s'}});
+
+const refuses = address => new Promise(resolve => {
+  const socket = net.connect(Number(address.split(':')[1]), '127.0.0.1');
+  socket.on('connect', () => { socket.destroy(); resolve(false); });
+  socket.on('error', () => resolve(true));
+});
+
+test('held polls are answered with an interval from 1 to 5 s, messages included', async t => {
+  const broker = await start(t);
+  const sessions = [];
+  for (let i = 0; i < 20; i++) sessions.push(await poller(broker.bayeux, '/last/*'));
+  const held = sessions.map(session => hold(session));
+  for (const poll of held) await poll.sent;
+  await settle(broker.bayeux);
+  const ended = broker.stop();
+  const intervals = [];
+  for (const poll of held) {
+    const [reply, ...more] = await poll.answer;
+    assert.equal(reply.successful, true);
+    assert.equal(reply.advice.reconnect, 'retry');
+    assert.ok(reply.advice.interval >= 1000 && reply.advice.interval <= 5000, `interval ${reply.advice.interval}`);
+    assert.deepEqual(more, []);
+    intervals.push(reply.advice.interval);
+  }
+  assert.ok(new Set(intervals).size > 5, `spread: ${intervals}`);
+  await ended;
+});
+
+test('websockets get what was published before, then 1001', async t => {
+  const broker = await start(t);
+  const sockets = [];
+  for (let i = 0; i < 5; i++) sockets.push(await Wire.client(t, asSocketUrl(broker.bayeux), '/last/*'));
+  const plain = await Wire.open(t, asSocketUrl(broker.bayeux));   // without a session
+  await plain.barrier();
+  await publish(broker.bayeux, '/last/words', 'bye');
+  await broker.stop();
+  for (const socket of [...sockets, plain]) assert.equal((await socket.ended()).code, 1001);
+  for (const socket of sockets) assert.deepEqual(deliveries(socket.messages), [{channel: '/last/words', data: 'bye'}]);
+});
+
+test('it is not ready and accepts nobody while a socket is slow to leave; it ends all the same', async t => {
+  const broker = await start(t);
+  const agent = keepAlive(t);
+  const ready = broker.url('broker', '/readyz');
+  assert.equal((await getJson(ready, {agent})).status, 200);
+  const deaf = await Wire.client(t, asSocketUrl(broker.bayeux));
+  deaf.deafen();   // it never answers the close
+  const ended = broker.stop();
+  await until(() => refuses(broker.address('broker')), 'the listener to close');
+  const answer = await getJson(ready, {agent}).catch(error => error);   // closed with the rest, or it tells
+  if (!(answer instanceof Error)) {
+    assert.equal(answer.status, 503);
+    assert.equal(answer.json.ready, false);
+    assert.ok(answer.json.reasons.length > 0);
+  }
+  await ended;
+});
+
+test('a request that is under way gets its answer', async t => {
+  const broker = await start(t);
+  const session = await poller(broker.bayeux, '/x');
+  const poll = hold(session);
+  await poll.sent;
+  await settle(broker.bayeux);
+  const said = publish(broker.bayeux, '/x', 1);
+  const ended = said.then(() => broker.stop());
+  assert.deepEqual(deliveries(await poll.answer), [{channel: '/x', data: 1}]);
+  await ended;
+});
+
+test('a second SIGTERM ends it at once', async t => {
+  const broker = await start(t);
+  const deaf = await Wire.client(t, asSocketUrl(broker.bayeux));
+  deaf.deafen();
+  const {ended, child} = broker;
+  const stopped = broker.stop().catch(() => {});   // its exit status is then its own affair
+  await until(() => refuses(broker.address('broker')), 'the listener to close');
+  child.kill('SIGTERM');
+  await within(ended, 'the process to end');
+  await stopped;
+});
+
+test('without anybody it ends at once, and again after a restart', async t => {
+  const broker = await start(t);
+  await broker.restart();
+  await broker.stop();
+});
