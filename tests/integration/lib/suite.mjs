@@ -17,7 +17,7 @@ import {format} from 'node:util';
 
 export const scale = Math.max(1, Number(process.env.MORA_TEST_SCALE) || 1);
 const only = process.env.MORA_TEST_ONLY || '';
-const name = basename(process.argv[1] || 'suite').replace(/\.[mc]?js$/, '');
+const name = basename(process.argv[1] || 'suite').replace(/(\.test)?\.[mc]?js$/, '');
 
 const tests = [];
 const counts = {suite: name, passed: 0, failed: 0, skipped: 0};

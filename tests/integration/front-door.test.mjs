@@ -101,7 +101,7 @@ process.exit(${code});
 
 test('tests/run: counts both kinds of suites, the last line and the exit status say how it went', async t => {
   const good = door(t, {
-    'test_own.mjs': SUMMARY(3, 0, 0),
+    'own.test.mjs': SUMMARY(3, 0, 0),
     'node.test.js': `const {test} = require('node:test');\ntest('a', () => {});\ntest('b', () => {});\n`,
     'helper.mjs': 'process.exit(1);\n',
   });
@@ -114,11 +114,11 @@ test('tests/run: counts both kinds of suites, the last line and the exit status 
 
 test('tests/run: a failed case, a crash, a bad end, an empty suite and a missing build each fail', async t => {
   const cases = {
-    'test_own.mjs': [SUMMARY(3, 2, 1), 2],
+    'own.test.mjs': [SUMMARY(3, 2, 1), 2],
     'node.test.js': [`const {test} = require('node:test');\ntest('a', () => { throw new Error('x'); });\ntest('b', () => {});\n`, 1],
-    'test_crash.mjs': ['process.kill(process.pid, "SIGSEGV");\n', 1],
-    'test_status.mjs': [SUMMARY(3, 0, 1), 1],
-    'test_empty.mjs': ['', 1],
+    'crash.test.mjs': ['process.kill(process.pid, "SIGSEGV");\n', 1],
+    'status.test.mjs': [SUMMARY(3, 0, 1), 1],
+    'empty.test.mjs': ['', 1],
   };
   for (const [name, [text, failed]] of Object.entries(cases)) {
     const {code, stdout} = await door(t, {[name]: text}).run('--only', 'integration');
@@ -153,7 +153,7 @@ test('tests/run: the tests of ctest are counted one by one, the fuzz targets too
 });
 
 test('tests/run: what a suite leaves running is ended with it', async t => {
-  const tree = door(t, {'test_own.mjs': `
+  const tree = door(t, {'own.test.mjs': `
     import {spawn} from 'node:child_process';
     import {writeFileSync} from 'node:fs';
     const child = spawn('sleep', ['1000'], {stdio: 'ignore'});
