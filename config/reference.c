@@ -6,8 +6,9 @@
 static const char rules[] =
     "# Configuration\n"
     "\n"
-    "Without any configuration Mora listens on loopback, open to everyone on the machine. This page is\n"
-    "printed by `--print-config-reference` from the tables that the daemons read their configuration with.\n"
+    "Without any configuration Mora listens on loopback, open to everyone on the machine. The tables below\n"
+    "are those that the daemons read their configuration with; `--print-config-reference` prints this text\n"
+    "and a daemon's own tables.\n"
     "\n"
     "## Where values come from\n"
     "\n"
