@@ -22,10 +22,12 @@ async function faye(t) {
   return daemon;
 }
 
-// A daemon made of one line of shell, which logs the listening event of a real one.
-const shell = (t, text, address) => {
+// A daemon made of a line of shell: what it does first, then it logs the listening event of a real
+// one and waits.
+const shell = (t, first, address) => {
+  const event = JSON.stringify({event: 'listening', listener: 'broker', address});
   const daemon = new Daemon('shell', {
-    command: ['/bin/sh', '-c', `echo '{"event":"listening","listener":"broker","address":"${address}"}' >&2; ${text}`, 'sh'],
+    command: ['/bin/sh', '-c', `${first}; echo '${event}' >&2; while :; do sleep 0.05; done`, 'sh'],
     listeners: {broker: 'broker.listen'},
   });
   t.after(() => daemon.running && daemon.child.kill('SIGKILL'));
@@ -100,13 +102,13 @@ test('killed and started again it has the same addresses and has forgotten its s
 test('a daemon that ends with an error, dies at start, or upsets a sanitizer is noticed', async t => {
   const server = await faye(t);  // its /readyz is lent to the shells
   const address = server.address('broker');
-  const bad = shell(t, 'trap "exit 3" TERM; while :; do sleep 0.05; done', address);
+  const bad = shell(t, 'trap "exit 3" TERM', address);
   await bad.start();
   await assert.rejects(bad.stop(), /ended with status 3 after SIGTERM/);
   await assert.rejects(shell(t, 'exit 0', address).start(), /ended/);
   for (const words of ['==1==ERROR: AddressSanitizer: heap-use-after-free', 'x.c:1:2: runtime error: signed overflow',
                        'ERROR: LeakSanitizer: detected memory leaks']) {
-    const noisy = shell(t, `trap "exit 0" TERM; echo '${words}' >&2; while :; do sleep 0.05; done`, address);
+    const noisy = shell(t, `trap "exit 0" TERM; echo '${words}' >&2`, address);
     await noisy.start();
     await assert.rejects(noisy.stop(), /a sanitizer reported/);
   }
