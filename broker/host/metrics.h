@@ -22,6 +22,7 @@ void bk_metrics_write(struct bx_buffer *, const struct bk_metric *table, const v
 // What the host itself counts; one per process.
 #define BK_HOST_COUNTERS(X)                                                                      \
   X(accepted, BK_COUNTER, "mora_connections_accepted_total", "Connections accepted.")            \
+  X(accept_failures, BK_COUNTER, "mora_accept_failures_total", "Connections not accepted: out of descriptors.") \
   X(open, BK_GAUGE, "mora_connections", "Connections open now.")                                 \
   X(requests, BK_COUNTER, "mora_http_requests_total", "HTTP requests that reached a route.")     \
   X(bad_requests, BK_COUNTER, "mora_http_bad_requests_total", "HTTP requests refused by the host.") \

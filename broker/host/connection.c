@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// One accepted socket: what it waits for, who watches it, how it ends, and what its end says about
+// the answer that was written last.
+#include <errno.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "broker/host/internal.h"
+
+#define LINGER_TIME 2000               // ms that a peer has to close after our half close
+#define LINGER_DISCARD (1024 * 1024)   // bytes of a request that is not wanted, read until then
+#define DRAIN_TIME 30000               // ms without one byte acknowledged, until a slow reader is closed
+
+static void on_timer(struct bx_timer *timer);
+static void on_parked(uv_poll_t *handle, int status, int events);
+
+void bk_connection_timer(struct bk_connection *c, bx_millis after) {
+  bx_wheel_set(&c->loop->wheel, &c->timer, bk_loop_now(c->loop) + after);
+}
+
+void bk_connection_no_timer(struct bk_connection *c) { bx_wheel_cancel(&c->loop->wheel, &c->timer); }
+
+struct bk_connection *bk_connection_create(struct bk_listener *l, int fd, const char *peer) {
+  struct bk_connection *c = bx_alloc(sizeof *c);
+  c->magic = BK_CONNECTION_MAGIC;
+  c->loop = l->loop;
+  c->listener = l;
+  c->fd = fd;
+  strncpy(c->peer, peer, sizeof c->peer - 1);
+  bx_list_append(&l->connections, &c->link);
+  bx_list_init(&c->doomed);
+  bx_timer_init(&c->timer, on_timer);
+  l->count++;
+  bk_host_counters.accepted++;
+  bk_host_counters.open++;
+  bk_lws_adopt(c->loop, fd, c);
+  bk_connection_idle(c);
+  return c;
+}
+
+void bk_connection_free(struct bk_connection *c) {
+  if (c->state != BK_CONNECTION_CLOSED) bk_connection_on_closed(c);
+  bk_connection_no_timer(c);
+  bx_list_remove(&c->link);
+  bx_list_remove(&c->doomed);
+  c->listener->count--;
+  bk_host_counters.open--;
+  c->magic = 0;
+  bx_free(c);
+}
+
+void bk_connection_doom(struct bk_connection *c) {
+  if (c->state == BK_CONNECTION_CLOSED) return;
+  bx_list_remove(&c->doomed);
+  bx_list_append(&c->loop->doomed, &c->doomed);
+}
+
+// Tells libwebsockets that the socket has died: it closes without another word. Its callback for
+// the close comes from inside this call.
+void bk_connection_close_now(struct bk_connection *c) {
+  if (c->state == BK_CONNECTION_CLOSED || uv_is_closing((uv_handle_t *)c->poll)) return;
+  bk_connection_on_unbind(c);
+  c->loop->lws_poll(c->poll, UV_EBADF, 0);
+}
+
+// -- who watches the socket --------------------------------------------------------------------
+
+void bk_connection_park(struct bk_connection *c, int events) {
+  events |= UV_DISCONNECT;
+  if (c->parked == events && c->poll->poll_cb == on_parked) return;
+  c->parked = events;
+  uv_poll_start(c->poll, events, on_parked);
+}
+
+void bk_connection_idle(struct bk_connection *c) {
+  c->state = BK_CONNECTION_IDLE;
+  c->answered_turn = c->loop->turn;
+  bk_connection_timer(c, c->listener->header_time);
+}
+
+static bool parks(const struct bk_connection *c) {
+  return c->state == BK_CONNECTION_BUSY || c->state == BK_CONNECTION_DRAINING;
+}
+
+static bool wants_writable(const struct bk_connection *c) {
+  const struct bk_exchange *x = c->exchange;
+  return c->state == BK_CONNECTION_DRAINING || (x && (x->want || x->out.len > 0)) || bk_lws_unsent(c->wsi);
+}
+
+static void let_write(struct bk_connection *c) {
+  c->loop->lws_poll(c->poll, 0, UV_WRITABLE);
+  if (parks(c)) bk_connection_park(c, wants_writable(c) ? UV_WRITABLE : 0);
+}
+
+// The peer has half closed or reset while a request is held. One that already has its answer gets
+// it first: it may have half closed on purpose.
+static bool answer_waits(const struct bk_connection *c) {
+  const struct bk_exchange *x = c->exchange;
+  return c->state == BK_CONNECTION_DRAINING || (x && x->answered && !x->streaming);
+}
+
+static void discard(struct bk_connection *c) {
+  char bytes[16384];
+  ssize_t n = recv(c->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n > 0 && (c->discarded += (size_t)n) < LINGER_DISCARD) return;
+  if (n < 0) c->reset = true;
+  bk_connection_close_now(c);
+}
+
+static void on_parked(uv_poll_t *handle, int status, int events) {
+  struct bk_connection *c = bk_lws_connection(handle);
+  if (status < 0) {
+    c->reset = true;
+    bk_connection_close_now(c);
+  } else if (c->state == BK_CONNECTION_LINGERING) {
+    discard(c);
+  } else if ((events & UV_WRITABLE) && (!(events & UV_DISCONNECT) || answer_waits(c))) {
+    let_write(c);
+  } else if (events & UV_DISCONNECT) {
+    bk_connection_close_now(c);
+  }
+}
+
+// -- time --------------------------------------------------------------------------------------
+
+static void on_timer(struct bx_timer *timer) {
+  struct bk_connection *c = bx_container_of(timer, struct bk_connection, timer);
+  if (c->state == BK_CONNECTION_IDLE || c->state == BK_CONNECTION_BODY) bk_host_counters.header_timeouts++;
+  if (c->state == BK_CONNECTION_DRAINING) {
+    int unsent = bk_socket_unsent(c->fd);
+    if (unsent >= 0 && unsent != c->unsent) {
+      c->unsent = unsent;
+      bk_connection_timer(c, DRAIN_TIME);
+      return;
+    }
+  }
+  bk_connection_doom(c);
+}
+
+void bk_connection_linger(struct bk_connection *c) {
+  c->state = BK_CONNECTION_LINGERING;
+  c->fin_sent = true;
+  shutdown(c->fd, SHUT_WR);
+  bk_connection_timer(c, LINGER_TIME);
+  bk_connection_park(c, UV_READABLE);
+}
+
+// -- evidence ----------------------------------------------------------------------------------
+
+int bk_socket_unsent(int fd) {
+  int n;
+  return ioctl(fd, SIOCOUTQ, &n) == 0 ? n : -1;
+}
+
+// Has the peer reset the connection, or has the kernel given it up? The socket's error may have been
+// read by libwebsockets already; then only the state tells.
+static bool was_reset(const struct bk_connection *c) {
+  int error = 0;
+  socklen_t len = sizeof error;
+  if (c->reset) return true;
+  if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error != 0) return true;
+  struct tcp_info info = {0};
+  len = sizeof info;
+  if (c->fin_sent || getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0) return false;
+  return info.tcpi_state == TCP_CLOSE;
+}
+
+// A reset leaves the count of unacknowledged bytes as it was. Our own end of stream counts as one.
+enum bk_arrival bk_connection_evidence(struct bk_connection *c) {
+  c->reset = was_reset(c);
+  int unsent = bk_socket_unsent(c->fd) - (c->fin_sent ? 1 : 0);
+  if (unsent > 0 || bk_lws_unsent(c->wsi)) return BK_ARRIVAL_LOST;
+  return c->reset ? BK_ARRIVAL_RESET : BK_ARRIVAL_YES;
+}
+
+// -- what libwebsockets reports ----------------------------------------------------------------
+
+int bk_connection_on_writable(struct bk_connection *c) {
+  if (!c->exchange || !parks(c)) return 0;
+  int result =
+      c->state == BK_CONNECTION_DRAINING ? bk_exchange_drained(c->exchange) : bk_exchange_on_writable(c->exchange);
+  if (result == 0 && parks(c)) {
+    c->parked = 0;
+    bk_connection_park(c, wants_writable(c) ? UV_WRITABLE : 0);
+  }
+  return result;
+}
+
+// The last callback in which the socket is as the peer left it: soon libwebsockets shuts it down.
+void bk_connection_on_unbind(struct bk_connection *c) {
+  struct bk_exchange *x = c->exchange;
+  if (!x || !x->answered || x->arrival_known) return;
+  x->arrival = x->out.len > 0 ? BK_ARRIVAL_LOST : bk_connection_evidence(c);
+  x->arrival_known = true;
+}
+
+void bk_connection_on_closed(struct bk_connection *c) {
+  if (c->state == BK_CONNECTION_CLOSED) return;
+  bk_connection_on_unbind(c);
+  bool websocket = c->ws.ops != NULL;
+  c->state = BK_CONNECTION_CLOSED;
+  bk_connection_no_timer(c);
+  bx_list_remove(&c->doomed);
+  if (c->exchange) bk_exchange_finish(c->exchange, c->exchange->answered ? c->exchange->arrival : BK_ARRIVAL_NONE);
+  if (websocket) bk_websocket_over(c);
+}
+
+// Bytes that are not HTTP, or a method that libwebsockets does not know.
+int bk_connection_on_garbage(struct bk_connection *c, const char *at, size_t len) {
+  if (c->state != BK_CONNECTION_IDLE) return 0;
+  size_t word = 0;
+  while (word < len && at[word] >= 'A' && at[word] <= 'Z') word++;
+  bool method = word > 0 && word < len && at[word] == ' ';
+  bk_host_counters.bad_requests++;
+  struct bx_buffer *out = &c->loop->scratch;
+  bx_buffer_clear(out);
+  bx_buffer_printf(out,
+                   "HTTP/1.1 %s\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s",
+                   method ? "501 Not Implemented" : "400 Bad Request", method ? 30 : 23,
+                   method ? "{\"error\":\"Method not supported\"}" : "{\"error\":\"Bad request\"}");
+  if (!bk_lws_write(c->wsi, out->at, out->len)) return -1;
+  bk_connection_linger(c);
+  return 0;
+}

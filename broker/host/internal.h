@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of broker/host share; nobody outside includes it.
+//
+//   loop        uv loop, turns, hooks, wheel; owns listeners and the libwebsockets context
+//   listener    a listening socket; accepts, makes connections
+//   connection  one accepted socket from accept to close: what it waits for, who watches it
+//   exchange    one request and its answer, at most one per connection
+//
+// A connection's socket is registered with libuv by libwebsockets. While a request is being answered,
+// or a connection is being closed, libwebsockets does not read the socket (and would spin on what it
+// leaves unread), so the connection *parks*: the same uv_poll_t, our callback, our events. Handing an
+// event over to libwebsockets unparks.
+//
+// Nothing is closed from inside a call of ours: bk_connection_doom() enlists, the end of the turn
+// closes. A connection is freed when libwebsockets has freed its side.
+#pragma once
+
+#include <uv.h>
+
+#include "bayeux/buffer.h"
+#include "broker/host/http.h"
+#include "broker/host/log.h"
+#include "broker/host/loop.h"
+#include "broker/host/metrics.h"
+#include "broker/host/websocket.h"
+
+struct lws;
+struct lws_context;
+struct lws_vhost;
+
+// -- loop --------------------------------------------------------------------------------------
+
+struct bk_loop {
+  uv_loop_t uv;
+  uv_prepare_t prepare;
+  uv_check_t check;
+  uv_timer_t timer;
+  uv_idle_t again;
+  struct bx_wheel wheel;
+  bx_millis now;
+  bool now_known;   // `now` was read in this turn
+  bool running;
+  bool polling;   // libuv is handing out events of sockets
+  uint64_t turn;
+  struct bx_list hooks;
+  struct bx_list signals;
+  struct bx_list listeners;
+  struct bx_list doomed;     // connections to close at the end of the turn
+  struct bx_list flushing;   // streams with bytes to write at the end of the turn
+  struct lws_context *lws;
+  struct lws_vhost *vhost;
+  int max_fds;                // descriptors from here on do not fit into libwebsockets' tables
+  uv_poll_cb lws_poll;        // libwebsockets' own callback, learned from the first connection
+  struct bx_buffer scratch;   // answers are put together here
+};
+
+// Closes what is doomed, frees listeners that have no connection left.
+void bk_loop_reap(struct bk_loop *);
+
+// -- libwebsockets (lws_glue.c) ----------------------------------------------------------------
+
+bool bk_lws_open(struct bk_loop *);
+void bk_lws_close(struct bk_loop *);   // begins; again when the loop has run until its handles are closed
+
+struct bk_connection;
+// Takes `fd`, which is below loop->max_fds.
+void bk_lws_adopt(struct bk_loop *, int fd, struct bk_connection *);
+struct bk_connection *bk_lws_connection(uv_poll_t *);
+// True when bytes of some connection wait in libwebsockets' own buffers.
+bool bk_lws_has_unread(struct bk_loop *);
+bool bk_lws_unsent(struct lws *);
+bool bk_lws_write(struct lws *, const char *at, size_t len);
+void bk_lws_want_writable(struct lws *);
+// Gives up the request's headers and cancels libwebsockets' timers.
+void bk_lws_hold(struct lws *);
+void bk_lws_no_timeout(struct lws *);
+// Back to waiting for a request. False: the connection has to be closed.
+bool bk_lws_request_over(struct lws *) BX_MUST_CHECK;
+
+// The request that has just arrived. Copies are cut to `size` and terminated.
+bool bk_lws_header(struct lws *, const char *name, char *out, size_t size);
+size_t bk_lws_header_length(struct lws *, const char *name);   // 0 when absent or empty
+bool bk_lws_http_1_1(struct lws *);
+// 0 when the request line makes no sense.
+enum bk_method bk_lws_request_line(struct lws *, struct bx_slice *path);
+// Appends the n-th part of the query ("a=b", decoded); false behind the last.
+bool bk_lws_query_part(struct lws *, int n, struct bx_buffer *out);
+
+bool bk_lws_websocket_write(struct lws *, char *at, size_t len, unsigned opcode);
+
+// -- listeners ---------------------------------------------------------------------------------
+
+struct bk_listener {
+  struct bx_list link;
+  struct bk_loop *loop;
+  char *name, *address;
+  char *unix_path;   // removed when the listener closes
+  const struct bk_route *routes;
+  size_t max_body;
+  bx_millis header_time;
+  int fd;   // -1: stopped
+  uv_poll_t *poll;
+  struct bx_timer resume;   // accepts again after the process ran out of descriptors
+  struct bx_list connections;
+  size_t count;
+  bool closing;
+};
+
+void bk_listener_begin_close(struct bk_listener *);   // what is left is done by bk_loop_reap()
+void bk_listener_free(struct bk_listener *);
+
+// -- connections -------------------------------------------------------------------------------
+
+enum bk_connection_state {
+  BK_CONNECTION_IDLE,        // waits for a request, or its headers are coming in
+  BK_CONNECTION_BODY,        // the request's body is coming in
+  BK_CONNECTION_BUSY,        // its exchange is with a handler
+  BK_CONNECTION_DRAINING,    // the answer is given, not all of it is with the kernel
+  BK_CONNECTION_LINGERING,   // answered and half closed: waits for the peer to close
+  BK_CONNECTION_WEBSOCKET,
+  BK_CONNECTION_CLOSED,   // libwebsockets has closed it; the memory goes in this turn
+};
+
+struct bk_websocket {
+  const struct bk_websocket_ops *ops;   // NULL: never became one
+  void *user;
+  struct bx_buffer gathered;   // fragments of a message that is not complete
+  struct bx_slice ping;        // a ping that waits for its turn; owned
+  bool opened, want;
+  bool closing;   // the close handshake has begun, by us
+  bool close_sent, echoed, refused;
+  uint16_t close_code;
+  char *close_reason;
+};
+
+#define BK_CONNECTION_MAGIC 0x626b636eu
+
+struct bk_connection {
+  uint32_t magic;
+  enum bk_connection_state state;
+  struct bx_list link;     // in the listener
+  struct bx_list doomed;   // in the loop
+  struct bk_loop *loop;
+  struct bk_listener *listener;
+  struct lws *wsi;
+  uv_poll_t *poll;
+  int fd;
+  int parked;       // events we watch for; 0: libwebsockets watches
+  bool can_write;   // a callback of libwebsockets in which writing is right is running
+  bool failed;      // that callback has to say: close
+  bool fin_sent;
+  bool reset;   // the peer reset the connection
+  bool ws_accepted;
+  uint64_t answered_turn;
+  struct bx_timer timer;
+  int unsent;   // what SIOCOUTQ said when the timer was last set, while draining
+  size_t discarded;
+  size_t body_credit;   // bytes of body that extend the time once more
+  struct bk_exchange *exchange;
+  struct bk_websocket ws;
+  char peer[56];
+};
+
+struct bk_connection *bk_connection_create(struct bk_listener *, int fd, const char *peer);
+void bk_connection_free(struct bk_connection *);
+void bk_connection_doom(struct bk_connection *);
+void bk_connection_close_now(struct bk_connection *);   // only when no callback of it is running
+void bk_connection_timer(struct bk_connection *, bx_millis after);
+void bk_connection_no_timer(struct bk_connection *);
+// Our callback watches for hang-up and `events` besides.
+void bk_connection_park(struct bk_connection *, int events);
+void bk_connection_idle(struct bk_connection *);
+// Half closes and waits for the peer's end, so that the answer arrives.
+void bk_connection_linger(struct bk_connection *);
+
+static inline struct bk_connection *bk_connection_of_websocket(const struct bk_websocket *w) {
+  return bx_container_of(w, struct bk_connection, ws);
+}
+
+// Bytes that the peer's TCP has not acknowledged; -1: not known.
+int bk_socket_unsent(int fd);
+enum bk_arrival bk_connection_evidence(struct bk_connection *);
+
+// Called by the glue; an int is what libwebsockets gets back: nonzero closes.
+int bk_connection_on_writable(struct bk_connection *);
+void bk_connection_on_unbind(struct bk_connection *);
+void bk_connection_on_closed(struct bk_connection *);
+int bk_connection_on_garbage(struct bk_connection *, const char *at, size_t len);
+
+// -- exchanges ---------------------------------------------------------------------------------
+
+enum bk_body { BK_BODY_NONE, BK_BODY_LENGTH, BK_BODY_CHUNKED };
+
+// Reads "size CRLF bytes CRLF ... 0 CRLF trailers CRLF".
+struct bk_chunks {
+  enum { BK_CHUNK_SIZE, BK_CHUNK_EXTENSION, BK_CHUNK_DATA, BK_CHUNK_END, BK_CHUNK_TRAILER, BK_CHUNKS_OVER } state;
+  uint64_t left;
+  unsigned digits, line, overhead;
+};
+
+// Feeds bytes, appends what the chunks hold. Returns how many were used (fewer than `len` only when
+// over), or -1 when they make no sense.
+long bk_chunks_feed(struct bk_chunks *, const char *at, size_t len, struct bx_buffer *out);
+
+#define BK_MAX_PARAMETERS 8
+
+struct bk_exchange {
+  struct bk_connection *connection;
+  const struct bk_route *route;
+  enum bk_method method;
+  enum bk_body framing;
+  bool in_handler;   // headers may be read
+  bool held;
+  bool answered;   // an answer or a stream's headers were given
+  bool streaming, stream_over;
+  bool chunked_answer;
+  bool close_after;
+  bool close_at_once;   // no lingering: the library closes on leaving its callback
+  bool body_complete;
+  bool want;   // `writable` was asked for
+  bool keep_alive_1_0;
+  bool arrival_known;
+  enum bk_arrival arrival;
+  const struct bk_exchange_ops *ops;
+  void *user;
+  struct bx_buffer text;   // path, '?', query
+  size_t path_len;
+  struct bx_slice parameters[BK_MAX_PARAMETERS];   // of the route's path, in order
+  struct bx_buffer body;
+  struct bk_chunks chunks;
+  uint64_t content_length;
+  struct bx_buffer out;   // an answer, or the part of a stream, that waits for the socket
+  struct bx_list flush;   // in the loop
+};
+
+// request.c: from the library's callbacks to a handler.
+void bk_exchange_next(struct bk_connection *);   // a new request begins: the last exchange is over
+int bk_request_on_headers(struct bk_connection *);
+int bk_request_on_body(struct bk_connection *, const char *at, size_t len);
+int bk_request_on_body_end(struct bk_connection *);
+int bk_request_on_upgrade(struct bk_connection *, const char *protocol);
+
+// exchange.c
+struct bk_exchange *bk_exchange_create(struct bk_connection *);
+void bk_exchange_finish(struct bk_exchange *, enum bk_arrival);   // calls `ended`, frees
+int bk_exchange_on_writable(struct bk_exchange *);
+int bk_exchange_drained(struct bk_exchange *);
+void bk_exchange_flush(struct bk_exchange *);
+
+// response.c: appends an answer as it goes over the wire.
+void bk_response_write(struct bx_buffer *, const struct bk_exchange *, const struct bk_response *);
+const char *bk_status_text(int status);
+
+// router.c: the first row that matches. NULL: *status says 404 or 405.
+const struct bk_route *bk_router_find(const struct bk_route *, enum bk_method, struct bx_slice path,
+                                      struct bx_slice *parameters, int *status);
+// A row for an upgrade: path only. NULL: 404, or 400 when the path has no upgrade.
+const struct bk_route *bk_router_find_upgrade(const struct bk_route *, struct bx_slice path,
+                                              struct bx_slice *parameters, int *status);
+
+// address.c
+struct sockaddr_storage;
+struct bk_address {
+  union {
+    struct sockaddr generic;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_storage storage;
+  } socket;
+  socklen_t len;
+  const char *unix_path;   // borrowed from the text
+};
+bool bk_address_parse(struct bk_address *, const char *text);
+void bk_address_text(const struct sockaddr *, char *out, size_t size);
+
+// websocket.c
+void bk_websocket_on_open(struct bk_connection *);
+int bk_websocket_on_receive(struct bk_connection *, const char *at, size_t len, bool final, size_t remaining);
+int bk_websocket_on_pong(struct bk_connection *, const char *at, size_t len);
+int bk_websocket_on_writable(struct bk_connection *);
+int bk_websocket_on_peer_close(struct bk_connection *, const char *at, size_t len);
+void bk_websocket_over(struct bk_connection *);

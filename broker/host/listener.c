@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// Listening sockets: ours, not libwebsockets', so that accepting can be limited, stopped and shared.
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "broker/host/internal.h"
+
+#define ACCEPTS_PER_EVENT 64
+#define RESUME_AFTER 100   // ms without accepting when the process is out of descriptors
+
+static char *copy_text(const char *text) {
+  size_t len = strlen(text) + 1;
+  char *copy = bx_alloc(len);
+  memcpy(copy, text, len);
+  return copy;
+}
+
+static void on_acceptable(uv_poll_t *poll, int status, int events);
+
+static void watch(struct bk_listener *l) { uv_poll_start(l->poll, UV_READABLE, on_acceptable); }
+
+static void on_resume(struct bx_timer *timer) { watch(bx_container_of(timer, struct bk_listener, resume)); }
+
+static void accept_one(struct bk_listener *l, int fd, const struct sockaddr_storage *from) {
+  char peer[sizeof((struct bk_connection *)0)->peer];
+  bk_address_text((const struct sockaddr *)from, peer, sizeof peer);
+  int on = 1;
+  if (fd >= l->loop->max_fds) {   // libwebsockets has no room for it
+    close(fd);
+    bk_host_counters.accept_failures++;
+    return;
+  }
+  if (from->ss_family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  bk_connection_create(l, fd, peer);
+}
+
+static void out_of_descriptors(struct bk_listener *l) {
+  bk_warn("accept_failed", bk_s("listener", l->name), bk_s("error", strerror(errno)));
+  bk_host_counters.accept_failures++;
+  uv_poll_stop(l->poll);
+  bx_wheel_set(&l->loop->wheel, &l->resume, bk_loop_now(l->loop) + RESUME_AFTER);
+}
+
+static void on_acceptable(uv_poll_t *poll, int status, int events) {
+  struct bk_listener *l = poll->data;
+  (void)events;
+  if (status < 0) return;
+  for (int i = 0; i < ACCEPTS_PER_EVENT && l->fd >= 0; i++) {
+    struct sockaddr_storage from = {0};
+    socklen_t len = sizeof from;
+    int fd = accept4(l->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+      accept_one(l, fd, &from);
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      out_of_descriptors(l);
+      return;
+    } else if (errno == EAGAIN) {
+      return;
+    }   // else that connection went away again: the next one
+  }
+}
+
+// A socket file that nobody listens on is left from a process that died: it may be replaced.
+static bool unix_is_stale(const struct bk_address *a) {
+  struct stat st;
+  if (stat(a->unix_path, &st) != 0 || !S_ISSOCK(st.st_mode)) return false;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return false;
+  bool stale = connect(fd, &a->socket.generic, a->len) != 0 && errno == ECONNREFUSED;
+  close(fd);
+  return stale;
+}
+
+static int open_socket(const struct bk_address *a) {
+  int on = 1;
+  int fd = socket(a->socket.generic.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  if (!a->unix_path) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (a->socket.generic.sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  int failed = bind(fd, &a->socket.generic, a->len);
+  if (failed && errno == EADDRINUSE && a->unix_path && unix_is_stale(a)) {
+    unlink(a->unix_path);
+    failed = bind(fd, &a->socket.generic, a->len);
+  }
+  if (!failed && listen(fd, SOMAXCONN) == 0) return fd;
+  int error = errno;
+  close(fd);
+  errno = error;
+  return -1;
+}
+
+static char *real_address(int fd, const struct bk_address *a, const char *asked) {
+  if (a->unix_path) return copy_text(asked);
+  struct sockaddr_storage bound;
+  socklen_t len = sizeof bound;
+  char text[64];
+  getsockname(fd, (struct sockaddr *)&bound, &len);
+  bk_address_text((struct sockaddr *)&bound, text, sizeof text);
+  return copy_text(text);
+}
+
+struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_listener_options *o, char *error,
+                                     size_t size) {
+  struct bk_address address;
+  if (!bk_address_parse(&address, o->address)) {
+    snprintf(error, size, "%s: expected an address such as 127.0.0.1:8000, [::1]:8000 or unix:/path", o->address);
+    return NULL;
+  }
+  int fd = open_socket(&address);
+  if (fd < 0) {
+    snprintf(error, size, "%s: %s", o->address, strerror(errno));
+    return NULL;
+  }
+  struct bk_listener *l = bx_alloc(sizeof *l);
+  l->loop = loop;
+  l->fd = fd;
+  l->name = copy_text(o->name);
+  l->address = real_address(fd, &address, o->address);
+  if (address.unix_path) l->unix_path = copy_text(address.unix_path);
+  l->routes = o->routes;
+  l->max_body = o->max_body;
+  l->header_time = o->header_time;
+  bx_list_init(&l->connections);
+  bx_list_append(&loop->listeners, &l->link);
+  bx_timer_init(&l->resume, on_resume);
+  l->poll = bx_alloc(sizeof *l->poll);
+  l->poll->data = l;
+  BX_BUG_ON(uv_poll_init(&loop->uv, l->poll, fd) != 0);
+  watch(l);
+  bk_info("listening", bk_s("listener", l->name), bk_s("address", l->address));
+  return l;
+}
+
+const char *bk_listener_name(const struct bk_listener *l) { return l->name; }
+const char *bk_listener_address(const struct bk_listener *l) { return l->address; }
+size_t bk_listener_connections(const struct bk_listener *l) { return l->count; }
+
+static void free_handle(uv_handle_t *handle) { bx_free(handle); }
+
+void bk_listener_stop(struct bk_listener *l) {
+  if (l->fd < 0) return;
+  bx_wheel_cancel(&l->loop->wheel, &l->resume);
+  uv_poll_stop(l->poll);
+  uv_close((uv_handle_t *)l->poll, free_handle);
+  l->poll = NULL;
+  close(l->fd);
+  l->fd = -1;
+  if (l->unix_path) unlink(l->unix_path);
+}
+
+void bk_listener_begin_close(struct bk_listener *l) {
+  bk_listener_stop(l);
+  l->closing = true;
+  bx_list_each (link, &l->connections) bk_connection_doom(bx_container_of(link, struct bk_connection, link));
+}
+
+void bk_listener_close(struct bk_listener *l) {
+  struct bk_loop *loop = l->loop;
+  bk_listener_begin_close(l);
+  if (!loop->running) bk_loop_reap(loop);
+}
+
+void bk_listener_free(struct bk_listener *l) {
+  bx_list_remove(&l->link);
+  bx_free(l->name);
+  bx_free(l->address);
+  bx_free(l->unix_path);
+  bx_free(l);
+}
