@@ -21,8 +21,9 @@ const struct bk_metric ab_chat_metrics[] = {
 struct post {
   struct ab_chat *chat;
   struct bk_exchange *exchange;   // NULL: ended
-  bool publishing;                // the publisher still has our `done`
-  char *model;                    // JSON text, the answer
+  struct bk_debt debt;
+  bool publishing;   // the publisher still has our `done`
+  char *model;       // JSON text, the answer; NULL: given
 };
 
 // -- what a post says ------------------------------------------------------------------------------
@@ -98,8 +99,6 @@ static json_t *model_from(struct ab_chat *chat, const json_t *body, char id[AB_O
 
 static void post_free_when_over(struct post *p) {
   if (p->exchange || p->publishing) return;
-  p->chat->counters.under_way--;
-  free(p->model);
   bx_free(p);
 }
 
@@ -107,6 +106,7 @@ static void exchange_ended(struct bk_exchange *x, enum bk_arrival arrival) {
   (void)arrival;
   struct post *p = bk_exchange_user(x);
   p->exchange = NULL;
+  bk_debt_end(&p->debt);
   post_free_when_over(p);
 }
 
@@ -120,6 +120,7 @@ static void published(void *context, const struct bk_publish_result *result, siz
     p->chat->counters.created++;
   else
     p->chat->counters.failed++;
+  if (p->exchange) bk_debt_answer(&p->debt, p->exchange);
   if (p->exchange && created) {
     bk_exchange_respond(p->exchange, &(struct bk_response){
                                          .status = 200,
@@ -131,6 +132,8 @@ static void published(void *context, const struct bk_publish_result *result, siz
   } else if (p->exchange) {
     bk_exchange_refuse(p->exchange, 503, "the message was not published");
   }
+  free(p->model);
+  p->model = NULL;
   p->publishing = false;
   post_free_when_over(p);
 }
@@ -141,7 +144,7 @@ static void publish(struct ab_chat *chat, struct bk_exchange *x, struct bx_slice
   *p = (struct post){.chat = chat, .exchange = x, .publishing = true, .model = json_dumps(model, JSON_COMPACT)};
   BX_BUG_ON(!p->model);
   json_decref(model);
-  chat->counters.under_way++;
+  bk_debt_begin(&p->debt, chat->owed);
   struct bx_buffer channel = {0}, event = {0};
   bx_buffer_printf(&channel, "/api/v1/rooms/%.*s/chatMessages", (int)room.len, room.at);
   bx_buffer_lit(&event, "{\"operation\":\"create\",\"model\":");

@@ -21,16 +21,16 @@
 #include "broker/host/http.h"
 #include "broker/host/metrics.h"
 #include "broker/publish/auth.h"
+#include "broker/publish/owed.h"
 #include "broker/publish/publisher.h"
 
 enum { AB_MAX_TEXT = 4096, AB_MAX_NAME = 64, AB_MAX_ROOM = 128 };   // characters
 
-#define AB_CHAT_COUNTERS(X)                                                                          \
-  X(posts, BK_COUNTER, "mora_chat_posts_total", "Requests to post a chat message.")                  \
-  X(created, BK_COUNTER, "mora_chat_created_total", "Chat messages published.")                      \
-  X(bad, BK_COUNTER, "mora_chat_bad_total", "Posts refused for what they said.")                     \
-  X(failed, BK_COUNTER, "mora_chat_failed_total", "Posts that were not, or perhaps not, published.") \
-  X(under_way, BK_GAUGE, "mora_chat_under_way", "Posts that are being answered.")
+#define AB_CHAT_COUNTERS(X)                                                         \
+  X(posts, BK_COUNTER, "mora_chat_posts_total", "Requests to post a chat message.") \
+  X(created, BK_COUNTER, "mora_chat_created_total", "Chat messages published.")     \
+  X(bad, BK_COUNTER, "mora_chat_bad_total", "Posts refused for what they said.")    \
+  X(failed, BK_COUNTER, "mora_chat_failed_total", "Posts that were not, or perhaps not, published.")
 
 struct ab_chat_counters {
 #define X(field, kind, name, help) uint64_t field;
@@ -43,6 +43,7 @@ extern const struct bk_metric ab_chat_metrics[];
 struct ab_chat {
   struct bk_publisher *publisher;
   const struct bk_tokens *tokens;
+  struct bk_owed *owed;
   struct ab_object_ids ids;
   struct ab_chat_counters counters;
 };

@@ -108,25 +108,25 @@ void ab_daemon_healthz(void *context, struct bk_exchange *x) {
 
 void ab_daemon_readyz(void *context, struct bk_exchange *x) {
   struct ab_daemon *d = context;
-  answer_health(x, d->draining ? "draining" : d->not_ready(d->context));
+  answer_health(x, d->owed.draining ? "draining" : d->not_ready(d->context));
 }
 
 static void look_whether_drained(struct bk_turn_hook *hook) {
   struct ab_daemon *d = bx_container_of(hook, struct ab_daemon, hook);
-  if (d->draining && d->busy(d->context) == 0) bk_loop_stop(d->loop);
+  if (d->owed.draining && d->owed.count == 0) bk_loop_stop(d->loop);
 }
 
 static void drain_is_over(struct bx_timer *t) {
   struct ab_daemon *d = bx_container_of(t, struct ab_daemon, drain_timer);
-  bk_warn("drain.cut_short", bk_u("requests", d->busy(d->context)));
+  bk_warn("drain.cut_short", bk_u("requests", d->owed.count));
   bk_loop_stop(d->loop);
 }
 
 static void on_signal(void *context, int signo) {
   struct ab_daemon *d = context;
-  if (d->draining) _exit(128 + signo);
-  d->draining = true;
-  bk_info("draining", bk_u("requests", d->busy(d->context)));
+  if (d->owed.draining) _exit(128 + signo);
+  d->owed.draining = true;
+  bk_info("draining", bk_u("requests", d->owed.count));
   for (size_t i = 0; i < d->listener_count; i++) bk_listener_stop(d->listeners[i]);
   bx_wheel_set(bk_loop_wheel(d->loop), &d->drain_timer, bk_loop_now(d->loop) + AB_DRAIN_TIME);
 }

@@ -10,13 +10,14 @@
 //   ... the parts end ...
 //   ab_daemon_fini(&d);
 //
-// Drain: /readyz turns red, listeners stop, and the loop ends when `busy` says no, or after
+// Drain: /readyz turns red, listeners stop, and the loop ends when no answer is owed, or after
 // AB_DRAIN_TIME. A second SIGTERM or SIGINT ends the process at once.
 #pragma once
 
 #include "bayeux/wheel.h"
 #include "broker/host/http.h"
 #include "broker/host/loop.h"
+#include "broker/publish/owed.h"
 #include "config/config.h"
 
 enum { AB_DRAIN_TIME = 12000, AB_MAX_LISTENERS = 16 };   // ms
@@ -24,7 +25,6 @@ enum { AB_DRAIN_TIME = 12000, AB_MAX_LISTENERS = 16 };   // ms
 struct ab_daemon {
   struct cf_program program;
   const char *const *foreign;                // keys of other daemons, see config.h
-  size_t (*busy)(void *context);             // requests that are still to be answered
   const char *(*not_ready)(void *context);   // why, for /readyz; NULL: it is ready
   void *context;
 
@@ -33,7 +33,7 @@ struct ab_daemon {
   struct bk_loop *loop;
   struct bk_listener *listeners[AB_MAX_LISTENERS];
   size_t listener_count;
-  bool draining;
+  struct bk_owed owed;   // handlers count here what drain waits for
   struct bk_turn_hook hook;
   struct bx_timer drain_timer;
 };

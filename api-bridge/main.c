@@ -22,11 +22,6 @@ struct api {
   struct ab_chat chat;
 };
 
-static size_t busy(void *context) {
-  struct api *a = context;
-  return a->chat.counters.under_way + a->publish.counters.under_way;
-}
-
 static const char *not_ready(void *context) { return bk_publisher_not_ready(((struct api *)context)->publisher); }
 
 static void metrics(void *context, struct bk_exchange *x) {
@@ -86,6 +81,7 @@ static void start(struct api *a) {
                                   });
   a->publish.publisher = a->chat.publisher = a->publisher;
   a->publish.tokens = a->chat.tokens = &a->tokens;
+  a->publish.owed = a->chat.owed = &a->daemon.owed;
 }
 
 int main(int argc, char **argv) {
@@ -94,7 +90,6 @@ int main(int argc, char **argv) {
   struct api a = {
       .daemon = {.program = {"mora-api", "Publishing and chat over HTTP: what is posted becomes channel events."},
                  .foreign = foreign,
-                 .busy = busy,
                  .not_ready = not_ready,
                  .context = &a},
   };

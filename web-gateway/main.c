@@ -23,8 +23,6 @@ struct web {
   struct bx_buffer probe_url;
 };
 
-static size_t busy(void *context) { return ((struct web *)context)->messages.under_way; }
-
 static const char *not_ready(void *context) { return bk_probe_not_ready(&((struct web *)context)->probe); }
 
 static void to_a_room(void *context, struct bk_exchange *x) {
@@ -70,8 +68,10 @@ static bool serve(struct web *w) {
 static void start(struct web *w) {
   struct bk_loop *loop = w->daemon.loop;
   gw_page_init(&w->page, gw_assets_find(&w->assets, BX_LIT("room.html"))->bytes, w->options.broker);
-  w->messages =
-      (struct gw_messages){.client = bk_http_client_create(loop), .api = w->options.api, .token = w->options.api_token};
+  w->messages = (struct gw_messages){.client = bk_http_client_create(loop),
+                                     .api = w->options.api,
+                                     .token = w->options.api_token,
+                                     .owed = &w->daemon.owed};
   size_t base = strlen(w->options.api);
   while (base > 0 && w->options.api[base - 1] == '/') base--;
   bx_buffer_printf(&w->probe_url, "%.*s/healthz", (int)base, w->options.api);
@@ -94,7 +94,6 @@ int main(int argc, char **argv) {
   struct web w = {
       .daemon = {.program = {"mora-web", "Chat pages for browsers, on top of mora-broker and mora-api."},
                  .foreign = foreign,
-                 .busy = busy,
                  .not_ready = not_ready,
                  .context = &w},
   };

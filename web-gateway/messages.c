@@ -12,12 +12,12 @@ enum { TIMEOUT = 15000, MAX_ANSWER = 256 << 10 };   // ms (longer than mora-api'
 struct post {
   struct gw_messages *messages;
   struct bk_exchange *exchange;   // NULL: ended
-  bool asking;                    // the client still has our `done`
+  struct bk_debt debt;
+  bool asking;   // the client still has our `done`
 };
 
 static void post_free_when_over(struct post *p) {
   if (p->exchange || p->asking) return;
-  p->messages->under_way--;
   bx_free(p);
 }
 
@@ -25,6 +25,7 @@ static void exchange_ended(struct bk_exchange *x, enum bk_arrival arrival) {
   (void)arrival;
   struct post *p = bk_exchange_user(x);
   p->exchange = NULL;
+  bk_debt_end(&p->debt);
   post_free_when_over(p);
 }
 
@@ -52,7 +53,10 @@ static void answered(void *context, int status, struct bx_slice body, const char
   if (status != 200 && status != 400)
     bk_warn("post.failed", bk_s("api", p->messages->api), bk_u("status", status > 0 ? (uint64_t)status : 0),
             bk_s("reason", error));
-  if (p->exchange) pass_on(p->exchange, status, body);
+  if (p->exchange) {
+    bk_debt_answer(&p->debt, p->exchange);
+    pass_on(p->exchange, status, body);
+  }
   p->asking = false;
   post_free_when_over(p);
 }
@@ -94,7 +98,7 @@ void gw_messages_post(void *context, struct bk_exchange *x) {
   bx_buffer_char(&url, 0);
   struct post *p = bx_alloc(sizeof *p);
   *p = (struct post){.messages = m, .exchange = x, .asking = true};
-  m->under_way++;
+  bk_debt_begin(&p->debt, m->owed);
   bk_exchange_hold(x, &held, p);
   bk_http_client_send(m->client, &(struct bk_http_client_request){
                                      .method = "POST",

@@ -10,12 +10,13 @@
 
 #include "broker/host/http.h"
 #include "broker/host/http_client.h"
+#include "broker/publish/owed.h"
 
 struct gw_messages {
   struct bk_http_client *client;
   const char *api;     // "http://127.0.0.1:8002"
   const char *token;   // NULL: none
-  size_t under_way;    // posts that are being answered
+  struct bk_owed *owed;
 };
 
 // For struct bk_route.handle; the context is the struct gw_messages, which lives until the client

@@ -14,13 +14,12 @@ struct job {
   struct bk_publish_handler *handler;
   struct bk_publish_request request;
   struct bk_exchange *exchange;   // NULL: ended
-  bool publishing;                // the publisher still has our `done`
+  struct bk_debt debt;
+  bool publishing;   // the publisher still has our `done`
 };
 
 static void job_free_when_over(struct job *j) {
   if (j->exchange || j->publishing) return;
-  j->handler->counters.under_way--;
-  bk_publish_request_fini(&j->request);
   bx_free(j);
 }
 
@@ -106,10 +105,13 @@ static void count(struct bk_publish_counters *c, const struct bk_publish_result 
 static void published(void *context, const struct bk_publish_result *results, size_t n) {
   struct job *j = context;
   count(&j->handler->counters, results, n);
-  if (j->exchange)
+  if (j->exchange) {
+    bk_debt_answer(&j->debt, j->exchange);
     answer(j->exchange, &j->request, results);
-  else
+  } else {
     j->handler->counters.abandoned++;
+  }
+  bk_publish_request_fini(&j->request);   // the exchange may go on for long
   j->publishing = false;
   job_free_when_over(j);
 }
@@ -118,6 +120,7 @@ static void exchange_ended(struct bk_exchange *x, enum bk_arrival arrival) {
   (void)arrival;
   struct job *j = bk_exchange_user(x);
   j->exchange = NULL;
+  bk_debt_end(&j->debt);
   job_free_when_over(j);
 }
 
@@ -131,7 +134,7 @@ static void publish(struct bk_publish_handler *h, struct bk_exchange *x, struct 
     if (!r->entries[i].fault) items[n++] = r->entries[i].item;
   struct job *j = bx_alloc(sizeof *j);
   *j = (struct job){.handler = h, .request = *r, .exchange = x, .publishing = true};
-  h->counters.under_way++;
+  bk_debt_begin(&j->debt, h->owed);
   bk_exchange_hold(x, &held, j);
   bk_publisher_publish(h->publisher, items, n, (struct bk_publish_done){published, j});
   bx_free(items);

@@ -19,6 +19,7 @@
 #include "broker/host/http.h"
 #include "broker/host/metrics.h"
 #include "broker/publish/auth.h"
+#include "broker/publish/owed.h"
 #include "broker/publish/publisher.h"
 
 #define BK_PUBLISH_COUNTERS(X)                                                                        \
@@ -28,8 +29,7 @@
   X(refused, BK_COUNTER, "mora_publish_refused_total", "Entries refused over HTTP.")                  \
   X(unknown, BK_COUNTER, "mora_publish_unknown_total", "Entries over HTTP whose outcome is unknown.") \
   X(bad, BK_COUNTER, "mora_publish_bad_total", "Entries over HTTP that were at fault.")               \
-  X(abandoned, BK_COUNTER, "mora_publish_abandoned_total", "Answers whose client had gone.")          \
-  X(under_way, BK_GAUGE, "mora_publish_under_way", "Requests that are being answered.")
+  X(abandoned, BK_COUNTER, "mora_publish_abandoned_total", "Answers whose client had gone.")
 
 struct bk_publish_counters {
 #define X(field, kind, name, help) uint64_t field;
@@ -43,6 +43,7 @@ extern const struct bk_metric bk_publish_metrics[];
 struct bk_publish_handler {
   struct bk_publisher *publisher;
   const struct bk_tokens *tokens;   // NULL or empty: open
+  struct bk_owed *owed;             // NULL: nobody waits for answers
   struct bk_publish_counters counters;
 };
 
