@@ -146,9 +146,9 @@ void bx_reader_stop(struct bx_session *s) {
     struct bx_subscription *sub = r->heap[i].subscription;
     const struct bx_entry *e = bx_journal_at(&s->server->journal, r->heap[i].sequence);
 
-    if (sub->upto == 0) continue;
+    if (e != NULL && e->position > sub->upto) continue;
     sub->behind = true;
-    sub->from = e == NULL ? sub->start : e->position - 1;
+    sub->from = e == NULL ? sub->known : e->position - 1;
   }
   bx_free(r->heap);
   bx_free(r);

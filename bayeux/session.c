@@ -143,15 +143,15 @@ bx_position bx_session_conf(const struct bx_server *server, const struct bx_sess
   return s->pending ? s->conf : bx_session_sent(server, s);
 }
 
-// What a backfill brought in and nobody confirmed is to be read back again.
-static void backfill_again(struct bx_session *s) {
+// Backfills are to be read again from `floor` on, but no further back than what is confirmed.
+static void backfill_again(struct bx_session *s, bx_position floor) {
   if (!s->backfilled) return;
   bx_list_each(link, &s->subscriptions) {
     struct bx_subscription *sub = subscription_of(link);
 
-    if (sub->upto == 0) continue;
+    if (sub->upto <= floor) continue;
     sub->behind = true;
-    sub->from = sub->start;
+    sub->from = floor > sub->known ? floor : sub->known;
   }
 }
 
@@ -163,10 +163,12 @@ void bx_session_confirm_all(struct bx_server *server, struct bx_session *s) {
   bx_list_each(link, &s->subscriptions) {
     struct bx_subscription *sub = subscription_of(link);
 
-    if (sub->behind || s->outbox.count > 0)
-      s->backfilled = true;
-    else
+    if (!sub->behind && s->outbox.count == 0) {
       sub->upto = 0;
+      continue;
+    }
+    if (s->outbox.count == 0) sub->known = sub->from;
+    s->backfilled = true;
   }
 }
 
@@ -185,7 +187,7 @@ void bx_session_fall_back(struct bx_server *server, struct bx_session *s) {
   if (s->written > s->high) s->high = s->written;
   s->pending = false;
   s->cursor = s->conf;
-  backfill_again(s);
+  backfill_again(s, 0);
 }
 
 // -- connections -----------------------------------------------------------------------------------
@@ -198,11 +200,13 @@ void bx_session_attach(struct bx_server *server, struct bx_session *s, struct bx
   bx_session_set_state(server, s, BX_SESSION_READING);
 }
 
-// Lets go of frames that were not handed over: the cursor stays in front of them.
+// Lets go of frames that were not handed over: the cursor stays in front of them. The pass that fed
+// them stops first, so that what it notes of a backfill is overruled.
 static void unqueue(struct bx_server *server, struct bx_session *s) {
+  if (s->state == BX_SESSION_READING) bx_reader_stop(s);
   if (s->outbox.count == 0) return;
+  backfill_again(s, s->outbox.slots[s->outbox.first]->position - 1);   // an outbox is in order of position
   outbox_drop(server, &s->outbox);
-  backfill_again(s);
 }
 
 void bx_session_detach(struct bx_server *server, struct bx_session *s) {
@@ -280,12 +284,10 @@ static void read_again(struct bx_server *server, struct bx_session *s) {
 
   if (s->state != BX_SESSION_LIVE && s->state != BX_SESSION_READING) return;
   unqueue(server, s);
-  if (s->state == BX_SESSION_LIVE) {
+  if (s->state == BX_SESSION_LIVE)
     bx_session_set_state(server, s, BX_SESSION_READING);
-  } else {
-    bx_reader_stop(s);
+  else
     bx_reader_start(server, s);
-  }
   s->cursor = sent;
 }
 
@@ -307,7 +309,7 @@ bool bx_session_subscribe(struct bx_server *server, struct bx_session *s, struct
   if (newest != NULL && newest->position > start) {
     // Entries of (start, head] came before the subscription was in the index.
     sub->behind = start < bx_session_sent(server, s);
-    sub->from = start;
+    sub->from = sub->known = start;
     s->backfilled |= sub->behind;
     read_again(server, s);
   } else if (s->state == BX_SESSION_READING) {

@@ -35,6 +35,7 @@ struct bx_subscription {
   // Backfill: entries behind the session's cursor that this subscription brought in.
   bx_position upto;                     // (start, upto] was read back and is not confirmed; 0 = nothing
   bx_position from;                     // while `behind`: entries above it are still to be read
+  bx_position known;                    // (start, known] of it is confirmed
   bool behind;
 };
 

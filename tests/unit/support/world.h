@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// A Bayeux server on the memory engine with a virtual clock and connections that are only buffers:
+// what a test of bayeux/ drives. Texts are written with ' for ".
+#pragma once
+
+#include "bayeux/memory_engine.h"
+#include "bayeux/server.h"
+
+struct world {
+  struct bx_server *server;
+  bx_millis now;
+  uint64_t seed;
+  struct bx_mount mount;
+  unsigned handshakes, subscribes, unsubscribes, disconnects;   // events
+  char last_detail[256];
+  bx_position base;
+};
+
+// Where texts of a client arrive.
+struct wire {
+  struct bx_connection c;
+  struct world *w;
+  struct bx_buffer got;        // texts, one a line
+  enum bx_arrival arrival;     // what ops->arrival answers
+  bool stuck;                  // a stream that takes no bytes
+  bool open, answered, close_asked;
+  unsigned close_code;
+};
+
+struct bx_server_options world_options(void);
+void world_init(struct world *, const struct bx_server_options *);
+void world_fini(struct world *);                 // asserts that nothing is left
+void world_turn(struct world *);                 // turns until nothing more follows; streams are drained in between
+void world_pass(struct world *, bx_millis);      // time passes, deadline by deadline
+
+// A stream. wire_close: lost without evidence; wire_echo: the peer echoed our close.
+void wire_open(struct wire *, struct world *);
+void wire_close(struct wire *);
+void wire_echo(struct wire *);
+// A poll: opened and sent in one. False: refused as not Bayeux.
+bool poll_send(struct wire *, struct world *, const char *text, ...) BX_PRINTF(3, 4);
+// The poll's exchange ends.
+void poll_end(struct wire *, enum bx_arrival);
+void poll_abort(struct wire *);
+bool wire_send(struct wire *, const char *text, ...) BX_PRINTF(2, 3);
+
+// What has arrived since the last look, with ' for "; valid until the next look.
+const char *wire_take(struct wire *);
+// How often `piece` (with ') stands in what arrived and was not taken.
+unsigned wire_count(struct wire *, const char *piece);
+
+// A session made over a poll that ended well. The id is copied to `id`.
+void world_handshake(struct world *, char id[32]);
+void world_subscribe(struct world *, const char *id, const char *pattern);
+void world_unsubscribe(struct world *, const char *id, const char *pattern);
+// From elsewhere; data is a number.
+bx_position world_publish(struct world *, const char *channel, unsigned data);
+struct bx_session *world_session(struct world *, const char *id);
