@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The admin listener: inspection of the server as JSON, metrics, publishing, watching channels.
+// Every route but the health ones asks for the token when one is set.
+//
+// Lifetime: create after the transport; destroy after the server, when the listeners are closed (the
+// publisher's last completions come from the server's end).
+#pragma once
+
+#include "broker/host/http.h"
+#include "broker/transport/transport.h"
+
+struct bk_admin;
+
+struct bk_admin_options {
+  struct bk_loop *loop;
+  struct bx_server *server;
+  struct bk_transport *transport;
+  const char *node;                       // id of this process
+  const char *token;                      // NULL: open
+  struct bk_listener *const *listeners;   // of the process; may grow until the loop runs
+  const size_t *listener_count;
+};
+
+struct bk_admin *bk_admin_create(const struct bk_admin_options *);
+void bk_admin_destroy(struct bk_admin *);
+
+// Rows for a listener: writes at most `room` and returns how many there are.
+size_t bk_admin_routes(struct bk_admin *, struct bk_route *rows, size_t room);
+
+// An entry was appended: for those who watch channels.
+void bk_admin_appended(struct bk_admin *, const struct bx_entry *);

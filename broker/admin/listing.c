@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// What exists: channels, subscribers, clients, nodes.
+#include "broker/admin/parts.h"
+
+// -- channels --------------------------------------------------------------------------------------
+
+static bool offer_topic(struct bx_table_node *node, void *page) {
+  const struct bx_topic *topic = bx_container_of(node, struct bx_topic, node);
+  if (topic->count > 0) bk_page_offer(page, bx_topic_pattern(topic), (struct bx_slice){0}, topic);
+  return true;
+}
+
+void bk_admin_channels(struct bk_admin *a, struct bk_exchange *x) {
+  struct bk_page page;
+  if (!bk_page_init(&page, x)) return;
+  json_t *list = json_array(), *answer = json_pack("{s:o}", "channels", list);
+  bx_table_each(&a->options.server->topics.table, offer_topic, &page);
+  bk_page_close(&page, answer);
+  for (size_t i = 0; i < page.count; i++) {
+    const struct bx_topic *topic = page.rows[i].item;
+    json_t *row =
+        json_pack("{s:o, s:I}", "channel", bk_admin_string(page.rows[i].key), "subscribers", (json_int_t)topic->count);
+    json_array_append_new(list, row);
+  }
+  bk_page_fini(&page);
+  bk_admin_answer(x, answer);
+}
+
+// -- subscribers -----------------------------------------------------------------------------------
+
+static void offer_subscribers(struct bk_admin *a, struct bx_slice pattern, struct bk_page *page) {
+  const struct bx_topic *topic = bx_topics_find(&a->options.server->topics, pattern);
+  if (!topic) return;
+  for (uint32_t i = 0; i < topic->count; i++)
+    bk_page_offer(page, bx_session_id(topic->subscriptions[i]->session), bx_topic_pattern(topic), NULL);
+}
+
+// Of a name: all whom a message there reaches. Of a pattern: those who asked for exactly it.
+static void offer_all_subscribers(struct bk_admin *a, struct bx_slice channel, enum bx_channel_kind kind,
+                                  struct bk_page *page) {
+  if (kind == BX_CHANNEL_PATTERN) {
+    offer_subscribers(a, channel, page);
+    return;
+  }
+  struct bx_slice *keys = bx_alloc((bx_channel_depth(channel) + 2) * sizeof *keys);
+  char *scratch = bx_alloc(bx_channel_scratch(channel) + 1);
+  size_t count = bx_channel_expand(channel, keys, scratch);
+  for (size_t i = 0; i < count; i++) offer_subscribers(a, keys[i], page);
+  bx_free(scratch);
+  bx_free(keys);
+}
+
+// The query's channel; BX_CHANNEL_INVALID: it was answered.
+static enum bx_channel_kind read_channel(struct bk_exchange *x, struct bx_buffer *channel) {
+  enum bx_channel_kind kind = BX_CHANNEL_INVALID;
+  if (bk_query_get(bk_exchange_query(x), "channel", channel)) kind = bx_channel_classify(bx_buffer_view(channel));
+  if (kind == BX_CHANNEL_INVALID) bk_exchange_refuse(x, 400, "channel is a channel such as /a/b, or a pattern");
+  return kind;
+}
+
+void bk_admin_subscribers(struct bk_admin *a, struct bk_exchange *x) {
+  struct bx_buffer channel = {0};
+  struct bk_page page;
+  enum bx_channel_kind kind = read_channel(x, &channel);
+  if (kind != BX_CHANNEL_INVALID && bk_page_init(&page, x)) {
+    json_t *list = json_array(), *answer = json_pack("{s:o}", "subscribers", list);
+    offer_all_subscribers(a, bx_buffer_view(&channel), kind, &page);
+    bk_page_close(&page, answer);
+    for (size_t i = 0; i < page.count; i++) {
+      const struct bk_page_row *row = &page.rows[i];
+      json_array_append_new(
+          list, json_pack("{s:o, s:o}", "client", bk_admin_string(row->key), "pattern", bk_admin_string(row->second)));
+    }
+    bk_page_fini(&page);
+    bk_admin_answer(x, answer);
+  }
+  bx_buffer_fini(&channel);
+}
+
+// -- clients ---------------------------------------------------------------------------------------
+
+static json_t *describe(const struct bk_admin *a, const struct bx_session *s) {
+  const struct bx_server *server = a->options.server;
+  bx_position head = bx_journal_head(&server->journal), sent = bx_session_sent(server, s);
+  json_t *row =
+      json_pack("{s:o, s:s, s:s, s:s, s:I, s:I}", "client", bk_admin_string(bx_session_id(s)), "node", a->options.node,
+                "state", bx_session_state_name(s->state), "address", s->address, "subscriptions",
+                (json_int_t)s->subscription_count, "lag", (json_int_t)(head > sent ? head - sent : 0));
+  if (s->transport) json_object_set_new(row, "transport", json_string(s->transport));
+  return row;
+}
+
+static bool offer_session(struct bx_table_node *node, void *page) {
+  const struct bx_session *s = bx_container_of(node, struct bx_session, node);
+  bk_page_offer(page, bx_session_id(s), (struct bx_slice){0}, s);
+  return true;
+}
+
+void bk_admin_clients(struct bk_admin *a, struct bk_exchange *x) {
+  struct bk_page page;
+  if (!bk_page_init(&page, x)) return;
+  json_t *list = json_array(), *answer = json_pack("{s:o}", "clients", list);
+  bx_table_each(&a->options.server->sessions, offer_session, &page);
+  bk_page_close(&page, answer);
+  for (size_t i = 0; i < page.count; i++) json_array_append_new(list, describe(a, page.rows[i].item));
+  bk_page_fini(&page);
+  bk_admin_answer(x, answer);
+}
+
+// Milliseconds since 1970 of a time on the loop's clock.
+static json_t *wall_time(const struct bk_admin *a, bx_millis at) {
+  return json_integer((json_int_t)(bk_wall_clock() - (bk_loop_now(a->options.loop) - at)));
+}
+
+static json_t *subscriptions_of(const struct bx_session *s) {
+  json_t *list = json_array();
+  bx_list_each (link, &s->subscriptions) {
+    const struct bx_subscription *sub = bx_container_of(link, struct bx_subscription, link);
+    json_array_append_new(list, json_pack("{s:o, s:I}", "pattern", bk_admin_string(bx_topic_pattern(sub->topic)),
+                                          "start", (json_int_t)sub->start));
+  }
+  return list;
+}
+
+void bk_admin_client(struct bk_admin *a, struct bk_exchange *x) {
+  const struct bx_server *server = a->options.server;
+  const struct bx_session *s = bx_server_find_session(server, bk_exchange_parameter(x, "id"));
+  if (!s) {
+    bk_exchange_refuse(x, 404, "no such client");
+    return;
+  }
+  json_t *row = describe(a, s);
+  json_object_set_new(row, "generation", json_integer(s->generation));
+  json_object_set_new(row, "sent", json_integer((json_int_t)bx_session_sent(server, s)));
+  json_object_set_new(row, "conf", json_integer((json_int_t)bx_session_conf(server, s)));
+  json_object_set_new(row, "created", wall_time(a, s->created));
+  json_object_set_new(row, "last_connect", wall_time(a, s->last_connect));
+  json_object_set_new(row, "subscriptions", subscriptions_of(s));
+  bk_admin_answer(x, row);
+}
+
+// -- nodes -----------------------------------------------------------------------------------------
+
+void bk_admin_nodes(struct bk_admin *a, struct bk_exchange *x) {
+  const struct bx_server *server = a->options.server;
+  json_int_t head = (json_int_t)bx_journal_head(&server->journal);
+  const char *address = *a->options.listener_count > 0 ? bk_listener_address(a->options.listeners[0]) : "";
+  json_t *node =
+      json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:i}", "node", a->options.node, "role", "broker", "address", address,
+                "head", head, "mark", head, "sessions", (json_int_t)server->counters.sessions, "age", 0);
+  bk_admin_answer(x, json_pack("{s:[o]}", "nodes", node));
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inside of broker/admin.
+#pragma once
+
+#include <jansson.h>
+
+#include "broker/admin/admin.h"
+#include "broker/publish/handler.h"
+
+#define BK_ADMIN_COUNTERS(X)                                                                   \
+  X(requests, BK_COUNTER, "mora_admin_requests_total", "Requests to the admin API, admitted.") \
+  X(tails, BK_GAUGE, "mora_admin_tails", "Streams of /v1/tail that are open.")                 \
+  X(tail_dropped, BK_COUNTER, "mora_admin_tail_dropped_total", "Messages that a slow reader of /v1/tail missed.")
+
+struct bk_admin_counters {
+#define X(field, kind, name, help) uint64_t field;
+  BK_ADMIN_COUNTERS(X)
+#undef X
+};
+
+// A route and what it does once the token was seen.
+struct bk_admin_verb {
+  struct bk_admin *admin;
+  void (*handle)(struct bk_admin *, struct bk_exchange *);
+};
+
+enum { BK_ADMIN_VERBS = 8 };
+
+struct bk_admin {
+  struct bk_admin_options options;
+  struct bk_tokens tokens;
+  struct bk_publish_handler publish;
+  struct bk_admin_counters counters;
+  struct bk_admin_verb verbs[BK_ADMIN_VERBS];
+  struct bx_list tails;
+  bx_millis started;
+};
+
+// Answers 200 with `body`, whose reference it takes.
+void bk_admin_answer(struct bk_exchange *, json_t *body);
+json_t *bk_admin_string(struct bx_slice);
+
+void bk_admin_stats(struct bk_admin *, struct bk_exchange *);
+void bk_admin_metrics(struct bk_admin *, struct bk_exchange *);
+void bk_admin_channels(struct bk_admin *, struct bk_exchange *);
+void bk_admin_subscribers(struct bk_admin *, struct bk_exchange *);
+void bk_admin_clients(struct bk_admin *, struct bk_exchange *);
+void bk_admin_client(struct bk_admin *, struct bk_exchange *);
+void bk_admin_nodes(struct bk_admin *, struct bk_exchange *);
+void bk_admin_tail(struct bk_admin *, struct bk_exchange *);
+
+// -- page.c: the first `limit` of many, in order ---------------------------------------------------
+
+struct bk_page_row {
+  struct bx_slice key, second;   // borrowed; ordered by both
+  const void *item;
+};
+
+struct bk_page {
+  struct bx_buffer prefix, after;
+  size_t limit;
+  struct bk_page_row *rows;
+  size_t count;
+  bool more;
+};
+
+// Reads ?prefix=, ?after=, ?limit= of the request. False: it was answered with 400.
+bool bk_page_init(struct bk_page *, struct bk_exchange *);
+void bk_page_fini(struct bk_page *);
+void bk_page_offer(struct bk_page *, struct bx_slice key, struct bx_slice second, const void *item);
+// All was offered: sorts, cuts. Sets `next` in the answer when there is more.
+void bk_page_close(struct bk_page *, json_t *answer);

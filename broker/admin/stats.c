@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// Numbers: /v1/stats as JSON, /metrics as Prometheus reads them, from the same tables.
+#include "broker/admin/parts.h"
+
+// What is computed when somebody asks.
+#define GAUGES(X)                                                                        \
+  X(epoch, "mora_epoch", "Epoch of the journal.", 0)                                     \
+  X(head, "mora_journal_head", "Newest position.", 0)                                    \
+  X(first, "mora_journal_first", "Oldest position that is kept.", 0)                     \
+  X(mark, "mora_journal_mark", "Up to here the live sessions of this node stood.", 0)    \
+  X(entries, "mora_journal_entries", "Messages kept in the journal.", 0)                 \
+  X(bytes, "mora_journal_bytes", "Their size.", 0)                                       \
+  X(span, "mora_journal_span_seconds", "Age of the oldest message that is kept.", 0.001) \
+  X(uptime, "mora_uptime_seconds", "Since this process started.", 0.001)
+
+struct gauges {
+#define X(field, name, help, scale) uint64_t field;
+  GAUGES(X)
+#undef X
+};
+
+static const struct bk_metric gauge_metrics[] = {
+#define X(field, name, help, scale) {name, help, BK_GAUGE, offsetof(struct gauges, field), scale},
+    GAUGES(X)
+#undef X
+        {0}};
+
+static const struct bk_metric server_metrics[] = {
+#define X(field, kind, name, help) {name, help, BK_##kind, offsetof(struct bx_counters, field), 0},
+    BX_COUNTERS(X)
+#undef X
+        {0}};
+
+static const struct bk_metric admin_metrics[] = {
+#define X(field, kind, name, help) {name, help, kind, offsetof(struct bk_admin_counters, field), 0},
+    BK_ADMIN_COUNTERS(X)
+#undef X
+        {0}};
+
+static struct gauges measure(const struct bk_admin *a) {
+  const struct bx_server *server = a->options.server;
+  const struct bx_journal *journal = &server->journal;
+  const struct bx_entry *oldest = bx_journal_at(journal, journal->first);
+  bx_millis now = bk_loop_now(a->options.loop);
+  return (struct gauges){
+      .epoch = server->engine->epoch,
+      .head = bx_journal_head(journal),
+      .first = bx_journal_first(journal),
+      .mark = bx_journal_head(journal),   // one node: nobody else needs to know
+      .entries = journal->next - journal->first,
+      .bytes = journal->bytes,
+      .span = oldest && now > oldest->at ? now - oldest->at : 0,
+      .uptime = now - a->started,
+  };
+}
+
+void bk_admin_metrics(struct bk_admin *a, struct bk_exchange *x) {
+  struct bx_buffer text = {0};
+  struct gauges gauges = measure(a);
+  bk_metrics_write(&text, gauge_metrics, &gauges);
+  bk_metrics_write(&text, server_metrics, &a->options.server->counters);
+  bk_metrics_write(&text, bk_transport_metrics, &a->options.transport->counters);
+  bk_metrics_write(&text, bk_publish_metrics, &a->publish.counters);
+  bk_metrics_write(&text, admin_metrics, &a->counters);
+  bk_metrics_write(&text, bk_host_metrics, &bk_host_counters);
+  bk_exchange_respond(x, &(struct bk_response){
+                             .status = 200,
+                             .content_type = "text/plain; version=0.0.4; charset=utf-8",
+                             .body = bx_buffer_view(&text),
+                         });
+  bx_buffer_fini(&text);
+}
+
+static void set(json_t *object, const char *key, uint64_t number) {
+  json_object_set_new(object, key, json_integer((json_int_t)number));
+}
+
+#define SET_ALL(object, rows, values)     \
+  do {                                    \
+    json_t *to = (object);                \
+    const typeof(values) from = (values); \
+    rows(SET_ONE)                         \
+  } while (0)
+#define SET_ONE(field, ...) set(to, #field, from->field);
+
+static json_t *listeners_of(const struct bk_admin *a) {
+  json_t *list = json_array();
+  for (size_t i = 0; i < *a->options.listener_count; i++) {
+    const struct bk_listener *l = a->options.listeners[i];
+    json_array_append_new(list,
+                          json_pack("{s:s, s:s, s:I}", "listener", bk_listener_name(l), "address",
+                                    bk_listener_address(l), "connections", (json_int_t)bk_listener_connections(l)));
+  }
+  return list;
+}
+
+void bk_admin_stats(struct bk_admin *a, struct bk_exchange *x) {
+  struct gauges gauges = measure(a);
+  json_t *all = json_pack("{s:s, s:s}", "version", MORA_VERSION, "node", a->options.node);
+  json_t *transport = json_object(), *publish = json_object(), *host = json_object(), *admin = json_object();
+  set(all, "epoch", gauges.epoch);
+  set(all, "first", gauges.first);
+  set(all, "head", gauges.head);
+  set(all, "mark", gauges.mark);
+  set(all, "uptime", gauges.uptime / 1000);
+  SET_ALL(all, BX_COUNTERS, &a->options.server->counters);
+  json_object_set_new(all, "journal",
+                      json_pack("{s:I, s:I, s:I}", "entries", (json_int_t)gauges.entries, "bytes",
+                                (json_int_t)gauges.bytes, "span_ms", (json_int_t)gauges.span));
+  SET_ALL(transport, BK_TRANSPORT_COUNTERS, &a->options.transport->counters);
+  SET_ALL(publish, BK_PUBLISH_COUNTERS, &a->publish.counters);
+  SET_ALL(admin, BK_ADMIN_COUNTERS, &a->counters);
+  SET_ALL(host, BK_HOST_COUNTERS, &bk_host_counters);
+  json_object_set_new(all, "transport", transport);
+  json_object_set_new(all, "publish", publish);
+  json_object_set_new(all, "admin", admin);
+  json_object_set_new(all, "host", host);
+  json_object_set_new(all, "listeners", listeners_of(a));
+  bk_admin_answer(x, all);
+}

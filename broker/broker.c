@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/broker.h"
+
+#include "bayeux/memory_engine.h"
+#include "broker/host/log.h"
+#include "broker/publish/auth.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <unistd.h>
+#include <uuid/uuid.h>
+
+enum {
+  MAX_MEMBERS = 256,       // of one message
+  MAX_REPLIES = 1 << 20,   // bytes that wait for a websocket which does not read
+  MAX_ONCE = 1000000,      // idempotency keys
+  HEADER_TIME = 30000,     // ms, from accept to a whole request, and idle between two
+  ADMIN_BODY = 16 << 20,   // a thousand messages of some size
+};
+
+// -- what the server asks of its surroundings ------------------------------------------------------
+
+static void random_bytes(void *context, void *bytes, size_t count) {
+  (void)context;
+  char *at = bytes;
+  while (count > 0) {
+    ssize_t got = getrandom(at, count, 0);
+    if (got < 0) continue;   // a signal came
+    at += got;
+    count -= (size_t)got;
+  }
+}
+
+static void log_event(void *context, enum bx_event event, const struct bx_session *s, struct bx_slice detail) {
+  (void)context;
+  struct bx_slice id = bx_session_id(s);
+  switch (event) {
+  case BX_EVENT_HANDSHAKE: bk_debug("session.handshake", bk_sl("client", id)); break;
+  case BX_EVENT_SUBSCRIBE: bk_debug("session.subscribe", bk_sl("client", id), bk_sl("pattern", detail)); break;
+  case BX_EVENT_UNSUBSCRIBE: bk_debug("session.unsubscribe", bk_sl("client", id), bk_sl("pattern", detail)); break;
+  case BX_EVENT_DISCONNECT: bk_debug("session.disconnect", bk_sl("client", id), bk_sl("reason", detail)); break;
+  }
+}
+
+static void appended(void *context, const struct bx_entry *entry) {
+  struct bk_broker *b = context;
+  if (b->admin) bk_admin_appended(b->admin, entry);
+}
+
+// -- parts -----------------------------------------------------------------------------------------
+
+static void create_server(struct bk_broker *b) {
+  const struct bk_options *o = b->options;
+  struct bx_table_key secret;
+  random_bytes(NULL, &secret, sizeof secret);
+  struct bx_env env = {.context = b, .random = random_bytes, .event = log_event, .appended = appended};
+  struct bx_server_options options = {
+      .message = {.depth = (unsigned)o->max_json_depth, .batch = (unsigned)o->max_batch, .members = MAX_MEMBERS},
+      .journal = {.messages = o->journal_messages, .bytes = o->journal_bytes, .age = o->journal_age},
+      .max_sessions = (uint32_t)o->max_clients,
+      .max_subscriptions = (uint32_t)o->max_channels,
+      .max_channel_length = (uint32_t)o->max_channel_length,
+      .max_channel_depth = (uint32_t)o->max_channel_depth,
+      .max_outbox_bytes = (uint32_t)o->max_outbox,
+      .max_replies_bytes = MAX_REPLIES,
+  };
+  struct bx_engine *engine = bx_memory_engine_create(bk_wall_clock() / 1000, MAX_ONCE, secret);
+  b->server = bx_server_create(&env, &options, engine, bk_loop_now(b->loop));
+  bk_limits_init(&b->limits, o->max_message);
+  bx_server_extend(b->server, &b->limits.extension);
+}
+
+// -- health ----------------------------------------------------------------------------------------
+
+static void answer_health(struct bk_exchange *x, const char *why_not) {
+  struct bx_buffer body = {0};
+  bx_buffer_printf(&body, "{\"ready\":%s,\"reasons\":[", why_not ? "false" : "true");
+  if (why_not) bx_buffer_json_string(&body, bx_slice_of(why_not));
+  bx_buffer_lit(&body, "]}");
+  bk_exchange_respond(x, &(struct bk_response){
+                             .status = why_not ? 503 : 200,
+                             .content_type = "application/json",
+                             .body = bx_buffer_view(&body),
+                         });
+  bx_buffer_fini(&body);
+}
+
+static void healthz(void *context, struct bk_exchange *x) {
+  (void)context;
+  answer_health(x, NULL);
+}
+
+static void readyz(void *context, struct bk_exchange *x) {
+  struct bk_broker *b = context;
+  struct bx_engine *engine = b->server->engine;
+  answer_health(x, b->draining ? "draining" : engine->ops->not_ready(engine));
+}
+
+enum { HEALTH_ROUTES = 2 };
+
+static size_t health_routes(struct bk_broker *b, struct bk_route *rows) {
+  rows[0] = (struct bk_route){.methods = BK_GET | BK_HEAD, .path = "/healthz", .handle = healthz, .context = b};
+  rows[1] = (struct bk_route){.methods = BK_GET | BK_HEAD, .path = "/readyz", .handle = readyz, .context = b};
+  return HEALTH_ROUTES;
+}
+
+// -- listeners -------------------------------------------------------------------------------------
+
+static void create_mounts(struct bk_broker *b) {
+  const struct bx_mount standard = {.timeout = b->options->timeout, .interval = b->options->interval};
+  BX_BUG_ON(bk_mounts_read(b->options->mounts, &standard, &b->mounts, &b->mount_count) != NULL);   // checked
+  for (int loopback = 0; loopback < 2; loopback++) {
+    struct bk_endpoint *endpoints = bx_alloc(b->mount_count * sizeof *endpoints);
+    struct bk_route *routes = bx_alloc((HEALTH_ROUTES + b->mount_count + 1) * sizeof *routes);
+    size_t n = health_routes(b, routes);
+    for (size_t i = 0; i < b->mount_count; i++) {
+      endpoints[i] = (struct bk_endpoint){&b->transport, &b->mounts[i], loopback};
+      routes[n++] = bk_endpoint_route(&endpoints[i]);
+    }
+    b->endpoints[loopback] = endpoints;
+    b->routes[loopback] = routes;
+  }
+}
+
+static void create_admin(struct bk_broker *b) {
+  enum { ROOM = 16 };
+  b->admin = bk_admin_create(&(struct bk_admin_options){
+      .loop = b->loop,
+      .server = b->server,
+      .transport = &b->transport,
+      .node = b->node,
+      .token = b->options->admin_token,
+      .listeners = b->listeners,
+      .listener_count = &b->listener_count,
+  });
+  b->admin_routes = bx_alloc((HEALTH_ROUTES + ROOM + 1) * sizeof *b->admin_routes);
+  size_t n = health_routes(b, b->admin_routes);
+  bk_admin_routes(b->admin, b->admin_routes + n, ROOM);
+}
+
+static bool listen_on(struct bk_broker *b, struct cf_strings addresses, struct bk_listener_options options) {
+  for (size_t i = 0; i < addresses.count; i++) {
+    char error[256];
+    options.address = addresses.at[i];
+    if (strcmp(options.name, "broker") == 0) options.routes = b->routes[bk_address_is_local(options.address)];
+    struct bk_listener *l = NULL;
+    if (b->listener_count == BK_MAX_LISTENERS)
+      snprintf(error, sizeof error, "too many addresses");
+    else
+      l = bk_listener_open(b->loop, &options, error, sizeof error);
+    if (!l) {
+      bk_error("listen.failed", bk_s("listener", options.name), bk_s("address", options.address), bk_s("error", error));
+      return false;
+    }
+    b->listeners[b->listener_count++] = l;
+  }
+  return true;
+}
+
+bool bk_broker_listen(struct bk_broker *b) {
+  struct bk_listener_options clients = {.name = "broker", .max_body = b->options->max_body, .header_time = HEADER_TIME};
+  struct bk_listener_options admin = {
+      .name = "admin", .routes = b->admin_routes, .max_body = ADMIN_BODY, .header_time = HEADER_TIME};
+  if (!listen_on(b, b->options->listen, clients)) return false;
+  b->client_listeners = b->listener_count;
+  return listen_on(b, b->options->admin_listen, admin);
+}
+
+// -- draining --------------------------------------------------------------------------------------
+
+static void look_whether_drained(struct bk_turn_hook *hook) {
+  struct bk_broker *b = bx_container_of(hook, struct bk_broker, hook);
+  if (b->draining && bk_transport_connections(&b->transport) == 0) bk_loop_stop(b->loop);
+}
+
+static void drain_is_over(struct bx_timer *timer) {
+  struct bk_broker *b = bx_container_of(timer, struct bk_broker, drain_timer);
+  bk_warn("drain.cut_short", bk_u("connections", bk_transport_connections(&b->transport)));
+  bk_loop_stop(b->loop);
+}
+
+static void on_signal(void *context, int signo) {
+  struct bk_broker *b = context;
+  if (b->draining) _exit(128 + signo);
+  b->draining = true;
+  bk_info("drain", bk_u("connections", bk_transport_connections(&b->transport)),
+          bk_u("sessions", b->server->counters.sessions));
+  for (size_t i = 0; i < b->client_listeners; i++) bk_listener_stop(b->listeners[i]);
+  bk_transport_drain(&b->transport);
+  bx_wheel_set(bk_loop_wheel(b->loop), &b->drain_timer, bk_loop_now(b->loop) + b->options->drain);
+}
+
+// -- life ------------------------------------------------------------------------------------------
+
+void bk_broker_init(struct bk_broker *b, const struct bk_options *options) {
+  *b = (struct bk_broker){.options = options, .hook.turn = look_whether_drained};
+  uuid_t node;
+  uuid_generate(node);
+  uuid_unparse_lower(node, b->node);
+  b->loop = bk_loop_create();
+  create_server(b);
+  bk_transport_init(&b->transport, b->loop, b->server,
+                    &(struct bk_transport_options){
+                        .ping = options->ping,
+                        .max_message = options->max_body,
+                        .jsonp = options->jsonp,
+                        .origins = options->origins,
+                    });
+  create_mounts(b);
+  create_admin(b);
+  bx_timer_init(&b->drain_timer, drain_is_over);
+  bk_loop_add_hook(b->loop, &b->hook);
+  bk_loop_on_signal(b->loop, SIGTERM, on_signal, b);
+  bk_loop_on_signal(b->loop, SIGINT, on_signal, b);
+}
+
+void bk_broker_run(struct bk_broker *b) {
+  bk_info("ready", bk_u("epoch", b->server->engine->epoch), bk_u("head", bx_journal_head(&b->server->journal)));
+  bk_loop_run(b->loop);
+}
+
+void bk_broker_fini(struct bk_broker *b, struct bx_counters *left) {
+  while (b->listener_count > 0) bk_listener_close(b->listeners[--b->listener_count]);
+  bx_wheel_cancel(bk_loop_wheel(b->loop), &b->drain_timer);
+  bk_loop_remove_hook(b->loop, &b->hook);
+  bk_transport_fini(&b->transport);
+  bx_server_destroy(b->server, left);
+  bk_admin_destroy(b->admin);
+  bk_loop_destroy(b->loop);
+  for (int i = 0; i < 2; i++) {
+    bx_free(b->endpoints[i]);
+    bx_free(b->routes[i]);
+  }
+  bx_free(b->admin_routes);
+  bx_free(b->mounts);
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// The broker put together: loop, engine, server, transports, admin, listeners, and its end.
+//
+// Drain, on SIGTERM or SIGINT: not ready, no more connections, held connects answered, websockets
+// closed; the loop ends when the last client is gone, or after broker.drain. A second signal ends the
+// process at once.
+#pragma once
+
+#include "broker/access/limits.h"
+#include "broker/admin/admin.h"
+#include "broker/options.h"
+#include "broker/transport/transport.h"
+
+enum { BK_MAX_LISTENERS = 32 };
+
+struct bk_broker {
+  const struct bk_options *options;
+  char node[37];
+  struct bk_loop *loop;
+  struct bx_server *server;
+  struct bk_limits limits;
+  struct bk_transport transport;
+  struct bk_admin *admin;
+  struct bx_mount *mounts;
+  size_t mount_count;
+  struct bk_endpoint *endpoints[2];   // per mount; [1]: on loopback listeners
+  struct bk_route *routes[2];         // of broker listeners, as above
+  struct bk_route *admin_routes;
+  struct bk_listener *listeners[BK_MAX_LISTENERS];
+  size_t listener_count, client_listeners;   // those of clients come first
+  bool draining;
+  struct bk_turn_hook hook;
+  struct bx_timer drain_timer;
+};
+
+// Every part, in order. The options outlive it.
+void bk_broker_init(struct bk_broker *, const struct bk_options *);
+// False: the reason was printed.
+bool bk_broker_listen(struct bk_broker *);
+void bk_broker_run(struct bk_broker *);
+// Everything ends, in the opposite order. `left`: what should be nothing.
+void bk_broker_fini(struct bk_broker *, struct bx_counters *left);

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inside of broker/transport: what a websocket and a poll have in common, and the calls between the
+// files.
+#pragma once
+
+#include "broker/transport/transport.h"
+
+// First member of both. On the transport's list `woken` from wake until it is drained.
+struct bk_link {
+  struct bx_connection connection;
+  struct bk_transport *transport;
+  struct bx_list woken;
+  void (*drain)(struct bk_link *);
+};
+
+static inline struct bk_link *bk_link_of(struct bx_connection *c) {
+  return bx_container_of(c, struct bk_link, connection);
+}
+
+void bk_link_init(struct bk_link *, const struct bk_endpoint *, const struct bx_connection_ops *,
+                  enum bx_connection_kind, const char *transport, struct bx_slice address,
+                  void (*drain)(struct bk_link *));
+// The connection is over; everything was said to the server.
+void bk_link_fini(struct bk_link *);
+// For bx_connection_ops.wake; also to be drained for another reason.
+void bk_link_wake(struct bx_connection *);
+
+// -- cors.c: web pages of other sites ------------------------------------------------------------
+enum { BK_ORIGIN_MAX = 512, BK_CORS_HEADERS = 3 };
+
+// Reads the Origin into `origin` (empty: none). False: it is not allowed; that was counted and
+// logged, and is for the caller to answer.
+bool bk_cors_admit(struct bk_endpoint *, const struct bk_exchange *, char origin[BK_ORIGIN_MAX]);
+// The headers for a page that was admitted: how many were written; none without an origin.
+size_t bk_cors_headers(const char *origin, struct bk_header *headers);
+void bk_cors_preflight(struct bk_exchange *, const char *origin);
+
+// -- polling.c, websocket.c ------------------------------------------------------------------------
+void bk_poll_handle(void *endpoint, struct bk_exchange *);
+const struct bk_websocket_ops *bk_socket_upgrade(void *endpoint, struct bk_exchange *, void **user);
+struct bk_websocket_ops bk_socket_ops(size_t max_message);

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+// Polling transports: a request brings a text, its answer carries the replies. JSON posts
+// (long-polling) and GETs that are answered as JavaScript (callback-polling).
+//
+// A request is kept as a struct poll until its exchange has ended, because only then it is known
+// whether the answer arrived. Everything else that a client may send to a mount is a 400.
+#include "bayeux/buffer.h"
+#include "broker/transport/link.h"
+
+struct poll {
+  struct bk_link link;
+  struct bk_exchange *exchange;
+  bool refused;                // answered 400: the protocol never saw it
+  bool answered;               // the protocol's answer was given to the exchange
+  bool lost;                   // the server knows that the connection is gone
+  bool counted;                // among those that wait; while draining until it has ended
+  struct bx_buffer callback;   // of callback-polling; empty otherwise
+  char origin[];               // of an admitted page; empty: none
+};
+
+static struct poll *poll_of(struct bk_link *l) { return bx_container_of(l, struct poll, link); }
+
+// -- answers ---------------------------------------------------------------------------------------
+
+static void respond_text(struct bk_exchange *x, int status, struct bx_slice text) {
+  bk_exchange_respond(x, &(struct bk_response){
+                             .status = status,
+                             .content_type = "text/plain; charset=utf-8",
+                             .body = text,
+                         });
+}
+
+static void bad_request(struct bk_transport *t, struct bk_exchange *x) {
+  t->counters.bad_requests++;
+  respond_text(x, 400, BX_LIT("Bad request"));
+}
+
+// U+2028 and U+2029 end a line in older JavaScript, though not in JSON: they are escaped.
+static void add_as_script(struct bx_buffer *out, struct bx_slice json) {
+  const char *from = json.at, *end = json.at + json.len;
+  for (const char *at; (at = memmem(from, (size_t)(end - from), "\xe2\x80", 2)) != NULL && end - at > 2;) {
+    bool separator = at[2] == '\xa8' || at[2] == '\xa9';
+    bx_buffer_add(out, from, (size_t)(at - from) + (separator ? 0 : 3));
+    if (separator) bx_buffer_printf(out, "\\u202%c", at[2] == '\xa8' ? '8' : '9');
+    from = at + 3;
+  }
+  bx_buffer_add(out, from, (size_t)(end - from));
+}
+
+static void respond(struct poll *p, struct bx_slice json) {
+  static const struct bk_header common[] = {
+      {"cache-control", {"no-cache, no-store", 18}},
+      {"x-content-type-options", {"nosniff", 7}},
+  };
+  struct bk_header headers[3 + BK_CORS_HEADERS] = {common[0], common[1]};
+  struct bk_response r = {.status = 200, .headers = headers, .header_count = 2, .body = json};
+  struct bx_buffer script = {0};
+  r.content_type = "application/json; charset=utf-8";
+  if (p->callback.len > 0) {
+    r.content_type = "text/javascript; charset=utf-8";
+    headers[r.header_count++] = (struct bk_header){"content-disposition", BX_LIT("attachment; filename=f.txt")};
+    bx_buffer_lit(&script, "/**/");
+    bx_buffer_slice(&script, bx_buffer_view(&p->callback));
+    bx_buffer_char(&script, '(');
+    add_as_script(&script, json);
+    bx_buffer_lit(&script, ");");
+    r.body = bx_buffer_view(&script);
+  }
+  r.header_count += bk_cors_headers(p->origin, headers + r.header_count);
+  if (p->link.transport->draining) bk_exchange_close_after(p->exchange);
+  bk_exchange_respond(p->exchange, &r);
+  bx_buffer_fini(&script);
+}
+
+// -- the life of a poll ----------------------------------------------------------------------------
+
+// An answered poll may stay for long, until the next request of its connection.
+static void count_out(struct poll *p) {
+  if (p->counted) p->link.transport->counters.polls--;
+  p->counted = false;
+}
+
+static void drain(struct bk_link *l) {
+  struct poll *p = poll_of(l);
+  if (!p->answered && !p->lost) bk_exchange_want_writable(p->exchange);
+}
+
+static void lose(struct poll *p) {
+  if (!p->lost) bx_connection_lost(&p->link.connection, false);
+  p->lost = true;
+}
+
+static void writable(struct bk_exchange *x) {
+  struct poll *p = bk_exchange_user(x);
+  struct bk_transport *t = p->link.transport;
+  if (p->refused || p->answered || p->lost) return;
+  if (bk_exchange_peer_gone(x)) {
+    t->counters.polls_gone++;
+    lose(p);
+    return;
+  }
+  bx_buffer_clear(&t->out);
+  if (!bx_connection_answer(&p->link.connection, &t->out)) return;
+  p->answered = true;
+  if (!t->draining) count_out(p);
+  respond(p, bx_buffer_view(&t->out));
+}
+
+static enum bx_arrival arrival_of(enum bk_arrival arrival) {
+  switch (arrival) {
+  case BK_ARRIVAL_YES: return BX_ARRIVAL_YES;
+  case BK_ARRIVAL_PENDING: return BX_ARRIVAL_PENDING;
+  case BK_ARRIVAL_RESET: return BX_ARRIVAL_RESET;
+  case BK_ARRIVAL_NONE:
+  case BK_ARRIVAL_LOST: break;
+  }
+  return BX_ARRIVAL_LOST;
+}
+
+static void ended(struct bk_exchange *x, enum bk_arrival arrival) {
+  struct poll *p = bk_exchange_user(x);
+  if (p->answered)
+    bx_connection_settle(&p->link.connection, arrival_of(arrival));
+  else
+    lose(p);
+  count_out(p);
+  bk_link_fini(&p->link);
+  bx_buffer_fini(&p->callback);
+  bx_free(p);
+}
+
+static enum bx_arrival arrival(struct bx_connection *c) {
+  struct poll *p = poll_of(bk_link_of(c));
+  return p->answered ? arrival_of(bk_exchange_arrival(p->exchange)) : BX_ARRIVAL_LOST;
+}
+
+static const struct bk_exchange_ops exchange_ops = {.writable = writable, .ended = ended};
+static const struct bx_connection_ops connection_ops = {.wake = bk_link_wake, .arrival = arrival};
+
+// callback: what the answer is wrapped in, moved; empty for JSON.
+static void begin(struct bk_endpoint *e, struct bk_exchange *x, const char *origin, struct bx_slice text,
+                  struct bx_buffer *callback) {
+  struct poll *p = bx_alloc(sizeof *p + strlen(origin) + 1);
+  p->exchange = x;
+  strcpy(p->origin, origin);
+  if (callback) {
+    p->callback = *callback;
+    *callback = (struct bx_buffer){0};
+  }
+  const char *transport = callback ? "callback-polling" : "long-polling";
+  bk_exchange_hold(x, &exchange_ops, p);
+  bk_link_init(&p->link, e, &connection_ops, BX_CONNECTION_POLL, transport, bk_exchange_peer(x), drain);
+  p->counted = true;
+  e->transport->counters.polls++;
+  e->transport->counters.polled++;
+  if (bx_connection_receive(&p->link.connection, text)) return;
+  p->refused = true;
+  count_out(p);
+  bad_request(e->transport, x);
+}
+
+// -- requests --------------------------------------------------------------------------------------
+
+static bool is_word(char c, bool first) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' || (!first && c >= '0' && c <= '9');
+}
+
+// Names joined by dots: what may be called without becoming a script of its own.
+static bool is_callback(struct bx_slice text) {
+  bool first = true;
+  for (size_t i = 0; i < text.len; i++) {
+    if (text.at[i] == '.' && !first)
+      first = true;
+    else if (is_word(text.at[i], first))
+      first = false;
+    else
+      return false;
+  }
+  return !first;
+}
+
+static void callback_poll(struct bk_endpoint *e, struct bk_exchange *x, const char *origin) {
+  struct bx_slice query = bk_exchange_query(x);
+  struct bx_buffer message = {0}, callback = {0};
+  bk_query_get(query, "jsonp", &callback);
+  if (callback.len == 0) bx_buffer_lit(&callback, "jsonpcallback");
+  bool good = e->transport->options.jsonp && bk_query_get(query, "message", &message) && message.len > 0;
+  if (good && is_callback(bx_buffer_view(&callback)))
+    begin(e, x, origin, bx_buffer_view(&message), &callback);
+  else
+    bad_request(e->transport, x);
+  bx_buffer_fini(&message);
+  bx_buffer_fini(&callback);
+}
+
+// To the letter as Faye has it: case, blanks, and nothing but a semicolon behind.
+static bool is_json(const struct bk_exchange *x) {
+  static const char json[] = "application/json";
+  char type[128];
+  size_t len = sizeof json - 1;
+  if (!bk_exchange_header(x, "content-type", type, sizeof type)) return false;
+  return strncmp(type, json, len) == 0 && (type[len] == 0 || type[len] == ';');
+}
+
+static bool is_preflight(const struct bk_exchange *x) {
+  char method[8];
+  if (bk_exchange_method(x) == BK_OPTIONS) return true;
+  return bk_exchange_header(x, "access-control-request-method", method, sizeof method) && strcmp(method, "POST") == 0;
+}
+
+static bool wants_events(const struct bk_exchange *x) {
+  char accept[512];
+  return bk_exchange_header(x, "accept", accept, sizeof accept) && strstr(accept, "text/event-stream") != NULL;
+}
+
+static bool ends_in(struct bx_slice path, struct bx_slice suffix) {
+  return path.len >= suffix.len && memcmp(path.at + path.len - suffix.len, suffix.at, suffix.len) == 0;
+}
+
+void bk_poll_handle(void *endpoint, struct bk_exchange *x) {
+  struct bk_endpoint *e = endpoint;
+  struct bx_slice path = bk_exchange_path(x);
+  char origin[BK_ORIGIN_MAX];
+  // There is no client script yet.
+  if (ends_in(path, BX_LIT(".js")) || ends_in(path, BX_LIT(".map"))) {
+    bk_exchange_respond(x, &(struct bk_response){.status = 404});
+    return;
+  }
+  if (!bk_cors_admit(e, x, origin)) {
+    respond_text(x, 403, BX_LIT("This origin is not in access.origins"));
+    return;
+  }
+  enum bk_method method = bk_exchange_method(x);
+  if (is_preflight(x))
+    bk_cors_preflight(x, origin);
+  else if (method == BK_GET && !wants_events(x))
+    callback_poll(e, x, origin);
+  else if (method == BK_POST && is_json(x))
+    begin(e, x, origin, bk_exchange_body(x), NULL);
+  else
+    bad_request(e->transport, x);
+}

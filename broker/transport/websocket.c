@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// Websockets: frames in, one write per turn out, pings for life and for evidence, closing.
+//
+// Two kinds of pings, one counter of those that were missed. Every `ping` one that asks whether the
+// peer is there. And, soon after something was written, one that carries the position of what was
+// written: TCP keeps the order, so the pong says that all of it arrived. That timer is armed by
+// writes only: a silent socket costs nothing.
+#include "broker/host/log.h"
+#include "broker/transport/link.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+_Static_assert(BX_FRAME_HEADROOM >= BK_WEBSOCKET_HEADROOM, "a frame has room for a websocket's header");
+
+enum {
+  EVIDENCE_EVERY = 1800,   // ms; with the pong's way less than the promised 2 s
+  MISSED_PINGS = 2,
+  LINGER = 1000,   // ms that a close waits for a peer which does not read
+};
+
+struct socket {
+  struct bk_link link;
+  struct bk_endpoint *endpoint;
+  struct bk_websocket *websocket;   // NULL: the upgrade is not complete, `link` is not in use
+  struct bx_timer keep_alive, evidence, linger;
+  unsigned unanswered;   // pings since the last pong
+  unsigned close_code;   // 0: not to be closed
+  const char *close_reason;
+};
+
+static struct socket *socket_of(struct bk_link *l) { return bx_container_of(l, struct socket, link); }
+
+static void set_timer(struct socket *s, struct bx_timer *timer, bx_millis delay) {
+  struct bk_loop *loop = s->link.transport->loop;
+  bx_wheel_set(bk_loop_wheel(loop), timer, bk_loop_now(loop) + delay);
+}
+
+// -- out -------------------------------------------------------------------------------------------
+
+// One write of what waits. False: nothing waits, or the socket is broken.
+static bool write_some(struct socket *s) {
+  struct bx_buffer *out = &s->link.transport->out;
+  struct bx_gathered gathered = {0};
+  bx_buffer_clear(out);
+  bx_buffer_reserve(out, BK_WEBSOCKET_HEADROOM);
+  out->len = BK_WEBSOCKET_HEADROOM;
+  if (!bx_connection_gather(&s->link.connection, out, &gathered)) return false;
+  if (!s->evidence.armed) set_timer(s, &s->evidence, EVIDENCE_EVERY);
+  if (!gathered.frame)
+    return bk_websocket_write(s->websocket, out->at + BK_WEBSOCKET_HEADROOM, out->len - BK_WEBSOCKET_HEADROOM);
+  bool good = bk_websocket_write(s->websocket, bx_frame_array(gathered.frame), bx_frame_array_len(gathered.frame));
+  bx_frame_unref(gathered.frame);
+  return good;
+}
+
+static void drain(struct bk_link *l) {
+  struct socket *s = socket_of(l);
+  while (bk_websocket_ready(s->websocket)) {
+    if (write_some(s)) continue;
+    if (s->close_code) bk_websocket_close(s->websocket, s->close_code, s->close_reason);
+    return;
+  }
+  bk_websocket_want_writable(s->websocket);
+}
+
+static void writable(struct bk_websocket *w) {
+  struct socket *s = bk_websocket_user(w);
+  drain(&s->link);
+}
+
+// -- pings -----------------------------------------------------------------------------------------
+
+// Carries a position whenever something is unconfirmed: a newer ping may replace one that waits.
+static bool ping(struct socket *s, bool always) {
+  char text[24];
+  int len = 0;
+  bx_position position;
+  if (bx_connection_ping_position(&s->link.connection, &position))
+    len = snprintf(text, sizeof text, "%llu", (unsigned long long)position);
+  else if (!always)
+    return false;
+  bk_websocket_ping(s->websocket, (struct bx_slice){text, (size_t)len});
+  return true;
+}
+
+static void ask_for_evidence(struct bx_timer *timer) { ping(bx_container_of(timer, struct socket, evidence), false); }
+
+static void close_now(struct bx_timer *timer) {
+  struct socket *s = bx_container_of(timer, struct socket, linger);
+  bk_websocket_close(s->websocket, s->close_code, s->close_reason);
+}
+
+static void keep_alive(struct bx_timer *timer) {
+  struct socket *s = bx_container_of(timer, struct socket, keep_alive);
+  struct bk_transport *t = s->link.transport;
+  if (s->unanswered >= MISSED_PINGS) {
+    t->counters.unresponsive++;
+    bk_debug("websocket.unresponsive", bk_sl("peer", bk_websocket_peer(s->websocket)));
+    bk_websocket_close(s->websocket, 1001, "no answer to pings");
+    return;
+  }
+  s->unanswered++;
+  ping(s, true);
+  set_timer(s, timer, t->options.ping);
+}
+
+// Up to 16 digits, what positions have.
+static bool read_position(struct bx_slice text, bx_position *position) {
+  if (text.len == 0 || text.len > 16) return false;
+  *position = 0;
+  for (size_t i = 0; i < text.len; i++) {
+    if (text.at[i] < '0' || text.at[i] > '9') return false;
+    *position = *position * 10 + (bx_position)(text.at[i] - '0');
+  }
+  return true;
+}
+
+static void pong(struct bk_websocket *w, struct bx_slice payload) {
+  struct socket *s = bk_websocket_user(w);
+  bx_position position;
+  s->unanswered = 0;
+  if (read_position(payload, &position)) bx_connection_pong(&s->link.connection, position);
+}
+
+// -- in --------------------------------------------------------------------------------------------
+
+static void message(struct bk_websocket *w, struct bx_slice text) {
+  struct socket *s = bk_websocket_user(w);
+  // Not Bayeux: the reply that says so is queued.
+  (void)!bx_connection_receive(&s->link.connection, text);
+}
+
+// -- life ------------------------------------------------------------------------------------------
+
+// The protocol is done with the connection: what is ready goes out, then the close.
+static void close_connection(struct bx_connection *c, unsigned code, const char *reason) {
+  struct socket *s = socket_of(bk_link_of(c));
+  s->close_code = code;
+  s->close_reason = reason;
+  set_timer(s, &s->linger, LINGER);
+  bk_link_wake(c);
+}
+
+static const struct bx_connection_ops connection_ops = {.wake = bk_link_wake, .close = close_connection};
+
+const struct bk_websocket_ops *bk_socket_upgrade(void *endpoint, struct bk_exchange *x, void **user) {
+  struct bk_endpoint *e = endpoint;
+  char origin[BK_ORIGIN_MAX];
+  if (!bk_cors_admit(e, x, origin)) {
+    bk_exchange_refuse(x, 403, "this origin is not in access.origins");
+    return NULL;
+  }
+  struct socket *s = bx_alloc(sizeof *s);
+  s->endpoint = e;
+  *user = s;
+  return &e->transport->websocket_ops;
+}
+
+static void opened(struct bk_websocket *w, void *user) {
+  struct socket *s = user;
+  struct bk_transport *t = s->endpoint->transport;
+  s->websocket = w;
+  bx_timer_init(&s->keep_alive, keep_alive);
+  bx_timer_init(&s->evidence, ask_for_evidence);
+  bx_timer_init(&s->linger, close_now);
+  bk_link_init(&s->link, s->endpoint, &connection_ops, BX_CONNECTION_STREAM, "websocket", bk_websocket_peer(w), drain);
+  t->counters.sockets++;
+  set_timer(s, &s->keep_alive, t->options.ping);
+  if (t->draining) close_connection(&s->link.connection, 1001, "shutting down");
+}
+
+static void end(struct socket *s, bool echoed) {
+  struct bk_transport *t = s->link.transport;
+  struct bx_wheel *wheel = bk_loop_wheel(t->loop);
+  bx_wheel_cancel(wheel, &s->keep_alive);
+  bx_wheel_cancel(wheel, &s->evidence);
+  bx_wheel_cancel(wheel, &s->linger);
+  bx_connection_lost(&s->link.connection, echoed);
+  bk_link_fini(&s->link);
+  t->counters.sockets--;
+}
+
+static void closed(struct bk_websocket *w, bool echoed) {
+  struct socket *s = bk_websocket_user(w);
+  if (s->websocket) end(s, echoed);
+  bx_free(s);
+}
+
+struct bk_websocket_ops bk_socket_ops(size_t max_message) {
+  return (struct bk_websocket_ops){
+      .open = opened,
+      .message = message,
+      .pong = pong,
+      .writable = writable,
+      .closed = closed,
+      .max_message = max_message,
+  };
+}
