@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/host/daemon.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "broker/host/log.h"
+
+// Where a limit is practically none, tables sized by it would be gigabytes.
+#define MAX_DESCRIPTORS (1 << 20)
+
+static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const formats[] = {"text", "json", NULL};
+
+const struct cf_option bk_daemon_options[] = {
+    {.key = "logging.level",
+     .type = CF_ENUM,
+     .offset = offsetof(struct bk_daemon_options, level),
+     .standard = "\"info\"",
+     .choices = levels,
+     .doc = "The least important events that are logged: debug, info, warn or error."},
+    {.key = "logging.format",
+     .type = CF_ENUM,
+     .offset = offsetof(struct bk_daemon_options, format),
+     .standard = "\"text\"",
+     .choices = formats,
+     .doc = "text for people, json for log collectors: one object a line."},
+    {0}};
+
+void bk_daemon_raise_descriptors(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  rlim_t wanted = limit.rlim_max < MAX_DESCRIPTORS ? limit.rlim_max : MAX_DESCRIPTORS;
+  if (limit.rlim_cur == wanted) return;
+  limit.rlim_cur = wanted;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) bk_warn("descriptors_not_raised", bk_u("wanted", wanted));
+}
+
+static int print(FILE *to, struct bx_buffer *text, int status) {
+  fwrite(text->at, 1, text->len, to);
+  bx_buffer_fini(text);
+  return fflush(to) == 0 ? status : 1;
+}
+
+struct cf_set *bk_daemon_start(const struct bk_daemon *d, int argc, char **argv, int *status) {
+  struct cf_section sections[BK_DAEMON_SECTIONS];
+  struct bk_daemon_options logging;
+  enum cf_action action;
+  struct bx_buffer text = {0};
+  BX_BUG_ON(d->count >= BK_DAEMON_SECTIONS);
+  memcpy(sections, d->sections, d->count * sizeof *sections);
+  sections[d->count] = (struct cf_section){bk_daemon_options, &logging};
+  struct cf_set *set = cf_load(sections, d->count + 1, d->foreign, argc, argv, environ, &action, &text);
+  if (!set) {
+    *status = print(stderr, &text, 2);
+    return NULL;
+  }
+  if (action != CF_RUN) {
+    cf_answer(set, action, &d->program, &text);
+    cf_free(set);
+    *status = print(stdout, &text, 0);
+    return NULL;
+  }
+  bx_buffer_fini(&text);
+  bk_log_configure((enum bk_level)logging.level, logging.format == 1);
+  bk_daemon_raise_descriptors();
+  return set;
+}
