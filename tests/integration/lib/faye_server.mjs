@@ -37,14 +37,16 @@ const bayeux = http.createServer((request, response) =>
   request.url === '/readyz' ? answer(response, 200, {ready: true, reasons: []}) : answer(response, 404, {error: 'Not found'}));
 adapter.attach(bayeux);
 
+let position = 0;
 const admin = http.createServer((request, response) => {
+  if (request.url === '/readyz') return answer(response, 200, {ready: true, reasons: []});
   if (request.method !== 'POST' || request.url !== '/v1/publish') return answer(response, 404, {error: 'Not found'});
   let body = '';
   request.setEncoding('utf8').on('data', part => { body += part; }).on('end', () => {
     const value = JSON.parse(body);
     const outcomes = [].concat(value).map(({channel, data}) => {
       adapter._server._engine.publish({channel, data});
-      return {outcome: 'acknowledged'};
+      return {position: ++position, epoch: 0, outcome: 'acknowledged'};
     });
     answer(response, 200, Array.isArray(value) ? outcomes : outcomes[0]);
   });
