@@ -171,16 +171,17 @@ static void collect(struct bk_http_client *c) {
   int left;
   for (CURLMsg *m; (m = curl_multi_info_read(c->multi, &left));) {
     struct request *r;
-    long status = 0;
+    long status = 0, sent = 0;   // bytes of requests: 0 when no connection was made
     if (m->msg != CURLMSG_DONE) continue;
     CURLcode result = m->data.result;
     curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&r);
     curl_easy_getinfo(m->easy_handle, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(m->easy_handle, CURLINFO_REQUEST_SIZE, &sent);
     if (r->too_large)
       snprintf(r->error, sizeof r->error, "the answer is larger than %zu bytes", r->max_answer);
     else if (result != CURLE_OK && !r->error[0])
       snprintf(r->error, sizeof r->error, "%s", curl_easy_strerror(result));
-    r->status = result == CURLE_OK ? (int)status : 0;
+    r->status = result == CURLE_OK ? (int)status : sent == 0 ? BK_HTTP_UNSENT : 0;
     curl_multi_remove_handle(c->multi, r->easy);
     bx_list_remove(&r->link);
     bx_list_append(&c->over, &r->link);
@@ -191,8 +192,9 @@ static void report(struct request *r) {
   curl_easy_cleanup(r->easy);
   curl_slist_free_all(r->headers);
   bx_buffer_fini(&r->body);
-  r->done(r->context, r->status, r->status ? bx_buffer_view(&r->answer) : (struct bx_slice){0},
-          r->status ? NULL : r->error);
+  bool answered = r->status > 0;
+  r->done(r->context, r->status, answered ? bx_buffer_view(&r->answer) : (struct bx_slice){0},
+          answered ? NULL : r->error);
   bx_buffer_fini(&r->answer);
   bx_free(r);
 }
