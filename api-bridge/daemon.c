@@ -2,62 +2,26 @@
 // Configuration, log, loop, listeners, drain of the two gateways.
 #include "api-bridge/daemon.h"
 
+#include "broker/host/daemon.h"
 #include "broker/host/log.h"
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-struct logging {
-  int level, format;
-};
-
-static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
-static const char *const formats[] = {"text", "json", NULL};
-
-static const struct cf_option logging_options[] = {
-    {.key = "logging.level",
-     .type = CF_ENUM,
-     .offset = offsetof(struct logging, level),
-     .standard = "\"info\"",
-     .choices = levels,
-     .doc = "The least important events that are logged: debug, info, warn or error."},
-    {.key = "logging.format",
-     .type = CF_ENUM,
-     .offset = offsetof(struct logging, format),
-     .standard = "\"text\"",
-     .choices = formats,
-     .doc = "text for people, json for log collectors: one object a line."},
-    {0}};
-
-// -- configuration ---------------------------------------------------------------------------------
-
-static int print(FILE *to, struct bx_buffer *text, int status) {
-  fwrite(text->at, 1, text->len, to);
-  bx_buffer_fini(text);
-  return fflush(to) == 0 ? status : 1;
+static void reasons(void *context, struct bk_health *h) {
+  struct ab_daemon *d = context;
+  const char *why = d->owed.draining ? "draining" : d->not_ready(d->context);
+  if (why) bk_health_reason(h, why);
 }
 
 int ab_daemon_configure(struct ab_daemon *d, const struct cf_section *sections, size_t count, int argc, char **argv) {
-  enum { MAX_SECTIONS = 8 };
-  struct cf_section all[MAX_SECTIONS];
-  struct logging logging;
-  BX_BUG_ON(count >= MAX_SECTIONS);
-  memcpy(all, sections, count * sizeof *sections);
-  all[count] = (struct cf_section){logging_options, &logging};
-  enum cf_action action;
-  struct bx_buffer text = {0};
-  d->config = cf_load(all, count + 1, d->foreign, argc, argv, environ, &action, &text);
-  if (!d->config) return print(stderr, &text, 2);
-  if (action != CF_RUN) {
-    cf_answer(d->config, action, &d->program, &text);
-    cf_free(d->config);
-    return print(stdout, &text, 0);
-  }
-  bx_buffer_fini(&text);
-  bk_log_configure((enum bk_level)logging.level, logging.format == 1);
+  const struct bk_daemon start = {.program = d->program, .sections = sections, .count = count, .foreign = d->foreign};
+  int status = 0;
+  d->config = bk_daemon_start(&start, argc, argv, &status);
+  if (!d->config) return status;
   d->loop = bk_loop_create();
+  d->health = (struct bk_health){.reasons = reasons, .context = d};
   return -1;
 }
 
@@ -86,29 +50,6 @@ bool ab_daemon_listen(struct ab_daemon *d, struct cf_strings addresses, const st
     d->listeners[d->listener_count++] = l;
   }
   return true;
-}
-
-static void answer_health(struct bk_exchange *x, const char *why_not) {
-  struct bx_buffer body = {0};
-  bx_buffer_printf(&body, "{\"ready\":%s,\"reasons\":[", why_not ? "false" : "true");
-  if (why_not) bx_buffer_json_string(&body, bx_slice_of(why_not));
-  bx_buffer_lit(&body, "]}");
-  bk_exchange_respond(x, &(struct bk_response){
-                             .status = why_not ? 503 : 200,
-                             .content_type = "application/json",
-                             .body = bx_buffer_view(&body),
-                         });
-  bx_buffer_fini(&body);
-}
-
-void ab_daemon_healthz(void *context, struct bk_exchange *x) {
-  (void)context;
-  answer_health(x, NULL);
-}
-
-void ab_daemon_readyz(void *context, struct bk_exchange *x) {
-  struct ab_daemon *d = context;
-  answer_health(x, d->owed.draining ? "draining" : d->not_ready(d->context));
 }
 
 static void look_whether_drained(struct bk_turn_hook *hook) {

@@ -15,6 +15,7 @@
 #pragma once
 
 #include "bayeux/wheel.h"
+#include "broker/host/health.h"
 #include "broker/host/http.h"
 #include "broker/host/loop.h"
 #include "broker/publish/owed.h"
@@ -31,6 +32,7 @@ struct ab_daemon {
   // From here on its own.
   struct cf_set *config;
   struct bk_loop *loop;
+  struct bk_health health;   // for BK_HEALTH_ROUTES
   struct bk_listener *listeners[AB_MAX_LISTENERS];
   size_t listener_count;
   struct bk_owed owed;   // handlers count here what drain waits for
@@ -46,10 +48,6 @@ int ab_daemon_fault(const struct ab_daemon *, const char *key, const char *forma
 
 // Opens a listener per address, `options` without its address. False: the fault was printed.
 bool ab_daemon_listen(struct ab_daemon *, struct cf_strings addresses, const struct bk_listener_options *options);
-
-// For struct bk_route.handle of /healthz and /readyz; the context is the struct ab_daemon.
-void ab_daemon_healthz(void *context, struct bk_exchange *);
-void ab_daemon_readyz(void *context, struct bk_exchange *);
 
 void ab_daemon_run(struct ab_daemon *);
 

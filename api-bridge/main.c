@@ -55,8 +55,7 @@ static bool serve(struct api *a) {
   const struct bk_route routes[] = {
       {.methods = BK_POST, .path = "/v1/publish", .handle = bk_publish_handle, .context = &a->publish},
       {.methods = BK_POST, .path = "/v1/rooms/:roomId/chatMessages", .handle = ab_chat_post, .context = &a->chat},
-      {.methods = BK_GET | BK_HEAD, .path = "/healthz", .handle = ab_daemon_healthz, .context = &a->daemon},
-      {.methods = BK_GET | BK_HEAD, .path = "/readyz", .handle = ab_daemon_readyz, .context = &a->daemon},
+      BK_HEALTH_ROUTES(&a->daemon.health),
       {.methods = BK_GET, .path = "/metrics", .handle = metrics, .context = a},
       {0}};
   const struct bk_listener_options options = {

@@ -52,8 +52,7 @@ static bool serve(struct web *w) {
       {.methods = BK_GET | BK_HEAD, .path = "/rooms/:roomId", .handle = gw_page_serve, .context = &w->page},
       {.methods = BK_POST, .path = "/rooms/:roomId/messages", .handle = gw_messages_post, .context = &w->messages},
       {.methods = BK_GET | BK_HEAD, .path = "/static/:name", .handle = gw_assets_serve, .context = &w->assets},
-      {.methods = BK_GET | BK_HEAD, .path = "/healthz", .handle = ab_daemon_healthz, .context = &w->daemon},
-      {.methods = BK_GET | BK_HEAD, .path = "/readyz", .handle = ab_daemon_readyz, .context = &w->daemon},
+      BK_HEALTH_ROUTES(&w->daemon.health),
       {0}};
   const struct bk_listener_options options = {
       .name = "web", .routes = routes, .max_body = MAX_BODY, .header_time = HEADER_TIME};
