@@ -62,6 +62,15 @@ bool bk_exchange_header(const struct bk_exchange *x, const char *name, char *out
 
 // -- the answer --------------------------------------------------------------------------------
 
+// The library announces the end of a request as it does that of a socket (on_unbind): it is too early
+// then to ask what has arrived.
+static bool request_over(struct bk_exchange *x) {
+  x->arrival_known = true;
+  bool reusable = bk_lws_request_over(x->connection->wsi);
+  x->arrival_known = false;
+  return reusable;
+}
+
 // All of the answer is with the library.
 static void complete(struct bk_exchange *x) {
   struct bk_connection *c = x->connection;
@@ -74,7 +83,7 @@ static void complete(struct bk_exchange *x) {
     bk_connection_timer(c, DRAIN_TIME);
   } else if (x->close_after) {
     bk_connection_linger(c);
-  } else if (!bk_lws_request_over(c->wsi)) {
+  } else if (!request_over(x)) {
     c->failed = true;
   } else {
     bk_connection_idle(c);
