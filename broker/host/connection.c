@@ -69,7 +69,7 @@ void bk_connection_close_now(struct bk_connection *c) {
 // -- who watches the socket --------------------------------------------------------------------
 
 void bk_connection_park(struct bk_connection *c, int events) {
-  events |= UV_DISCONNECT;
+  if (!c->half_closed) events |= UV_DISCONNECT;
   if (c->parked == events && c->poll->poll_cb == on_parked) return;
   c->parked = events;
   uv_poll_start(c->poll, events, on_parked);
@@ -118,10 +118,13 @@ static void on_parked(uv_poll_t *handle, int status, int events) {
     bk_connection_close_now(c);
   } else if (c->state == BK_CONNECTION_LINGERING) {
     discard(c);
-  } else if ((events & UV_WRITABLE) && (!(events & UV_DISCONNECT) || answer_waits(c))) {
+  } else if ((events & UV_DISCONNECT) && !answer_waits(c)) {
+    bk_connection_close_now(c);
+  } else if (events & UV_WRITABLE) {
     let_write(c);
   } else if (events & UV_DISCONNECT) {
-    bk_connection_close_now(c);
+    c->half_closed = true;   // noted; it would be reported for ever
+    bk_connection_park(c, UV_WRITABLE);
   }
 }
 
@@ -216,12 +219,12 @@ int bk_connection_on_garbage(struct bk_connection *c, const char *at, size_t len
   while (word < len && at[word] >= 'A' && at[word] <= 'Z') word++;
   bool method = word > 0 && word < len && at[word] == ' ';
   bk_host_counters.bad_requests++;
+  const char *body = method ? "{\"error\":\"Method not supported\"}" : "{\"error\":\"Bad request\"}";
   struct bx_buffer *out = &c->loop->scratch;
   bx_buffer_clear(out);
-  bx_buffer_printf(out,
-                   "HTTP/1.1 %s\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s",
-                   method ? "501 Not Implemented" : "400 Bad Request", method ? 30 : 23,
-                   method ? "{\"error\":\"Method not supported\"}" : "{\"error\":\"Bad request\"}");
+  bx_buffer_printf(out, "HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n",
+                   method ? "501 Not Implemented" : "400 Bad Request", strlen(body));
+  bx_buffer_printf(out, "connection: close\r\n\r\n%s", body);
   if (!bk_lws_write(c->wsi, out->at, out->len)) return -1;
   bk_connection_linger(c);
   return 0;

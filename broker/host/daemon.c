@@ -13,16 +13,16 @@
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const formats[] = {"text", "json", NULL};
 
-const struct cf_option bk_daemon_options[] = {
+const struct cf_option bk_logging_options[] = {
     {.key = "logging.level",
      .type = CF_ENUM,
-     .offset = offsetof(struct bk_daemon_options, level),
+     .offset = offsetof(struct bk_logging, level),
      .standard = "\"info\"",
      .choices = levels,
      .doc = "The least important events that are logged: debug, info, warn or error."},
     {.key = "logging.format",
      .type = CF_ENUM,
-     .offset = offsetof(struct bk_daemon_options, format),
+     .offset = offsetof(struct bk_logging, format),
      .standard = "\"text\"",
      .choices = formats,
      .doc = "text for people, json for log collectors: one object a line."},
@@ -45,12 +45,12 @@ static int print(FILE *to, struct bx_buffer *text, int status) {
 
 struct cf_set *bk_daemon_start(const struct bk_daemon *d, int argc, char **argv, int *status) {
   struct cf_section sections[BK_DAEMON_SECTIONS];
-  struct bk_daemon_options logging;
+  struct bk_logging logging;
   enum cf_action action;
   struct bx_buffer text = {0};
   BX_BUG_ON(d->count >= BK_DAEMON_SECTIONS);
   memcpy(sections, d->sections, d->count * sizeof *sections);
-  sections[d->count] = (struct cf_section){bk_daemon_options, &logging};
+  sections[d->count] = (struct cf_section){bk_logging_options, &logging};
   struct cf_set *set = cf_load(sections, d->count + 1, d->foreign, argc, argv, environ, &action, &text);
   if (!set) {
     *status = print(stderr, &text, 2);

@@ -8,13 +8,13 @@
 
 #include "config/config.h"
 
-struct bk_daemon_options {
+struct bk_logging {
   int level;    // enum bk_level
   int format;   // 0 text, 1 json
 };
 
 // logging.*: the section that bk_daemon_start() adds; here for what prints tables.
-extern const struct cf_option bk_daemon_options[];
+extern const struct cf_option bk_logging_options[];
 
 #define BK_DAEMON_SECTIONS 16   // at most, with the added one
 

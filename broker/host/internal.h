@@ -149,7 +149,8 @@ struct bk_connection {
   bool can_write;   // a callback of libwebsockets in which writing is right is running
   bool failed;      // that callback has to say: close
   bool fin_sent;
-  bool reset;   // the peer reset the connection
+  bool half_closed;   // the peer sends no more, but waits for its answer
+  bool reset;         // the peer reset the connection
   bool ws_accepted;
   uint64_t answered_turn;
   struct bx_timer timer;
