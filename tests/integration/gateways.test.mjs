@@ -372,9 +372,10 @@ test('from mora-web to a Faye client', async t => {
   const client = new faye.Client(broker.bayeux, {retry: 1});
   t.after(() => client.disconnect());
   const events = new Feed(), raw = new Feed();
-  await new Promise((resolve, reject) => client.subscribe('/api/v1/rooms/*/chatMessages', e => events.push(e)).then(resolve, reject));
-  await new Promise((resolve, reject) => client.subscribe('/api/v1/rooms/r/chatMessages', e => events.push(e)).then(resolve, reject));
-  await new Promise((resolve, reject) => client.subscribe('/raw', e => raw.push(e)).then(resolve, reject));
+  const subscribe = (pattern, feed) =>
+    new Promise((resolve, reject) => client.subscribe(pattern, data => feed.push(data)).then(resolve, reject));
+  await subscribe('/api/v1/rooms/**', events);
+  await subscribe('/raw', raw);
   const one = (await postJson(api.url('api', '/v1/rooms/r/chatMessages'), {text: 'by curl'})).json;
   const two = (await postJson(web.url('web', '/rooms/r/messages'), {text: 'by the page'})).json;
   const list = await postJson(api.url('api', '/v1/publish'), [entry('/raw', {a: 1}), entry('/raw/*'), entry('/raw', 'two')]);
@@ -382,6 +383,12 @@ test('from mora-web to a Faye client', async t => {
   assert.equal(list.json[2].position, list.json[0].position + 1);
   await raw.count(2);
   assert.deepEqual(raw.items, [{a: 1}, 'two']);
-  await events.find(event => event.model.id === two.id, 'the second message');
-  assert.deepEqual(events.items.filter(event => event.model.id === one.id)[0], {operation: 'create', model: one});
+  await events.count(2);
+  assert.deepEqual(events.items, [{operation: 'create', model: one}, {operation: 'create', model: two}]);
+  // A message id is an idempotency key: what was published under it is not published again.
+  const again = await postJson(broker.admin('/v1/publish'), {channel: '/raw', data: 'again', id: one.id});
+  assert.equal(again.status, 200);
+  await postJson(broker.admin('/v1/publish'), {channel: '/raw', data: 'last'});
+  await raw.find(data => data === 'last', 'the last');
+  assert.deepEqual(raw.items, [{a: 1}, 'two', 'last']);
 });
