@@ -2,6 +2,7 @@
 #include "broker/broker.h"
 
 #include "bayeux/memory_engine.h"
+#include "broker/host/health.h"
 #include "broker/host/log.h"
 #include "broker/publish/auth.h"
 
@@ -73,47 +74,27 @@ static void create_server(struct bk_broker *b) {
 
 // -- health ----------------------------------------------------------------------------------------
 
-static void answer_health(struct bk_exchange *x, const char *why_not) {
-  struct bx_buffer body = {0};
-  bx_buffer_printf(&body, "{\"ready\":%s,\"reasons\":[", why_not ? "false" : "true");
-  if (why_not) bx_buffer_json_string(&body, bx_slice_of(why_not));
-  bx_buffer_lit(&body, "]}");
-  bk_exchange_respond(x, &(struct bk_response){
-                             .status = why_not ? 503 : 200,
-                             .content_type = "application/json",
-                             .body = bx_buffer_view(&body),
-                         });
-  bx_buffer_fini(&body);
-}
-
-static void healthz(void *context, struct bk_exchange *x) {
-  (void)context;
-  answer_health(x, NULL);
-}
-
-static void readyz(void *context, struct bk_exchange *x) {
+static void not_ready(void *context, struct bk_health *health) {
   struct bk_broker *b = context;
   struct bx_engine *engine = b->server->engine;
-  answer_health(x, b->draining ? "draining" : engine->ops->not_ready(engine));
-}
-
-enum { HEALTH_ROUTES = 2 };
-
-static size_t health_routes(struct bk_broker *b, struct bk_route *rows) {
-  rows[0] = (struct bk_route){.methods = BK_GET | BK_HEAD, .path = "/healthz", .handle = healthz, .context = b};
-  rows[1] = (struct bk_route){.methods = BK_GET | BK_HEAD, .path = "/readyz", .handle = readyz, .context = b};
-  return HEALTH_ROUTES;
+  const char *why = engine->ops->not_ready(engine);
+  if (b->draining) bk_health_reason(health, "draining");
+  if (why) bk_health_reason(health, why);
 }
 
 // -- listeners -------------------------------------------------------------------------------------
 
+enum { HEALTH = 2 };   // rows
+
 static void create_mounts(struct bk_broker *b) {
+  const struct bk_route health[HEALTH] = {BK_HEALTH_ROUTES(&b->health)};
   const struct bx_mount standard = {.timeout = b->options->timeout, .interval = b->options->interval};
   BX_BUG_ON(bk_mounts_read(b->options->mounts, &standard, &b->mounts, &b->mount_count) != NULL);   // checked
   for (int loopback = 0; loopback < 2; loopback++) {
     struct bk_endpoint *endpoints = bx_alloc(b->mount_count * sizeof *endpoints);
-    struct bk_route *routes = bx_alloc((HEALTH_ROUTES + b->mount_count + 1) * sizeof *routes);
-    size_t n = health_routes(b, routes);
+    struct bk_route *routes = bx_alloc((HEALTH + b->mount_count + 1) * sizeof *routes);
+    size_t n = HEALTH;
+    memcpy(routes, health, sizeof health);
     for (size_t i = 0; i < b->mount_count; i++) {
       endpoints[i] = (struct bk_endpoint){&b->transport, &b->mounts[i], loopback};
       routes[n++] = bk_endpoint_route(&endpoints[i]);
@@ -125,6 +106,7 @@ static void create_mounts(struct bk_broker *b) {
 
 static void create_admin(struct bk_broker *b) {
   enum { ROOM = 16 };
+  const struct bk_route health[HEALTH] = {BK_HEALTH_ROUTES(&b->health)};
   b->admin = bk_admin_create(&(struct bk_admin_options){
       .loop = b->loop,
       .server = b->server,
@@ -134,9 +116,9 @@ static void create_admin(struct bk_broker *b) {
       .listeners = b->listeners,
       .listener_count = &b->listener_count,
   });
-  b->admin_routes = bx_alloc((HEALTH_ROUTES + ROOM + 1) * sizeof *b->admin_routes);
-  size_t n = health_routes(b, b->admin_routes);
-  bk_admin_routes(b->admin, b->admin_routes + n, ROOM);
+  b->admin_routes = bx_alloc((HEALTH + ROOM + 1) * sizeof *b->admin_routes);
+  memcpy(b->admin_routes, health, sizeof health);
+  bk_admin_routes(b->admin, b->admin_routes + HEALTH, ROOM);
 }
 
 static bool listen_on(struct bk_broker *b, struct cf_strings addresses, struct bk_listener_options options) {
@@ -194,7 +176,7 @@ static void on_signal(void *context, int signo) {
 // -- life ------------------------------------------------------------------------------------------
 
 void bk_broker_init(struct bk_broker *b, const struct bk_options *options) {
-  *b = (struct bk_broker){.options = options, .hook.turn = look_whether_drained};
+  *b = (struct bk_broker){.options = options, .health = {not_ready, b, NULL}, .hook.turn = look_whether_drained};
   uuid_t node;
   uuid_generate(node);
   uuid_unparse_lower(node, b->node);

@@ -8,6 +8,7 @@
 
 #include "broker/access/limits.h"
 #include "broker/admin/admin.h"
+#include "broker/host/health.h"
 #include "broker/options.h"
 #include "broker/transport/transport.h"
 
@@ -21,6 +22,7 @@ struct bk_broker {
   struct bk_limits limits;
   struct bk_transport transport;
   struct bk_admin *admin;
+  struct bk_health health;
   struct bx_mount *mounts;
   size_t mount_count;
   struct bk_endpoint *endpoints[2];   // per mount; [1]: on loopback listeners

@@ -92,8 +92,6 @@ static const char *check_mounts(struct bx_slice json) {
 
 static const char *const engines[] = {"memory", "redis", NULL};
 static const char *const modes[] = {"open", NULL};
-static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
-static const char *const formats[] = {"text", "json", NULL};
 
 const char *const bk_foreign_options[] = {"api.", "web.", NULL};
 
@@ -269,17 +267,5 @@ const struct cf_option bk_options[] = {
      .type = CF_SECRET,
      .offset = FIELD(admin_token),
      .doc = "The bearer token that the admin API demands."},
-
-    {.key = "logging.level",
-     .type = CF_ENUM,
-     .offset = FIELD(log_level),
-     .standard = "info",
-     .choices = levels,
-     .doc = "The least important events that are logged: debug, info, warn or error."},
-    {.key = "logging.format",
-     .type = CF_ENUM,
-     .offset = FIELD(log_format),
-     .standard = "text",
-     .choices = formats,
-     .doc = "text for people, json for log collectors: one object a line."},
     {0}};
+

@@ -26,8 +26,6 @@ struct bk_options {
 
   struct cf_strings admin_listen;
   const char *admin_token;
-
-  int log_level, log_format;
 };
 
 extern const struct cf_option bk_options[];

@@ -52,7 +52,9 @@ struct cf_set *bk_daemon_start(const struct bk_daemon *d, int argc, char **argv,
   memcpy(sections, d->sections, d->count * sizeof *sections);
   sections[d->count] = (struct cf_section){bk_logging_options, &logging};
   struct cf_set *set = cf_load(sections, d->count + 1, d->foreign, argc, argv, environ, &action, &text);
-  if (!set) {
+  if (set && d->check && (action == CF_RUN || action == CF_CHECK)) d->check(set, &text);
+  if (!set || text.len > 0) {
+    cf_free(set);
     *status = print(stderr, &text, 2);
     return NULL;
   }

@@ -23,6 +23,8 @@ struct bk_daemon {
   const struct cf_section *sections;
   size_t count;
   const char *const *foreign;   // keys of other daemons, see config.h
+  // What keys mean together: appends a line per fault, see cf_origin(). NULL: nothing to check.
+  void (*check)(const struct cf_set *, struct bx_buffer *faults);
 };
 
 // The configuration in force: log and limits are set, the daemon may begin. NULL: there is nothing
