@@ -93,7 +93,7 @@ Mora is running. Ctrl-C stops it.
 
   a room        http://$web/rooms/lobby
   say something curl -H 'Content-Type: application/json' -d '{"text": "Hello"}' http://$api/v1/rooms/lobby/chatMessages
-  listen        $bin/mora tail '/api/v1/rooms/**'
+  listen        ${bin#"$PWD"/}/mora tail '/api/v1/rooms/**'
 
 END
 
