@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // /meta/connect: which connection a session's messages go to, how long an answer waits, and what a
 // new connect tells about the answer before it.
+#include "bayeux/reader.h"
 #include "bayeux/server_private.h"
 
 #define SUPERSEDE_WINDOW 10000   // milliseconds in which superseded connects are counted
@@ -63,7 +64,8 @@ uint32_t bx_connect_interval(struct bx_connection *c) {
   return c->server->draining ? bx_server_uniform(c->server, 1000, 5000) : (uint32_t)c->mount->interval;
 }
 
-// A session that is being read forward gets its slice before its connect is answered empty.
+// A session that is being read forward gets its slice before its connect is answered empty; one that
+// waits for evidence is put here again when it has it.
 bool bx_connects_due(struct bx_server *server) {
   struct bx_list todo, *link;
 
@@ -73,6 +75,7 @@ bool bx_connects_due(struct bx_server *server) {
     struct bx_connection *c = bx_container_of(link, struct bx_connection, connect.due_link);
     const struct bx_session *s = c->session;
 
+    if (s != NULL && s->weigh.armed) continue;
     if (s != NULL && s->state == BX_SESSION_READING && s->outbox.count == 0)
       bx_list_append(&server->due, link);
     else if (bx_connection_is_poll(c))
@@ -107,9 +110,9 @@ static void supersede(struct bx_server *server, struct bx_session *s) {
 
   bx_connect_answer(old, old->connect.held ? superseded_interval(server, s, old) : 0);
   bx_session_detach(server, s);
-  bx_session_fall_back(server, s);
   bx_connection_wake(old);
-  if (bx_connection_is_poll(old)) return;
+  if (bx_connection_is_poll(old)) return;   // it was handed nothing yet
+  bx_session_fall_back(server, s);
   old->closing = true;
   old->ops->close(old, 1000, "superseded");
 }
@@ -120,29 +123,53 @@ static void let_go(struct bx_connection *c) {
 
   bx_connect_answer(c, (uint32_t)c->mount->interval);
   bx_session_detach(c->server, other);
-  bx_session_fall_back(c->server, other);
+  if (!bx_connection_is_poll(c)) bx_session_fall_back(c->server, other);
 }
 
 // -- evidence --------------------------------------------------------------------------------------
 
 // The next connect tells of the answer before it: another id means that the client saw it (a client
-// that did not repeats the connect as it was). Clients that use one id for all are told by TCP.
-static void weigh_evidence(struct bx_server *server, struct bx_session *s, bool differs) {
+// that did not repeats the connect as it was), unless TCP knows better. Clients that use one id for
+// all are told by TCP alone; while it has not heard of the last bytes yet (peers acknowledge late),
+// their connect waits.
+enum verdict { ARRIVED, NOT_ARRIVED, NOT_KNOWN };
+
+static enum verdict judge(const struct bx_session *s, bool differs) {
   enum bx_arrival arrival = s->answered != NULL ? s->answered->ops->arrival(s->answered) : s->settled;
 
-  if (s->answered != NULL) {
-    s->answered->receipt = NULL;
-    s->answered = NULL;
-  }
-  s->settled = BX_ARRIVAL_YES;
-  if (s->pending) {
-    bool arrived = differs ? arrival != BX_ARRIVAL_LOST : !s->ids_vary && arrival == BX_ARRIVAL_YES;
+  if (arrival == BX_ARRIVAL_LOST || arrival == BX_ARRIVAL_RESET) return NOT_ARRIVED;
+  if (differs) return ARRIVED;
+  if (s->ids_vary) return NOT_ARRIVED;
+  return arrival == BX_ARRIVAL_YES ? ARRIVED : NOT_KNOWN;
+}
 
-    if (arrived)
-      bx_session_confirm_all(server, s);
-    else
-      bx_session_fall_back(server, s);
+static void decide(struct bx_server *server, struct bx_session *s, bool arrived) {
+  if (s->answered != NULL) s->answered->receipt = NULL;
+  s->answered = NULL;
+  s->settled = BX_ARRIVAL_YES;
+  if (arrived)
+    bx_session_confirm_all(server, s);
+  else
+    bx_session_fall_back(server, s);
+}
+
+// A look every 10 ms; peers acknowledge within 200 ms. After 30 looks the answer counts as not arrived.
+#define WEIGH_EVERY 10
+#define WEIGH_LOOKS 30
+
+void bx_session_weigh(struct bx_timer *timer) {
+  struct bx_session *s = bx_container_of(timer, struct bx_session, weigh);
+  struct bx_server *server = s->server;
+  enum verdict verdict = judge(s, false);
+
+  if (verdict == NOT_KNOWN && ++s->weighed < WEIGH_LOOKS) {
+    bx_wheel_set(&server->wheel, &s->weigh, server->now + WEIGH_EVERY);
+    return;
   }
+  bx_wheel_cancel(&server->wheel, &s->weigh);
+  decide(server, s, verdict == ARRIVED);
+  bx_reader_start(server, s);
+  if (s->connection->connect.due) bx_list_append(&server->due, &s->connection->connect.due_link);
 }
 
 // True: another id than the last connect's.
@@ -179,7 +206,7 @@ static bool refuse(struct bx_call *call) {
     bx_buffer_clear(&error);
     bx_error_text(&error, "301", &m->connection_type, "Connection types not supported");
   }
-  if (bx_value_truthy(&m->error)) {
+  if (m->error.type != BX_JSON_NONE) {
     bx_buffer_clear(&error);
     bx_buffer_lit(&error, "400::Bad request");
   }
@@ -248,11 +275,14 @@ void bx_verb_connect(struct bx_call *call) {
   }
   differs = note_id(server, s, id);
   if (s->connection != c) {
-    if (s->connection != NULL)
-      supersede(server, s);
-    else
-      weigh_evidence(server, s, differs);
+    enum verdict verdict = ARRIVED;
+
+    if (s->connection != NULL) supersede(server, s);
+    if (s->pending) verdict = judge(s, differs);
+    if (verdict != NOT_KNOWN) decide(server, s, verdict == ARRIVED);
     if (c->session != NULL) let_go(c);
+    s->weighed = 0;
+    if (verdict == NOT_KNOWN) bx_wheel_set(&server->wheel, &s->weigh, server->now + WEIGH_EVERY);
     bx_session_attach(server, s, c);
   } else {
     bx_connect_answer(c, c->connect.held ? superseded_interval(server, s, c) : 0);

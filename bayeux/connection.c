@@ -2,6 +2,7 @@
 // Connections: texts in, gathered texts out: see connection.h.
 #include "bayeux/connection.h"
 
+#include "bayeux/reader.h"
 #include "bayeux/server_private.h"
 
 static void hold_over(struct bx_timer *timer) {
@@ -161,6 +162,14 @@ static void join_messages(struct bx_connection *c, struct bx_buffer *out, size_t
   }
 }
 
+// A poll takes what a reader finds, up to a limit, and not only what an outbox holds.
+static void join_all_messages(struct bx_connection *c, struct bx_buffer *out, size_t from) {
+  do {
+    join_messages(c, out, from, false);
+    if (out->len - from < BX_READ_BYTES) bx_reader_refill(c->server, c->session);
+  } while (c->session->outbox.count > 0);
+}
+
 static bool messages_may_go(const struct bx_connection *c) {
   return c->session != NULL && c->unsaid == 0 && c->session->outbox.count > 0;
 }
@@ -218,7 +227,7 @@ bool bx_connection_answer(struct bx_connection *c, struct bx_buffer *out) {
     bx_connect_write(c, &reply, NULL, bx_connect_interval(c));
     join(out, from, bx_buffer_view(&reply));
     bx_buffer_fini(&reply);
-    join_messages(c, out, from, false);
+    if (s != NULL) join_all_messages(c, out, from);
   }
   bx_buffer_char(out, ']');
   if (s != NULL) take_receipt(c, s);
@@ -232,7 +241,10 @@ void bx_connection_settle(struct bx_connection *c, enum bx_arrival arrival) {
   c->receipt = NULL;
   s->answered = NULL;
   s->settled = arrival;
-  if (arrival == BX_ARRIVAL_LOST && s->connection == NULL) bx_session_fall_back(c->server, s);
+  if (s->weigh.armed)
+    bx_session_weigh(&s->weigh);
+  else if (arrival == BX_ARRIVAL_LOST)
+    bx_session_fall_back(c->server, s);
 }
 
 // -- the end, and evidence -------------------------------------------------------------------------
@@ -247,8 +259,7 @@ void bx_connection_lost(struct bx_connection *c, bool all_arrived) {
   if (s != NULL) {
     if (all_arrived) bx_session_confirm_all(c->server, s);
     bx_session_detach(c->server, s);
-    bx_session_fall_back(c->server, s);
-    s->settled = BX_ARRIVAL_YES;
+    if (!bx_connection_is_poll(c)) bx_session_fall_back(c->server, s);   // a poll was handed nothing yet
   }
   while ((link = bx_list_take(&c->batches)) != NULL) bx_container_of(link, struct bx_batch, link)->connection = NULL;
 }

@@ -69,7 +69,7 @@ static bool acceptable(struct bx_call *call) {
     bx_buffer_clear(&error);
     bx_error_text(&error, "301", &m->connection_types, "Connection types not supported");
   }
-  if (bx_value_truthy(&m->error)) {
+  if (m->error.type != BX_JSON_NONE) {
     bx_buffer_clear(&error);
     bx_buffer_lit(&error, "400::Bad request");
   }
@@ -167,7 +167,7 @@ void bx_verb_disconnect(struct bx_call *call) {
   struct bx_buffer error = {0};
   struct bx_pending *p;
 
-  if (bx_value_truthy(&m->error))
+  if (m->error.type != BX_JSON_NONE)
     bx_buffer_lit(&error, "400::Bad request");
   else if (!bx_value_truthy(&m->client_id))
     bx_buffer_lit(&error, "402:clientId:Missing required parameter");

@@ -26,7 +26,7 @@ static bool wrong(struct bx_call *call, struct bx_buffer *error, bool *unknown) 
   bool forbidden = fault != NULL && strcmp(code, "403") == 0;
 
   *unknown = false;
-  if (bx_value_truthy(&m->error)) {
+  if (m->error.type != BX_JSON_NONE) {
     bx_buffer_lit(error, "400::Bad request");
   } else if (m->data.type == BX_JSON_NONE && !forbidden) {
     bx_buffer_lit(error, "402:data:Missing required parameter");

@@ -133,6 +133,7 @@ static enum progress read_slice(struct bx_server *server, struct bx_session *s, 
 
 void bx_reader_start(struct bx_server *server, struct bx_session *s) {
   bx_list_remove(&s->read_link);
+  if (s->weigh.armed) return;   // where to read from is not known yet
   bx_list_append(&server->readers, &s->read_link);
 }
 
@@ -170,6 +171,13 @@ static void run(struct bx_server *server, struct bx_session *s, uint32_t *budget
     case WANTS_MORE: bx_reader_start(server, s); break;
     case WAITS_FOR_ROOM: break;
   }
+}
+
+void bx_reader_refill(struct bx_server *server, struct bx_session *s) {
+  uint32_t budget = BX_READ_STEPS;
+
+  if (s->state != BX_SESSION_READING || s->outbox.count > 0 || s->reader == NULL) return;
+  if (read_slice(server, s, &budget) == AT_HEAD) bx_session_set_state(server, s, BX_SESSION_LIVE);
 }
 
 bool bx_readers_run(struct bx_server *server) {

@@ -32,5 +32,7 @@ struct bx_reader {
 
 void bx_reader_start(struct bx_server *, struct bx_session *);   // a READING session waits for its slice
 void bx_reader_stop(struct bx_session *);                        // what its pass did not reach is kept for the next
+// A reader whose outbox was emptied into the answer of a poll gets more into it at once.
+void bx_reader_refill(struct bx_server *, struct bx_session *);
 // One turn of all that wait. True: some still wait.
 bool bx_readers_run(struct bx_server *);

@@ -71,6 +71,7 @@ struct bx_session *bx_session_create(struct bx_server *server, struct bx_slice i
   bx_list_init(&s->read_link);
   bx_list_init(&s->subscriptions);
   bx_timer_init(&s->expiry, expire);
+  bx_timer_init(&s->weigh, bx_session_weigh);
   s->server = server;
   s->cursor = s->written = s->conf = bx_journal_head(&server->journal);
   s->created = s->last_connect = server->now;
@@ -213,6 +214,7 @@ void bx_session_detach(struct bx_server *server, struct bx_session *s) {
   bx_position sent = bx_session_sent(server, s);
 
   if (s->connection == NULL) return;
+  bx_wheel_cancel(&server->wheel, &s->weigh);
   unqueue(server, s);
   if (s->state != BX_SESSION_CLOSING) {
     bx_session_set_state(server, s, BX_SESSION_AWAY);

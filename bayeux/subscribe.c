@@ -29,7 +29,7 @@ static bool wrong(struct bx_call *call, struct bx_buffer *error) {
     bx_buffer_clear(error);
     bx_buffer_lit(error, "402:subscription:Missing required parameter");
   }
-  if (bx_value_truthy(&m->error)) {
+  if (m->error.type != BX_JSON_NONE) {
     bx_buffer_clear(error);
     bx_buffer_lit(error, "400::Bad request");
   }
