@@ -16,7 +16,8 @@ static void reasons(void *context, struct bk_health *h) {
 }
 
 int ab_daemon_configure(struct ab_daemon *d, const struct cf_section *sections, size_t count, int argc, char **argv) {
-  const struct bk_daemon start = {.program = d->program, .sections = sections, .count = count, .foreign = d->foreign};
+  const struct bk_daemon start = {
+      .program = d->program, .sections = sections, .count = count, .foreign = d->foreign, .check = d->check};
   int status = 0;
   d->config = bk_daemon_start(&start, argc, argv, &status);
   if (!d->config) return status;

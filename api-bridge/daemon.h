@@ -25,8 +25,9 @@ enum { AB_DRAIN_TIME = 12000, AB_MAX_LISTENERS = 16 };   // ms
 
 struct ab_daemon {
   struct cf_program program;
-  const char *const *foreign;                // keys of other daemons, see config.h
-  const char *(*not_ready)(void *context);   // why, for /readyz; NULL: it is ready
+  const char *const *foreign;                                       // keys of other daemons, see config.h
+  void (*check)(const struct cf_set *, struct bx_buffer *faults);   // as in struct bk_daemon
+  const char *(*not_ready)(void *context);                          // why, for /readyz; NULL: it is ready
   void *context;
 
   // From here on its own.

@@ -12,9 +12,10 @@
 
 enum { MAX_BODY = 4 << 20, HEADER_TIME = 10000 };   // bytes, ms
 
+static struct ab_options options;
+
 struct api {
   struct ab_daemon daemon;
-  struct ab_options options;
   struct bk_tokens tokens;
   struct bk_http_client *client;
   struct bk_publisher *publisher;
@@ -41,14 +42,13 @@ static void metrics(void *context, struct bk_exchange *x) {
 }
 
 // An open API must be out of reach of other machines.
-static int check_tokens(const struct api *a) {
-  for (size_t i = 0; i < a->options.listen.count && a->tokens.count == 0; i++) {
-    const char *address = a->options.listen.at[i];
-    if (!bk_address_is_local(address))
-      return ab_daemon_fault(&a->daemon, "api.listen", "%s can be reached from other machines: set api.tokens",
-                             address);
+static void check(const struct cf_set *config, struct bx_buffer *faults) {
+  for (size_t i = 0; i < options.listen.count && options.tokens.count == 0; i++) {
+    const char *address = options.listen.at[i];
+    if (bk_address_is_local(address)) continue;
+    bx_buffer_printf(faults, "%s: api.listen: other machines reach %s: set api.tokens\n",
+                     cf_origin(config, "api.listen"), address);
   }
-  return 0;
 }
 
 static bool serve(struct api *a) {
@@ -58,9 +58,9 @@ static bool serve(struct api *a) {
       BK_HEALTH_ROUTES(&a->daemon.health),
       {.methods = BK_GET, .path = "/metrics", .handle = metrics, .context = a},
       {0}};
-  const struct bk_listener_options options = {
+  const struct bk_listener_options listener = {
       .name = "api", .routes = routes, .max_body = MAX_BODY, .header_time = HEADER_TIME};
-  if (!ab_daemon_listen(&a->daemon, a->options.listen, &options)) return false;
+  if (!ab_daemon_listen(&a->daemon, options.listen, &listener)) return false;
   ab_daemon_run(&a->daemon);
   ab_daemon_close(&a->daemon);
   return true;
@@ -74,9 +74,9 @@ static void start(struct api *a) {
   a->client = bk_http_client_create(loop);
   a->publisher = bk_remote_create(loop, a->client,
                                   &(struct bk_remote_options){
-                                      .url = a->options.publish,
-                                      .token = a->options.publish_token,
-                                      .timeout = a->options.timeout,
+                                      .url = options.publish,
+                                      .token = options.publish_token,
+                                      .timeout = options.timeout,
                                   });
   a->publish.publisher = a->chat.publisher = a->publisher;
   a->publish.tokens = a->chat.tokens = &a->tokens;
@@ -89,20 +89,18 @@ int main(int argc, char **argv) {
   struct api a = {
       .daemon = {.program = {"mora-api", "Publishing and chat over HTTP: what is posted becomes channel events."},
                  .foreign = foreign,
+                 .check = check,
                  .not_ready = not_ready,
                  .context = &a},
   };
-  struct cf_section section = {ab_options, &a.options};
+  struct cf_section section = {ab_options, &options};
   int status = ab_daemon_configure(&a.daemon, &section, 1, argc, argv);
   if (status >= 0) return status;
-  bk_tokens_init(&a.tokens, a.options.tokens.at, a.options.tokens.count);
-  status = check_tokens(&a);
-  if (status == 0) {
-    start(&a);
-    if (!serve(&a)) status = 1;
-    bk_publisher_destroy(a.publisher);
-    bk_http_client_destroy(a.client);
-  }
+  bk_tokens_init(&a.tokens, options.tokens.at, options.tokens.count);
+  start(&a);
+  status = serve(&a) ? 0 : 1;
+  bk_publisher_destroy(a.publisher);
+  bk_http_client_destroy(a.client);
   bk_tokens_fini(&a.tokens);
   ab_daemon_fini(&a.daemon);
   return status;

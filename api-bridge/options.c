@@ -2,31 +2,11 @@
 // The option table of mora-api.
 #include "api-bridge/options.h"
 
-const char *ab_check_address(struct bx_slice s) {
-  static const char expected[] = "an address such as 127.0.0.1:8002, [::1]:8002 or unix:/run/mora.sock";
-  if (bx_slice_starts(s, BX_LIT("unix:"))) return s.len > 5 ? NULL : expected;
-  const char *colon = memrchr(s.at, ':', s.len);
-  size_t digits = colon ? (size_t)(s.at + s.len - colon - 1) : 0;
-  if (!colon || colon == s.at || digits < 1 || digits > 5) return expected;
-  for (size_t i = 1; i <= digits; i++)
-    if (colon[i] < '0' || colon[i] > '9') return expected;
-  return NULL;
-}
-
-const char *ab_check_http_url(struct bx_slice s) {
-  static const char expected[] = "a URL such as http://127.0.0.1:8001, without a query";
-  size_t scheme = bx_slice_starts(s, BX_LIT("http://")) ? 7 : bx_slice_starts(s, BX_LIT("https://")) ? 8 : 0;
-  if (scheme == 0 || s.len == scheme || s.at[scheme] == '/') return expected;
-  for (size_t i = 0; i < s.len; i++) {
-    unsigned char c = (unsigned char)s.at[i];
-    if (c <= ' ' || c >= 0x7f || strchr("\"'<>\\?#`{}|^;,", c)) return expected;
-  }
-  return NULL;
-}
+#include "config/check.h"
 
 static const char *check_publish(struct bx_slice s) {
-  if (bx_slice_starts(s, BX_LIT("unix:/"))) return NULL;
-  return ab_check_http_url(s) ? "the admin URL of a broker such as http://127.0.0.1:8001, or unix:/path" : NULL;
+  if (bx_slice_starts(s, BX_LIT("unix:"))) return cf_check_address(s);
+  return cf_check_http_url(s) ? "the admin URL of a broker such as http://127.0.0.1:8001, or unix:/path" : NULL;
 }
 
 static const char *check_token(struct bx_slice s) { return s.len <= 512 ? NULL : "a token of at most 512 bytes"; }
@@ -38,7 +18,7 @@ const struct cf_option ab_options[] = {
      .type = CF_STRINGS,
      .offset = FIELD(listen),
      .standard = "[\"127.0.0.1:8002\"]",
-     .check = ab_check_address,
+     .check = cf_check_address,
      .doc = "Addresses that mora-api listens on. Off loopback it needs api.tokens."},
     {.key = "api.tokens",
      .type = CF_SECRETS,

@@ -13,7 +13,3 @@ struct ab_options {
 };
 
 extern const struct cf_option ab_options[];
-
-// For struct cf_option.check; also of mora-web.
-const char *ab_check_address(struct bx_slice);    // something to listen on
-const char *ab_check_http_url(struct bx_slice);   // http:// or https:// with a host, no query

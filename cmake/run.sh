@@ -84,7 +84,7 @@ await "$broker"
 await "$admin"
 start mora-api --set "api.listen=$api" --set "api.publish=http://$admin"
 await "$api"
-start mora-web --set "web.listen=$web" --set "web.api=http://$api"
+start mora-web --set "web.listen=$web" --set "web.api=http://$api" --set "web.broker=http://$broker/bayeux"
 await "$web"
 
 cat <<END

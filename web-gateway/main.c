@@ -102,7 +102,7 @@ int main(int argc, char **argv) {
   status = load_files(&w);
   if (status == 0) {
     start(&w);
-    if (!serve(&w)) status = 1;
+    status = serve(&w) ? 0 : 1;
     stop(&w);
   }
   gw_assets_fini(&w.assets);

@@ -2,11 +2,11 @@
 // The option table of mora-web.
 #include "web-gateway/options.h"
 
-#include "api-bridge/options.h"
+#include "config/check.h"
 
 static const char *check_broker(struct bx_slice s) {
-  if (bx_slice_starts(s, BX_LIT("/")) && !bx_slice_starts(s, BX_LIT("//")) && !memchr(s.at, '"', s.len)) return NULL;
-  return ab_check_http_url(s) ? "a URL such as http://127.0.0.1:8000/bayeux, or a path such as /bayeux" : NULL;
+  if (bx_slice_starts(s, BX_LIT("/")) && !cf_check_mount(s)) return NULL;
+  return cf_check_http_url(s) ? "a URL such as http://127.0.0.1:8000/bayeux, or a path such as /bayeux" : NULL;
 }
 
 #define FIELD(field) offsetof(struct gw_options, field)
@@ -16,13 +16,13 @@ const struct cf_option gw_options[] = {
      .type = CF_STRINGS,
      .offset = FIELD(listen),
      .standard = "[\"127.0.0.1:8080\"]",
-     .check = ab_check_address,
+     .check = cf_check_address,
      .doc = "Addresses that mora-web listens on. Whoever reaches them may read and write in the rooms."},
     {.key = "web.api",
      .type = CF_STRING,
      .offset = FIELD(api),
      .standard = "\"http://127.0.0.1:8002\"",
-     .check = ab_check_http_url,
+     .check = cf_check_http_url,
      .doc = "The URL of mora-api, through which mora-web posts."},
     {.key = "web.api_token",
      .type = CF_SECRET,

@@ -2,7 +2,6 @@
 // Message ids and room names of mora-api.
 #include "api-bridge/chat.h"
 #include "api-bridge/object_id.h"
-#include "api-bridge/options.h"
 
 #include <setjmp.h>
 
@@ -59,29 +58,12 @@ static void rooms(void **state) {
     if (ab_room_is_good(bx_slice_of(bad[i]))) fail_msg("taken: %s", bad[i]);
 }
 
-static void checked_options(void **state) {
-  (void)state;
-  static const char *const addresses[] = {"127.0.0.1:8002", "[::1]:0", "localhost:1", "unix:/run/x"};
-  static const char *const no_addresses[] = {"", ":80", "8080", "host", "host:", "host:x", "host:123456", "unix:"};
-  static const char *const urls[] = {"http://a", "https://a:1/b/", "http://[::1]:80"};
-  static const char *const no_urls[] = {"",           "a",          "http://",    "http:///x",  "ftp://a",
-                                        "http://a?b", "http://a b", "http://a;b", "http://a\"", "http://a'"};
-  for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++)
-    assert_null(ab_check_address(bx_slice_of(addresses[i])));
-  for (size_t i = 0; i < sizeof no_addresses / sizeof *no_addresses; i++)
-    assert_non_null(ab_check_address(bx_slice_of(no_addresses[i])));
-  for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) assert_null(ab_check_http_url(bx_slice_of(urls[i])));
-  for (size_t i = 0; i < sizeof no_urls / sizeof *no_urls; i++)
-    assert_non_null(ab_check_http_url(bx_slice_of(no_urls[i])));
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_id_is_time_process_counter),
       cmocka_unit_test(ids_grow),
       cmocka_unit_test(the_counter_starts_low),
       cmocka_unit_test(rooms),
-      cmocka_unit_test(checked_options),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
