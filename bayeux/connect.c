@@ -76,7 +76,7 @@ bool bx_connects_due(struct bx_server *server) {
     const struct bx_session *s = c->session;
 
     if (s != NULL && s->weigh.armed) continue;
-    if (s != NULL && s->state == BX_SESSION_READING && s->outbox.count == 0)
+    if (s != NULL && bx_session_is_catching_up(s))
       bx_list_append(&server->due, link);
     else if (bx_connection_is_poll(c))
       bx_connection_wake(c);

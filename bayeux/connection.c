@@ -198,8 +198,8 @@ bool bx_connection_gather(struct bx_connection *c, struct bx_buffer *out, struct
 
 static bool answer_is_due(const struct bx_connection *c) {
   if (c->answered || !bx_list_empty(&c->batches)) return false;
-  if (!c->connect.held) return true;
-  return c->connect.due || (c->session != NULL && c->session->outbox.count > 0);
+  if (!c->connect.held || c->session == NULL) return true;
+  return c->session->outbox.count > 0 || (c->connect.due && !bx_session_is_catching_up(c->session));
 }
 
 // From here on the session waits for evidence of what this answer carries.

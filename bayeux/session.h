@@ -123,6 +123,11 @@ void bx_session_confirm_ping(struct bx_server *, struct bx_session *, bx_positio
 // What is not confirmed is to be sent again.
 void bx_session_fall_back(struct bx_server *, struct bx_session *);
 
+// It may still find something for its connection: an empty answer would be too early.
+static inline bool bx_session_is_catching_up(const struct bx_session *s) {
+  return s->state == BX_SESSION_READING && s->outbox.count == 0;
+}
+
 // -- subscriptions ------------------------------------------------------------------------------
 struct bx_subscription *bx_session_find_subscription(const struct bx_session *, const struct bx_topic *);
 // False: it was there already, with its own start, which it keeps. Entries of (start, head] follow.
