@@ -32,6 +32,7 @@ struct bk_connection *bk_connection_create(struct bk_listener *l, int fd, const 
   strncpy(c->peer, peer, sizeof c->peer - 1);
   bx_list_append(&l->connections, &c->link);
   bx_list_init(&c->doomed);
+  bx_list_init(&c->held);
   bx_timer_init(&c->timer, on_timer);
   l->count++;
   bk_host_counters.accepted++;
@@ -46,6 +47,7 @@ void bk_connection_free(struct bk_connection *c) {
   bk_connection_no_timer(c);
   bx_list_remove(&c->link);
   bx_list_remove(&c->doomed);
+  bx_list_remove(&c->held);
   c->listener->count--;
   bk_host_counters.open--;
   c->magic = 0;
@@ -90,9 +92,28 @@ static bool wants_writable(const struct bk_connection *c) {
   return c->state == BK_CONNECTION_DRAINING || (x && (x->want || x->out.len > 0)) || bk_lws_unsent(c->wsi);
 }
 
+static void park_again(struct bk_connection *c) {
+  c->parked = 0;
+  bk_connection_park(c, wants_writable(c) ? UV_WRITABLE : 0);
+}
+
+void bk_connection_hold_back(struct bk_connection *c) {
+  if (!parks(c)) return;
+  bk_lws_read_on(c->wsi, false);
+  c->held_back = true;
+  park_again(c);
+}
+
 static void let_write(struct bk_connection *c) {
+  bool held_back = c->held_back;
+  if (held_back) bk_lws_read_on(c->wsi, true);   // it would not write either
+  c->held_back = false;
   c->loop->lws_poll(c->poll, 0, UV_WRITABLE);
-  if (parks(c)) bk_connection_park(c, wants_writable(c) ? UV_WRITABLE : 0);
+  if (!parks(c)) return;
+  if (held_back)
+    bk_connection_hold_back(c);
+  else
+    park_again(c);
 }
 
 // The peer has half closed or reset while a request is held. One that already has its answer gets
@@ -186,10 +207,7 @@ int bk_connection_on_writable(struct bk_connection *c) {
   if (!c->exchange || !parks(c)) return 0;
   int result =
       c->state == BK_CONNECTION_DRAINING ? bk_exchange_drained(c->exchange) : bk_exchange_on_writable(c->exchange);
-  if (result == 0 && parks(c)) {
-    c->parked = 0;
-    bk_connection_park(c, wants_writable(c) ? UV_WRITABLE : 0);
-  }
+  if (result == 0 && parks(c)) park_again(c);
   return result;
 }
 

@@ -37,7 +37,7 @@ enum bk_method bk_exchange_method(const struct bk_exchange *);
 struct bx_slice bk_exchange_path(const struct bk_exchange *);    // without the query, still encoded
 struct bx_slice bk_exchange_query(const struct bk_exchange *);   // behind '?', may be empty
 struct bx_slice bk_exchange_body(const struct bk_exchange *);
-struct bx_slice bk_exchange_peer(const struct bk_exchange *);    // "127.0.0.1:4711"
+struct bx_slice bk_exchange_peer(const struct bk_exchange *);   // "127.0.0.1:4711"
 struct bk_loop *bk_exchange_loop(const struct bk_exchange *);
 
 // A header by its lower-case name; false when absent. Only inside the handler: a held exchange
@@ -55,14 +55,14 @@ bool bk_query_get(struct bx_slice query, const char *name, struct bx_buffer *out
 // -- answers -----------------------------------------------------------------------------------
 
 struct bk_header {
-  const char *name;     // lower case
+  const char *name;   // lower case
   struct bx_slice value;
 };
 
 struct bk_response {
   int status;
-  const char *content_type;         // NULL: no body is described
-  const struct bk_header *headers;  // beyond content-type, content-length, connection
+  const char *content_type;          // NULL: no body is described
+  const struct bk_header *headers;   // beyond content-type, content-length, connection
   size_t header_count;
   struct bx_slice body;
 };
@@ -116,21 +116,21 @@ void bk_exchange_close_after(struct bk_exchange *);
 // A row of a table that ends with {0}. The first row that matches path and method is taken; a path
 // known only with other methods is 405, an unknown one 404 (both {"error"}).
 struct bk_route {
-  unsigned methods;                 // enum bk_method, or'ed
-  const char *path;                 // "/v1/rooms/:roomId/chatMessages"; NULL when `match` decides
+  unsigned methods;   // enum bk_method, or'ed
+  const char *path;   // "/v1/rooms/:roomId/chatMessages"; NULL when `match` decides
   bool (*match)(void *context, struct bx_slice path);
   void (*handle)(void *context, struct bk_exchange *);
   // An upgrade to websocket on this path. NULL: such a request is 400. See websocket.h.
   const struct bk_websocket_ops *(*upgrade)(void *context, struct bk_exchange *, void **user);
-  void *context;                    // for match, handle and upgrade
+  void *context;   // for match, handle and upgrade
 };
 
 struct bk_listener_options {
-  const char *name;          // "broker", "admin", "api", "web": the field `listener` of the log
-  const char *address;       // "127.0.0.1:8000", "[::1]:8000", "unix:/path"; port 0 = any
+  const char *name;      // "broker", "admin", "api", "web": the field `listener` of the log
+  const char *address;   // "127.0.0.1:8000", "[::1]:8000", "unix:/path"; port 0 = any
   const struct bk_route *routes;
-  size_t max_body;           // bytes; more is 413
-  bx_millis header_time;     // from accept to complete headers, and idle between requests
+  size_t max_body;         // bytes; more is 413
+  bx_millis header_time;   // from accept to complete headers, and idle between requests
 };
 
 // Opens, listens, logs `listening`. NULL: the reason is in `error`, ready to print.

@@ -18,14 +18,14 @@ enum { BK_HTTP_UNSENT = -1 };
 struct bk_http_client;
 
 struct bk_http_client_request {
-  const char *method;               // "POST"
-  const char *url;                  // http:// or https://; unix sockets by unix_path
-  const char *unix_path;            // NULL: TCP
-  const char *content_type;         // of the body; NULL when there is none
-  const char *bearer;               // token for Authorization; NULL: none
-  struct bx_slice body;             // copied
-  bx_millis timeout;                // whole request
-  size_t max_answer;                // bytes; more ends the request with status 0
+  const char *method;         // "POST"
+  const char *url;            // http:// or https://; unix sockets by unix_path
+  const char *unix_path;      // NULL: TCP
+  const char *content_type;   // of the body; NULL when there is none
+  const char *bearer;         // token for Authorization; NULL: none
+  struct bx_slice body;       // copied
+  bx_millis timeout;          // whole request
+  size_t max_answer;          // bytes; more ends the request with status 0
   void (*done)(void *context, int status, struct bx_slice body, const char *error);
   void *context;
 };

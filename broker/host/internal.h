@@ -45,6 +45,7 @@ struct bk_loop {
   struct bx_list hooks;
   struct bx_list signals;
   struct bx_list listeners;
+  struct bx_list held;       // connections that parked in this turn
   struct bx_list doomed;     // connections to close at the end of the turn
   struct bx_list flushing;   // streams with bytes to write at the end of the turn
   struct lws_context *lws;
@@ -66,8 +67,10 @@ struct bk_connection;
 // Takes `fd`, which is below loop->max_fds.
 void bk_lws_adopt(struct bk_loop *, int fd, struct bk_connection *);
 struct bk_connection *bk_lws_connection(uv_poll_t *);
-// True when bytes of some connection wait in libwebsockets' own buffers.
+// True when bytes of some connection wait in libwebsockets' own buffers, and it would go on with them.
 bool bk_lws_has_unread(struct bk_loop *);
+// Whether it goes on with them, for this connection.
+void bk_lws_read_on(struct lws *, bool on);
 bool bk_lws_unsent(struct lws *);
 bool bk_lws_write(struct lws *, const char *at, size_t len);
 void bk_lws_want_writable(struct lws *);
@@ -140,6 +143,7 @@ struct bk_connection {
   enum bk_connection_state state;
   struct bx_list link;     // in the listener
   struct bx_list doomed;   // in the loop
+  struct bx_list held;     // in the loop
   struct bk_loop *loop;
   struct bk_listener *listener;
   struct lws *wsi;
@@ -148,6 +152,7 @@ struct bk_connection {
   int parked;       // events we watch for; 0: libwebsockets watches
   bool can_write;   // a callback of libwebsockets in which writing is right is running
   bool failed;      // that callback has to say: close
+  bool held_back;   // libwebsockets must not go on with what it has read ahead
   bool fin_sent;
   bool half_closed;   // the peer sends no more, but waits for its answer
   bool reset;         // the peer reset the connection
@@ -171,6 +176,9 @@ void bk_connection_no_timer(struct bk_connection *);
 // Our callback watches for hang-up and `events` besides.
 void bk_connection_park(struct bk_connection *, int events);
 void bk_connection_idle(struct bk_connection *);
+// Some request in this turn may have had another behind it, in the same read: libwebsockets would go
+// on with it although the first has no answer yet, and lose its way.
+void bk_connection_hold_back(struct bk_connection *);
 // Half closes and waits for the peer's end, so that the answer arrives.
 void bk_connection_linger(struct bk_connection *);
 

@@ -40,12 +40,12 @@ void bk_log_configure(enum bk_level lowest, bool json);
 bool bk_log_enabled(enum bk_level);
 void bk_log(enum bk_level, const char *event, const struct bk_field *fields);
 
-#define BK_FIELDS(...) ((const struct bk_field[]){__VA_ARGS__ __VA_OPT__(,) {0}})
-#define bk_log_at(level, event, ...)                                                   \
-  do {                                                                                 \
-    if (bk_log_enabled(level)) bk_log((level), (event), BK_FIELDS(__VA_ARGS__));       \
+#define BK_FIELDS(...) ((const struct bk_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
+#define bk_log_at(level, event, ...)                                             \
+  do {                                                                           \
+    if (bk_log_enabled(level)) bk_log((level), (event), BK_FIELDS(__VA_ARGS__)); \
   } while (0)
-#define bk_debug(event, ...) bk_log_at(BK_DEBUG, event __VA_OPT__(,) __VA_ARGS__)
-#define bk_info(event, ...) bk_log_at(BK_INFO, event __VA_OPT__(,) __VA_ARGS__)
-#define bk_warn(event, ...) bk_log_at(BK_WARN, event __VA_OPT__(,) __VA_ARGS__)
-#define bk_error(event, ...) bk_log_at(BK_ERROR, event __VA_OPT__(,) __VA_ARGS__)
+#define bk_debug(event, ...) bk_log_at(BK_DEBUG, event __VA_OPT__(, ) __VA_ARGS__)
+#define bk_info(event, ...) bk_log_at(BK_INFO, event __VA_OPT__(, ) __VA_ARGS__)
+#define bk_warn(event, ...) bk_log_at(BK_WARN, event __VA_OPT__(, ) __VA_ARGS__)
+#define bk_error(event, ...) bk_log_at(BK_ERROR, event __VA_OPT__(, ) __VA_ARGS__)

@@ -81,6 +81,9 @@ static void on_prepare(uv_prepare_t *prepare) {
 static void on_check(uv_check_t *check) {
   struct bk_loop *loop = check->data;
   loop->polling = false;
+  bool unread = !bx_list_empty(&loop->held) && bk_lws_has_unread(loop);
+  for (struct bx_list *l; (l = bx_list_take(&loop->held));)
+    if (unread) bk_connection_hold_back(bx_container_of(l, struct bk_connection, held));
 }
 
 struct bk_loop *bk_loop_create(void) {
@@ -98,6 +101,7 @@ struct bk_loop *bk_loop_create(void) {
   bx_list_init(&loop->hooks);
   bx_list_init(&loop->signals);
   bx_list_init(&loop->listeners);
+  bx_list_init(&loop->held);
   bx_list_init(&loop->doomed);
   bx_list_init(&loop->flushing);
   bx_wheel_init(&loop->wheel, uv_now(&loop->uv));

@@ -136,6 +136,8 @@ struct bk_connection *bk_lws_connection(uv_poll_t *handle) {
 
 bool bk_lws_has_unread(struct bk_loop *loop) { return lws_service_adjust_timeout(loop->lws, 1, 0) == 0; }
 
+void bk_lws_read_on(struct lws *wsi, bool on) { lws_rx_flow_control(wsi, on); }
+
 bool bk_lws_unsent(struct lws *wsi) { return lws_partial_buffered(wsi) != 0; }
 
 bool bk_lws_write(struct lws *wsi, const char *at, size_t len) {

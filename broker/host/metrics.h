@@ -9,29 +9,29 @@
 #include "bayeux/buffer.h"
 
 struct bk_metric {
-  const char *name;    // "mora_http_requests_total"; NULL ends a table
+  const char *name;   // "mora_http_requests_total"; NULL ends a table
   const char *help;
   enum { BK_COUNTER, BK_GAUGE } kind;
-  size_t offset;       // of a uint64_t in the struct that the table describes
-  double scale;        // what is stored x scale = what is shown; 0 means 1
+  size_t offset;   // of a uint64_t in the struct that the table describes
+  double scale;    // what is stored x scale = what is shown; 0 means 1
 };
 
 // Appends the table in Prometheus' text format.
 void bk_metrics_write(struct bx_buffer *, const struct bk_metric *table, const void *values);
 
 // What the host itself counts; one per process.
-#define BK_HOST_COUNTERS(X)                                                                      \
-  X(accepted, BK_COUNTER, "mora_connections_accepted_total", "Connections accepted.")            \
-  X(accept_failures, BK_COUNTER, "mora_accept_failures_total", "Connections not accepted: out of descriptors.") \
-  X(open, BK_GAUGE, "mora_connections", "Connections open now.")                                 \
-  X(requests, BK_COUNTER, "mora_http_requests_total", "HTTP requests that reached a route.")     \
-  X(bad_requests, BK_COUNTER, "mora_http_bad_requests_total", "HTTP requests refused by the host.") \
-  X(too_large, BK_COUNTER, "mora_http_too_large_total", "Bodies and headers over their limit.")  \
-  X(header_timeouts, BK_COUNTER, "mora_http_timeouts_total", "Connections closed while waiting for a request.") \
-  X(websockets, BK_GAUGE, "mora_websockets", "Websockets open now.")                             \
-  X(websocket_upgrades, BK_COUNTER, "mora_websocket_upgrades_total", "Websockets opened.")       \
-  X(websocket_partials, BK_COUNTER, "mora_websocket_partial_writes_total", "Writes the kernel took only a part of.") \
-  X(websocket_too_large, BK_COUNTER, "mora_websocket_too_large_total", "Websocket messages over their limit.") \
+#define BK_HOST_COUNTERS(X)                                                                                            \
+  X(accepted, BK_COUNTER, "mora_connections_accepted_total", "Connections accepted.")                                  \
+  X(accept_failures, BK_COUNTER, "mora_accept_failures_total", "Connections not accepted: out of descriptors.")        \
+  X(open, BK_GAUGE, "mora_connections", "Connections open now.")                                                       \
+  X(requests, BK_COUNTER, "mora_http_requests_total", "HTTP requests that reached a route.")                           \
+  X(bad_requests, BK_COUNTER, "mora_http_bad_requests_total", "HTTP requests refused by the host.")                    \
+  X(too_large, BK_COUNTER, "mora_http_too_large_total", "Bodies and headers over their limit.")                        \
+  X(header_timeouts, BK_COUNTER, "mora_http_timeouts_total", "Connections closed while waiting for a request.")        \
+  X(websockets, BK_GAUGE, "mora_websockets", "Websockets open now.")                                                   \
+  X(websocket_upgrades, BK_COUNTER, "mora_websocket_upgrades_total", "Websockets opened.")                             \
+  X(websocket_partials, BK_COUNTER, "mora_websocket_partial_writes_total", "Writes the kernel took only a part of.")   \
+  X(websocket_too_large, BK_COUNTER, "mora_websocket_too_large_total", "Websocket messages over their limit.")         \
   X(stream_overflows, BK_COUNTER, "mora_http_stream_overflows_total", "Pieces of a stream dropped for a slow reader.") \
   X(turns, BK_COUNTER, "mora_loop_turns_total", "Turns of the event loop.")
 

@@ -102,6 +102,7 @@ static int leave_callback(struct bk_connection *c) {
   if (c->failed) return -1;
   if (c->state == BK_CONNECTION_BUSY || c->state == BK_CONNECTION_DRAINING) {
     bk_lws_hold(c->wsi);
+    if (c->loop->polling && bx_list_empty(&c->held)) bx_list_append(&c->loop->held, &c->held);
     c->parked = 0;
     bk_connection_park(c, (c->state == BK_CONNECTION_DRAINING || x->want || x->out.len) ? UV_WRITABLE : 0);
   } else if (x && x->answered && !x->ops && !x->in_handler) {
@@ -219,11 +220,7 @@ int bk_request_on_body(struct bk_connection *c, const char *at, size_t len) {
 }
 
 int bk_request_on_body_end(struct bk_connection *c) {
-  if (c->state != BK_CONNECTION_BODY) {
-    // The library asks again when more bytes have come. It has taken the socket over to read them.
-    bool parks = c->state == BK_CONNECTION_BUSY || c->state == BK_CONNECTION_DRAINING;
-    return parks && !c->can_write ? leave_callback(c) : 0;
-  }
+  if (c->state != BK_CONNECTION_BODY) return 0;   // of a request that was answered or dispatched early
   c->can_write = true;
   dispatch(c->exchange);
   return leave_callback(c);

@@ -16,7 +16,7 @@ struct bk_websocket;
 
 struct bk_websocket_ops {
   void (*open)(struct bk_websocket *, void *user);
-  void (*message)(struct bk_websocket *, struct bx_slice);     // text or binary; borrowed
+  void (*message)(struct bk_websocket *, struct bx_slice);   // text or binary; borrowed
   void (*pong)(struct bk_websocket *, struct bx_slice payload);
   // The socket takes bytes again, after bk_websocket_want_writable().
   void (*writable)(struct bk_websocket *);

@@ -72,8 +72,11 @@ bool read_chunk(int fd, struct bx_buffer *out);   // false: the last
 bool head_has(const struct answer *, const char *line);
 void answer_free(struct answer *);
 
-#define run_test(f)                \
-  do {                             \
-    fprintf(stderr, "- %s\n", #f); \
-    f();                           \
+// In main(argc, argv): all tests, or those that are named.
+#define run_test(f)                                                             \
+  do {                                                                          \
+    bool wanted = argc < 2;                                                     \
+    for (int n = 1; n < argc; n++) wanted = wanted || strcmp(argv[n], #f) == 0; \
+    if (wanted) fprintf(stderr, "- %s\n", #f);                                  \
+    if (wanted) f();                                                            \
   } while (0)

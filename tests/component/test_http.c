@@ -601,7 +601,7 @@ static void who_says_nothing_is_closed(void) {
   harness_close(&h);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
   run_test(many_requests_on_one_connection);
   run_test(every_method_may_have_a_body);
   run_test(empty_bodies_reach_the_handler);
