@@ -113,6 +113,8 @@ static void create_admin(struct bk_broker *b) {
       .transport = &b->transport,
       .node = b->node,
       .token = b->options->admin_token,
+      .max_message = b->options->max_message,
+      .owed = &b->owed,
       .listeners = b->listeners,
       .listener_count = &b->listener_count,
   });
@@ -153,7 +155,7 @@ bool bk_broker_listen(struct bk_broker *b) {
 
 static void look_whether_drained(struct bk_turn_hook *hook) {
   struct bk_broker *b = bx_container_of(hook, struct bk_broker, hook);
-  if (b->draining && bk_transport_connections(&b->transport) == 0) bk_loop_stop(b->loop);
+  if (b->draining && bk_transport_connections(&b->transport) + b->owed.count == 0) bk_loop_stop(b->loop);
 }
 
 static void drain_is_over(struct bx_timer *timer) {
@@ -165,11 +167,12 @@ static void drain_is_over(struct bx_timer *timer) {
 static void on_signal(void *context, int signo) {
   struct bk_broker *b = context;
   if (b->draining) _exit(128 + signo);
-  b->draining = true;
+  b->draining = b->owed.draining = true;
   bk_info("drain", bk_u("connections", bk_transport_connections(&b->transport)),
           bk_u("sessions", b->server->counters.sessions));
   for (size_t i = 0; i < b->client_listeners; i++) bk_listener_stop(b->listeners[i]);
   bk_transport_drain(&b->transport);
+  bk_admin_drain(b->admin);
   bx_wheel_set(bk_loop_wheel(b->loop), &b->drain_timer, bk_loop_now(b->loop) + b->options->drain);
 }
 

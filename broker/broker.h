@@ -22,6 +22,7 @@ struct bk_broker {
   struct bk_limits limits;
   struct bk_transport transport;
   struct bk_admin *admin;
+  struct bk_owed owed;   // answers to publishes
   struct bk_health health;
   struct bx_mount *mounts;
   size_t mount_count;

@@ -268,4 +268,3 @@ const struct cf_option bk_options[] = {
      .offset = FIELD(admin_token),
      .doc = "The bearer token that the admin API demands."},
     {0}};
-

@@ -56,6 +56,8 @@ struct bk_admin *bk_admin_create(const struct bk_admin_options *options) {
   bx_list_init(&a->tails);
   bk_tokens_init(&a->tokens, &options->token, 1);
   a->publish.tokens = &a->tokens;
+  a->publish.owed = options->owed;
+  a->publish.max_data = options->max_message;
   a->publish.publisher = bk_local_publisher_create(options->loop, options->server);
   for (size_t i = 0; i < BK_ADMIN_VERBS; i++) a->verbs[i] = (struct bk_admin_verb){a, verbs[i].handle};
   return a;

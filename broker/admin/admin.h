@@ -7,6 +7,7 @@
 #pragma once
 
 #include "broker/host/http.h"
+#include "broker/publish/owed.h"
 #include "broker/transport/transport.h"
 
 struct bk_admin;
@@ -17,8 +18,10 @@ struct bk_admin_options {
   struct bk_transport *transport;
   const char *node;                       // id of this process
   const char *token;                      // NULL: open
+  size_t max_message;                     // bytes of one message's data
   struct bk_listener *const *listeners;   // of the process; may grow until the loop runs
   const size_t *listener_count;
+  struct bk_owed *owed;   // answers that a drain waits for
 };
 
 struct bk_admin *bk_admin_create(const struct bk_admin_options *);
@@ -26,6 +29,9 @@ void bk_admin_destroy(struct bk_admin *);
 
 // Rows for a listener: writes at most `room` and returns how many there are.
 size_t bk_admin_routes(struct bk_admin *, struct bk_route *rows, size_t room);
+
+// Ends every /v1/tail, as the stream it is: the reader sees that it was no accident.
+void bk_admin_drain(struct bk_admin *);
 
 // An entry was appended: for those who watch channels.
 void bk_admin_appended(struct bk_admin *, const struct bx_entry *);

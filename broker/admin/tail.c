@@ -52,6 +52,12 @@ void bk_admin_appended(struct bk_admin *a, const struct bx_entry *entry) {
   bx_buffer_fini(&line);
 }
 
+void bk_admin_drain(struct bk_admin *a) {
+  struct bx_list *link;
+  while ((link = bx_list_take(&a->tails)) != NULL)
+    bk_exchange_stream_end(bx_container_of(link, struct tail, link)->exchange);
+}
+
 static void ended(struct bk_exchange *x, enum bk_arrival arrival) {
   struct tail *t = bk_exchange_user(x);
   (void)arrival;

@@ -80,7 +80,7 @@ static void answer(struct bk_exchange *x, const struct bk_publish_request *r, co
   for (size_t i = 0; i < r->count; i++) {
     const struct bk_publish_entry *e = &r->entries[i];
     if (i > 0) bx_buffer_char(&body, ',');
-    if (!r->list) status = e->fault ? 400 : status_of(results->outcome);
+    if (!r->list) status = e->too_large ? 413 : e->fault ? 400 : status_of(results->outcome);
     if (e->fault)
       write_fault(&body, e);
     else
@@ -140,6 +140,21 @@ static void publish(struct bk_publish_handler *h, struct bk_exchange *x, struct 
   bx_free(items);
 }
 
+// Returns how many entries are good.
+static size_t judge_sizes(struct bk_publish_request *r, size_t max) {
+  size_t good = 0;
+  for (size_t i = 0; i < r->count; i++) {
+    struct bk_publish_entry *e = &r->entries[i];
+    if (e->fault) continue;
+    e->too_large = max > 0 && e->item.data.len + e->item.ext.len > max;
+    if (e->too_large)
+      e->fault = "data: too large";
+    else
+      good++;
+  }
+  return good;
+}
+
 void bk_publish_handle(void *context, struct bk_exchange *x) {
   struct bk_publish_handler *h = context;
   h->counters.requests++;
@@ -157,8 +172,7 @@ void bk_publish_handle(void *context, struct bk_exchange *x) {
     h->counters.bad++;
     return;
   }
-  size_t good = 0;
-  for (size_t i = 0; i < r.count; i++) good += r.entries[i].fault == NULL;
+  size_t good = judge_sizes(&r, h->max_data);
   h->counters.bad += r.count - good;
   if (good > 0) {
     publish(h, x, &r, good);

@@ -7,7 +7,8 @@
 //   200  {"position": N, "epoch": N, "outcome": "acknowledged"}    for a list: a list, in order
 //   400  {"error"}                       bad JSON, or a single bad entry
 //   401  {"error"}                       token
-//   413  {"error"}                       more than 1,000 entries (too large a body: the host)
+//   413  {"error"}                       more than 1,000 entries, or a single one that is too large (too
+//                                        large a body: the host)
 //   503  {"outcome": "refused", "error"}     a single entry
 //   504  {"outcome": "unknown", "error"}     a single entry
 //
@@ -44,6 +45,7 @@ struct bk_publish_handler {
   struct bk_publisher *publisher;
   const struct bk_tokens *tokens;   // NULL or empty: open
   struct bk_owed *owed;             // NULL: nobody waits for answers
+  size_t max_data;                  // bytes of one entry's data and ext; 0: no limit of its own
   struct bk_publish_counters counters;
 };
 
@@ -56,6 +58,7 @@ void bk_publish_handle(void *context, struct bk_exchange *);
 struct bk_publish_entry {
   struct bk_publish_item item;   // when good
   const char *fault;             // NULL: good; else what was wrong (printed with `fault_name`)
+  bool too_large;                // which is the fault
   struct bx_slice fault_name;    // the member or channel it is about, as sent; may be empty
 };
 

@@ -242,7 +242,7 @@ test('POST /v1/publish: what is no JSON is 400, too many entries are refused, to
   }
   const entries = n => Array.from({length: n}, () => ({channel: '/n', data: 1}));
   assert.equal((await say(entries(1000))).json.length, 1000);
-  assert.equal((await say(entries(1001))).status, 400);
+  assert.equal((await say(entries(1001))).status, 413);
   assert.equal((await say({channel: '/n', data: 'x'.repeat(70000)})).status, 413);
 });
 

@@ -15,6 +15,7 @@ const BROKER = {
   transport: ['bayeux', 'config', 'broker/host', 'broker/access'],
   tool: ['bayeux', 'config', 'broker/host'],
   admin: ['bayeux', 'config', 'broker/host', 'broker/publish', 'broker/access', 'broker/transport'],
+  tool: ['bayeux'],
 };
 
 // What the gateways may see of broker/.
@@ -24,7 +25,7 @@ const GATEWAYS = {'api-bridge': ['broker/host', 'broker/publish'], 'web-gateway'
 const LIBRARIES = [
   {header: /^libwebsockets\.h$/, only: ['broker/host']},
   {header: /^uv\.h$/, only: ['broker/host', 'engine-redis/link', 'tests']},
-  {header: /^curl\//, only: ['broker/host']},
+  {header: /^curl\//, only: ['broker/host', 'broker/tool']},
   {header: /^hiredis(\/|\.h$)/, only: ['engine-redis/link', 'tests']},
   {header: /^jansson\.h$/, never: ['bayeux', 'config', 'engine-redis', 'broker/host', 'broker/transport']},
 ];

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// The commands: what is asked of the broker and how it is shown.
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bayeux/scan.h"
+#include "broker/tool/tool.h"
+
+// -- listings --------------------------------------------------------------------------------------
+
+static int show_list(const struct tool *t, json_t *answer, const char *list, const struct tool_column *columns) {
+  if (!answer) return TOOL_FAILED;
+  if (t->json)
+    tool_print_json(answer);
+  else
+    tool_print_table(columns, json_object_get(answer, list));
+  json_decref(answer);
+  return TOOL_OK;
+}
+
+static int channels(const struct tool *t) {
+  static const struct tool_column columns[] = {{"SUBSCRIBERS", "subscribers"}, {"CHANNEL", "channel"}, {0}};
+  return show_list(t, tool_get_all(t, "/v1/channels", NULL, NULL, "channels"), "channels", columns);
+}
+
+static const struct tool_column client_columns[] = {
+    {"CLIENT", "client"}, {"STATE", "state"},     {"TRANSPORT", "transport"}, {"CHANNELS", "subscriptions"},
+    {"LAG", "lag"},       {"ADDRESS", "address"}, {"USER", "user"},           {0}};
+
+static int clients(const struct tool *t) {
+  return show_list(t, tool_get_all(t, "/v1/clients", NULL, NULL, "clients"), "clients", client_columns);
+}
+
+static int subscribers(const struct tool *t) {
+  static const struct tool_column columns[] = {{"CLIENT", "client"}, {"PATTERN", "pattern"}, {"USER", "user"}, {0}};
+  json_t *answer = tool_get_all(t, "/v1/subscribers", "channel", t->arguments[0], "subscribers");
+  return show_list(t, answer, "subscribers", columns);
+}
+
+static int nodes(const struct tool *t) {
+  static const struct tool_column columns[] = {
+      {"NODE", "node"}, {"ROLE", "role"}, {"ADDRESS", "address"}, {"SESSIONS", "sessions"},
+      {"HEAD", "head"}, {"MARK", "mark"}, {"AGE", "age"},         {0}};
+  return show_list(t, tool_get(t, "/v1/nodes", NULL, NULL), "nodes", columns);
+}
+
+// -- one thing -------------------------------------------------------------------------------------
+
+static int stats(const struct tool *t) {
+  static const struct tool_column columns[] = {
+      {"LISTENER", "listener"}, {"ADDRESS", "address"}, {"CONNECTIONS", "connections"}, {0}};
+  json_t *answer = tool_get(t, "/v1/stats", NULL, NULL);
+  if (!answer) return TOOL_FAILED;
+  if (t->json) {
+    tool_print_json(answer);
+  } else {
+    tool_print_members(answer);
+    putchar('\n');
+    tool_print_table(columns, json_object_get(answer, "listeners"));
+  }
+  json_decref(answer);
+  return TOOL_OK;
+}
+
+// Milliseconds since 1970 as people read them.
+static void show_time(json_t *object, const char *member) {
+  time_t seconds = (time_t)(json_integer_value(json_object_get(object, member)) / 1000);
+  char text[32];
+  struct tm tm;
+  if (seconds == 0 || !gmtime_r(&seconds, &tm)) return;
+  strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+  json_object_set_new(object, member, json_string(text));
+}
+
+static int client(const struct tool *t) {
+  static const struct tool_column columns[] = {{"PATTERN", "pattern"}, {"FROM", "start"}, {0}};
+  struct bx_buffer path = {0};
+  for (const char *at = t->arguments[0]; *at; at++) {
+    // Client ids need no escapes; what does is none.
+    if (strchr("/?#% ", *at)) return tool_fail(TOOL_USAGE, "%s is not a client's id", t->arguments[0]);
+  }
+  bx_buffer_printf(&path, "/v1/clients/%s", t->arguments[0]);
+  bx_buffer_char(&path, 0);
+  json_t *answer = tool_get(t, path.at, NULL, NULL);
+  bx_buffer_fini(&path);
+  if (!answer) return TOOL_FAILED;
+  if (t->json) {
+    tool_print_json(answer);
+  } else {
+    show_time(answer, "created");
+    show_time(answer, "last_connect");
+    tool_print_members(answer);
+    putchar('\n');
+    tool_print_table(columns, json_object_get(answer, "subscriptions"));
+  }
+  json_decref(answer);
+  return TOOL_OK;
+}
+
+// -- publishing ------------------------------------------------------------------------------------
+
+static bool is_json(const char *text) {
+  struct bx_scan scan;
+  struct bx_value value;
+  bx_scan_init(&scan, bx_slice_of(text), 64);
+  return bx_scan_value(&scan, &value) && bx_scan_end(&scan);
+}
+
+static int show_published(const struct tool *t, int status, const struct bx_buffer *body) {
+  json_t *answer = json_loadb(body->at, body->len, 0, NULL);
+  const char *outcome = json_string_value(json_object_get(answer, "outcome"));
+  if (!outcome) {
+    json_decref(answer);
+    return tool_refused(status, body);
+  }
+  bool good = strcmp(outcome, "acknowledged") == 0;
+  if (t->json)
+    tool_print_json(answer);
+  else if (good)
+    printf("acknowledged at %lld\n", (long long)json_integer_value(json_object_get(answer, "position")));
+  else
+    tool_fail(TOOL_FAILED, "%s: %s", outcome, json_string_value(json_object_get(answer, "error")));
+  json_decref(answer);
+  return good ? TOOL_OK : TOOL_FAILED;
+}
+
+static int publish(const struct tool *t) {
+  const char *channel = t->arguments[0], *data = t->arguments[1];
+  if (!is_json(data))
+    return tool_fail(TOOL_USAGE, "%s is not JSON; a text needs quotes of its own: '\"%s\"'", data, data);
+  struct bx_buffer post = {0}, body = {0};
+  bx_buffer_lit(&post, "{\"channel\":");
+  bx_buffer_json_string(&post, bx_slice_of(channel));
+  bx_buffer_printf(&post, ",\"data\":%s}", data);
+  int status = tool_request(t, "/v1/publish", NULL, NULL, bx_buffer_view(&post), &body);
+  int result = status == 0 ? TOOL_FAILED : show_published(t, status, &body);
+  bx_buffer_fini(&post);
+  bx_buffer_fini(&body);
+  return result;
+}
+
+// -- watching --------------------------------------------------------------------------------------
+
+static void interrupted(int signo) {
+  (void)signo;
+  _exit(TOOL_OK);   // lines are flushed one by one
+}
+
+// "channel data" with the bytes of the data. JSON text holds control characters as escapes only.
+static void show_line(const struct tool *t, struct bx_slice line) {
+  struct bx_scan scan;
+  struct bx_value key, value, channel = {0}, data = {0};
+  bx_scan_init(&scan, line, 64);
+  if (!t->json && bx_scan_enter(&scan)) {
+    while (bx_scan_item(&scan, &key) && bx_scan_value(&scan, &value)) {
+      if (bx_value_is(&key, BX_LIT("channel"))) channel = value;
+      if (bx_value_is(&key, BX_LIT("data"))) data = value;
+    }
+  }
+  if (channel.type == BX_JSON_STRING) {
+    struct bx_slice name = bx_value_inside(&channel);
+    printf("%.*s %.*s\n", (int)name.len, name.at, (int)data.raw.len, data.raw.at);
+  } else {
+    printf("%.*s\n", (int)line.len, line.at);
+  }
+  fflush(stdout);
+}
+
+static int tail(const struct tool *t) {
+  signal(SIGINT, interrupted);
+  signal(SIGTERM, interrupted);
+  return tool_stream(t, "/v1/tail", "channel", t->arguments[0], show_line);
+}
+
+// --------------------------------------------------------------------------------------------------
+
+const struct tool_command tool_commands[] = {
+    {"stats", "", "numbers of the broker", 0, stats},
+    {"channels", "", "channels and patterns with subscribers", 0, channels},
+    {"clients", "", "sessions", 0, clients},
+    {"client", "ID", "one session with its subscriptions", 1, client},
+    {"subscribers", "CHANNEL", "whom a message there reaches", 1, subscribers},
+    {"tail", "PATTERN", "messages as they are published, until interrupted", 1, tail},
+    {"publish", "CHANNEL JSON", "publish a message", 2, publish},
+    {"nodes", "", "the brokers of this house", 0, nodes},
+    {0}};
