@@ -147,7 +147,7 @@ void read_head(int fd, struct answer *a) {
     check(len < sizeof a->head - 1);
     read_exactly(fd, a->head + len++, 1);
   }
-  check(sscanf(a->head, "HTTP/1.1 %d", &a->status) == 1);
+  check(sscanf(a->head, "HTTP/1.%*d %d", &a->status) == 1);
 }
 
 bool read_chunk(int fd, struct bx_buffer *out) {
