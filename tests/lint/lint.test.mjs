@@ -11,6 +11,7 @@ import {layers} from './layers.mjs';
 import {fileSizes, functionSizes} from './sizes.mjs';
 import {words, spdx, blanks} from './words.mjs';
 import {headers, format} from './compiler.mjs';
+import {operations} from './docs.mjs';
 
 const tree = files();
 
@@ -125,3 +126,13 @@ test('format: the tree', async t => {
   if (found === null) t.skip('clang-format-14 is not installed');
   judge(t, found);
 });
+
+test('operations: a page that lacks an event or a metric, or has one too many, is caught', () => {
+  const page = rows => ({path: 'docs/operations.md', text: `## Log events\n\n${rows[0]}\n\n## Metrics\n\n${rows[1]}\n`});
+  const source = {path: 'broker/a.c', text: 'bk_info("a.b"); X("mora_x_total")'};
+  assert.equal(operations([source, page(['| `a.b` | info |', '| `mora_x_total` | counter |'])]).length, 0);
+  assert.equal(operations([source, page(['', ''])]).length, 2);
+  assert.equal(operations([source, page(['| `a.b`, `c` | info |', '| `mora_x_total` | |\n| `mora_y` | |'])]).length, 2);
+});
+
+test('operations: the page is complete', t => judge(t, operations(tree)));

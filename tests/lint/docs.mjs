@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// docs/operations.md names every log event and every metric there is, and no others.
+
+const SOURCE = /^(bayeux|broker|api-bridge|web-gateway)\/.*\.[ch]$/;
+const EVENT = /\bbk_(?:debug|info|warn|error)\("([^"]+)"/g;
+const METRIC = /"(mora_[a-z0-9_]+)"/g;
+const PAGE = 'docs/operations.md';
+
+const section = (text, title) => text.split(/^## /m).find(part => part.startsWith(title)) ?? '';
+const all = (text, pattern) => [...text.matchAll(pattern)].map(match => match[1]);
+
+function firstColumn(text) {
+  return text.split('\n').filter(line => line.startsWith('| `')).flatMap(line => all(line.split('|')[1], /`([^`]+)`/g));
+}
+
+function compare(kind, inSources, onPage) {
+  const missing = [...new Set(inSources)].filter(name => !onPage.includes(name));
+  const stale = onPage.filter(name => !inSources.includes(name));
+  return [...missing.map(name => ({path: PAGE, line: 1, text: `the ${kind} ${name} is not on the page`})),
+    ...stale.map(name => ({path: PAGE, line: 1, text: `there is no ${kind} ${name}`}))];
+}
+
+export function operations(files) {
+  const page = files.find(({path}) => path === PAGE)?.text ?? '';
+  const sources = files.filter(({path}) => SOURCE.test(path)).map(({text}) => text).join('\n');
+  return [...compare('log event', all(sources, EVENT), firstColumn(section(page, 'Log events'))),
+    ...compare('metric', all(sources, METRIC), firstColumn(section(page, 'Metrics')))];
+}
