@@ -32,8 +32,9 @@ async function house(t) {
 
 // A page of its own browser context, as another person has it. `complaints` gathers errors of
 // scripts and of the security policy.
-async function openRoom(t, {browser, web}, room, options = {}) {
+async function openRoom(t, {browser, web}, room, {without = [], ...options} = {}) {
   const context = await browser.newContext(options);
+  await context.addInitScript(names => { for (const name of names) delete window[name]; }, without);
   const page = await context.newPage();
   page.setDefaultTimeout(DEADLINE);
   page.complaints = [];
@@ -116,6 +117,18 @@ test('the broker is killed and started again: both pages recover by themselves',
     }
     assert.deepEqual(page.complaints, []);
   }
+});
+
+test('where there are no websockets the page polls', {timeout: 120000}, async t => {
+  const all = await house(t);
+  const page = await openRoom(t, all, 'lobby', {without: ['WebSocket', 'EventSource']});
+  for (const text of ['one', 'two', 'three']) {
+    await say(all.api, 'lobby', text);
+    await sees(page, text);
+  }
+  assert.equal(await page.textContent('#transport'), 'callback-polling');
+  assert.deepEqual(await page.locator('.message .body').allTextContents(), ['one', 'two', 'three']);
+  assert.deepEqual(page.complaints, []);
 });
 
 test("people's text stays text", {timeout: 120000}, async t => {
