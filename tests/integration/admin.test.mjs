@@ -40,10 +40,10 @@ function tail(t, url, headers = {}) {
 // -- health and numbers ------------------------------------------------------------------------
 
 test('/healthz and /readyz on every listener', async () => {
-  const {url} = await broker();
+  const server = await broker();
   for (const listener of ['broker', 'admin']) {
     for (const path of ['/healthz', '/readyz']) {
-      const answer = await getJson(url.call(await broker(), listener, path));
+      const answer = await getJson(server.url(listener, path));
       assert.equal(answer.status, 200, `${listener} ${path}`);
       assert.deepEqual(answer.json, {ready: true, reasons: []});
     }
