@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+foreach(part log metrics query router chunks address)
+  mora_unit_test(${part} host)
+endforeach()
