@@ -9,7 +9,6 @@
 #include "broker/transport/link.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 _Static_assert(BX_FRAME_HEADROOM >= BK_WEBSOCKET_HEADROOM, "a frame has room for a websocket's header");
 
@@ -71,20 +70,19 @@ static void writable(struct bk_websocket *w) {
 
 // -- pings -----------------------------------------------------------------------------------------
 
-// Carries a position whenever something is unconfirmed: a newer ping may replace one that waits.
-static bool ping(struct socket *s, bool always) {
+// Carries a position whenever something is unconfirmed: a newer ping may replace one that waits. Never
+// empty: an empty pong is not reported.
+static void ping(struct socket *s, const char *otherwise) {
   char text[24];
-  int len = 0;
   bx_position position;
-  if (bx_connection_ping_position(&s->link.connection, &position))
-    len = snprintf(text, sizeof text, "%llu", (unsigned long long)position);
-  else if (!always)
-    return false;
-  bk_websocket_ping(s->websocket, (struct bx_slice){text, (size_t)len});
-  return true;
+  if (bx_connection_ping_position(&s->link.connection, &position)) {
+    snprintf(text, sizeof text, "%llu", (unsigned long long)position);
+    otherwise = text;
+  }
+  if (otherwise) bk_websocket_ping(s->websocket, bx_slice_of(otherwise));
 }
 
-static void ask_for_evidence(struct bx_timer *timer) { ping(bx_container_of(timer, struct socket, evidence), false); }
+static void ask_for_evidence(struct bx_timer *timer) { ping(bx_container_of(timer, struct socket, evidence), NULL); }
 
 static void close_now(struct bx_timer *timer) {
   struct socket *s = bx_container_of(timer, struct socket, linger);
@@ -101,7 +99,7 @@ static void keep_alive(struct bx_timer *timer) {
     return;
   }
   s->unanswered++;
-  ping(s, true);
+  ping(s, "alive");
   set_timer(s, timer, t->options.ping);
 }
 
