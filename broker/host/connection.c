@@ -43,6 +43,7 @@ struct bk_connection *bk_connection_create(struct bk_listener *l, int fd, const 
 }
 
 void bk_connection_free(struct bk_connection *c) {
+  c->fd = -1;   // closed by now, perhaps another connection's
   if (c->state != BK_CONNECTION_CLOSED) bk_connection_on_closed(c);
   bk_connection_no_timer(c);
   bx_list_remove(&c->link);
@@ -196,8 +197,8 @@ static bool was_reset(const struct bk_connection *c) {
 // A reset leaves the count of unacknowledged bytes as it was. Our own end of stream counts as one.
 enum bk_arrival bk_connection_evidence(struct bk_connection *c) {
   c->reset = was_reset(c);
-  int unsent = bk_socket_unsent(c->fd) - (c->fin_sent ? 1 : 0);
-  if (unsent > 0 || bk_lws_unsent(c->wsi)) return BK_ARRIVAL_LOST;
+  int unsent = bk_socket_unsent(c->fd);
+  if (unsent < 0 || unsent > (c->fin_sent ? 1 : 0) || bk_lws_unsent(c->wsi)) return BK_ARRIVAL_LOST;
   return c->reset ? BK_ARRIVAL_RESET : BK_ARRIVAL_YES;
 }
 

@@ -4,13 +4,26 @@
 //
 // An *exchange* is one request and its answer. It is created when the request's body is complete
 // and its route is known, and handed to the route's handler, which
-//   - answers at once (bk_exchange_respond), or
-//   - keeps it: answers later, or streams.
-// Either way the exchange lives until `ended` was called; afterwards the pointer is dead. `ended`
-// comes exactly once for an exchange that set ops: when the connection closed, or when it became
-// free for the next request. It says what is known of the answer's way (enum bk_arrival).
-// Errors of HTTP itself (bad request line, too large a body or header, unknown path, wrong method)
-// are answered by the host and never reach a handler.
+//   - answers before it returns (bk_exchange_respond), or
+//   - holds it (bk_exchange_hold): answers later, or streams.
+// `ended` comes exactly once for an exchange that set ops, afterwards the pointer is dead: when the
+// connection closed, or when the next request of the connection arrived. It says what is known of
+// the answer's way (enum bk_arrival). So an answered exchange on a connection that is kept open
+// lives on, and bk_exchange_arrival() can be asked about it. Its body goes with the answer.
+// An exchange without ops is gone when its answer is given.
+//
+// None of these functions calls `writable`, `ended` or a handler from inside; nothing is closed
+// before the callback that is running has returned.
+//
+// The host answers by itself, with {"error": "..."}, and handlers never see: a path or method no
+// route has (404, 405), a body over max_body (413), a length or coding that makes no sense (400), a
+// method libwebsockets does not know (501). Headers over 16 KB and request lines that it cannot read
+// are closed or, when it sees a bad escape in the path, answered 403 in its own words.
+//
+// A peer that closes its sending side while its request is held is taken for gone. One whose answer
+// was given already gets it. Bytes behind a held request stay unread; requests without a body that
+// were sent ahead (pipelining) are answered in their order, one with a body that was sent ahead is
+// refused with 400 and the connection closed. Behind a chunked body the connection is closed.
 #pragma once
 
 #include "bayeux/base.h"
@@ -34,8 +47,11 @@ enum bk_method {
 // -- requests ----------------------------------------------------------------------------------
 
 enum bk_method bk_exchange_method(const struct bk_exchange *);
-struct bx_slice bk_exchange_path(const struct bk_exchange *);    // without the query, still encoded
-struct bx_slice bk_exchange_query(const struct bk_exchange *);   // behind '?', may be empty
+// Without the query. Percent-decoded by the library, which also folds "//", "/./" and "/x/../".
+struct bx_slice bk_exchange_path(const struct bk_exchange *);
+// Behind '?', percent-encoded, may be empty. Put together again from its decoded parts: good for
+// bk_query_get(), not for comparing with what was sent.
+struct bx_slice bk_exchange_query(const struct bk_exchange *);
 struct bx_slice bk_exchange_body(const struct bk_exchange *);
 struct bx_slice bk_exchange_peer(const struct bk_exchange *);   // "127.0.0.1:4711"
 struct bk_loop *bk_exchange_loop(const struct bk_exchange *);
@@ -73,7 +89,8 @@ enum bk_arrival {
   BK_ARRIVAL_YES,       // the peer's TCP has all of it, and there was no reset
   BK_ARRIVAL_RESET,     // the peer's TCP had all of it when the connection was reset
   BK_ARRIVAL_LOST,      // the connection ended with part of it not acknowledged
-  BK_ARRIVAL_PENDING,   // (only from bk_exchange_arrival) open, not yet all acknowledged
+  BK_ARRIVAL_PENDING,   // open, not yet all acknowledged. `ended` says it only to a peer that sends
+                        // its next request before it has the answer: nothing is known
 };
 
 struct bk_exchange_ops {
@@ -83,20 +100,23 @@ struct bk_exchange_ops {
   void (*ended)(struct bk_exchange *, enum bk_arrival);
 };
 
-// Keeps the exchange: from now on `ops` are called with it. `user` is the owner's.
+// Keeps the exchange: from now on `ops` are called with it. `user` is the owner's. Before the
+// handler returns.
 void bk_exchange_hold(struct bk_exchange *, const struct bk_exchange_ops *ops, void *user);
 void *bk_exchange_user(const struct bk_exchange *);
 
 void bk_exchange_want_writable(struct bk_exchange *);
 
-// The one answer. Copies what it needs. From `writable` it is written at once, from elsewhere when
-// the socket next takes bytes. HEAD: headers only.
+// The one answer. Copies what it needs. From the handler and from `writable` it is written at once,
+// from elsewhere when the socket next takes bytes. HEAD: headers only. A `connection` header is the
+// host's business.
 void bk_exchange_respond(struct bk_exchange *, const struct bk_response *);
 
 // {"error": "..."} with a status; the text is printf-like.
 void bk_exchange_refuse(struct bk_exchange *, int status, const char *format, ...) BX_PRINTF(3, 4);
 
-// A body that grows (chunked). Headers leave at once. write: false when the peer reads too slowly
+// A body that grows (chunked), of a held exchange. Headers leave with this turn, and so does what is
+// written in a turn, together. `writable` may be asked for as often as wanted. write: false when the peer reads too slowly
 // (more than 1 MB waits): nothing was queued. end: finishes the body.
 void bk_exchange_stream(struct bk_exchange *, const struct bk_response *);
 bool bk_exchange_stream_write(struct bk_exchange *, struct bx_slice);
@@ -120,7 +140,8 @@ struct bk_route {
   const char *path;   // "/v1/rooms/:roomId/chatMessages"; NULL when `match` decides
   bool (*match)(void *context, struct bx_slice path);
   void (*handle)(void *context, struct bk_exchange *);
-  // An upgrade to websocket on this path. NULL: such a request is 400. See websocket.h.
+  // An upgrade to websocket on this path. NULL: such a request is 400. Returns the operations and
+  // sets *user, or answers the exchange and returns NULL. See websocket.h.
   const struct bk_websocket_ops *(*upgrade)(void *context, struct bk_exchange *, void **user);
   void *context;   // for match, handle and upgrade
 };
@@ -142,5 +163,6 @@ const char *bk_listener_address(const struct bk_listener *);   // with the real 
 void bk_listener_stop(struct bk_listener *);
 // Connections of this listener that are open (any state).
 size_t bk_listener_connections(const struct bk_listener *);
-// Stops, closes every connection, frees.
+// Stops, closes every connection, frees. While the loop runs that is done at the end of the turn,
+// with the `ended` and `closed` of what was open; else before this returns.
 void bk_listener_close(struct bk_listener *);

@@ -2,7 +2,9 @@
 // A websocket of the server side. Whole messages come in (fragments gathered, size limited, invalid
 // UTF-8 closed with 1007); writes go straight to the socket.
 //
-// Lifetime: between `open` and `closed`. `closed` comes exactly once, also when the process stops.
+// Lifetime: between `open` and `closed`. `closed` comes exactly once, also when the process stops,
+// and even without an `open` before it when the connection breaks while the upgrade is answered.
+// It never comes from inside a function of this header.
 // After bk_websocket_close() no more messages come in; `closed` follows when the close handshake is
 // over, or after 2 s, or when the connection breaks.
 #pragma once

@@ -87,6 +87,20 @@ void harness_call(struct harness *h, void (*f)(struct harness *)) {
   uv_async_send(&h->call);
 }
 
+void unix_address(char *address, size_t size) {
+  const char *base = getenv("TMPDIR");
+  snprintf(address, size, "unix:%s/mora-XXXXXX", base ? base : P_tmpdir);
+  check(mkdtemp(address + 5));
+  check(strlen(address) + 3 < size);
+  strcat(address, "/s");
+}
+
+void unix_address_done(const char *address) {
+  char folder[128];
+  snprintf(folder, sizeof folder, "%.*s", (int)strlen(address) - 7, address + 5);
+  check(rmdir(folder) == 0);   // the listener has removed its socket
+}
+
 int dial(struct harness *h) {
   struct timeval deadline = {.tv_sec = DEADLINE};
   struct sockaddr_un un = {.sun_family = AF_UNIX};

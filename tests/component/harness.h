@@ -50,6 +50,10 @@ void harness_await(struct harness *, char letter);
 // Client: runs `f` in the loop's thread.
 void harness_call(struct harness *, void (*f)(struct harness *));
 
+// "unix:" and a socket in a new folder; the second removes the folder.
+void unix_address(char *address, size_t size);
+void unix_address_done(const char *address);
+
 // Sockets of the client.
 int dial(struct harness *);
 void send_text(int fd, const char *text);

@@ -416,14 +416,12 @@ static void client_many(struct harness *h) {
   }
 }
 static void unix_sockets_have_evidence_too(void) {
-  char folder[] = "/tmp/mora-test-XXXXXX", address[64];
-  check(mkdtemp(folder));
-  snprintf(address, sizeof address, "unix:%s/s", folder);
-  run_options(client_many, (struct bk_listener_options){
-                               .name = "test", .address = address, .max_body = 1000, .header_time = DEADLINE * 1000});
-  run_options(client_later, (struct bk_listener_options){
-                                .name = "test", .address = address, .max_body = 1000, .header_time = DEADLINE * 1000});
-  check(rmdir(folder) == 0);
+  char address[100];
+  unix_address(address, sizeof address);
+  struct bk_listener_options o = {.name = "test", .address = address, .max_body = 1000, .header_time = DEADLINE * 1000};
+  run_options(client_many, o);
+  run_options(client_later, o);
+  unix_address_done(address);
 }
 
 // -- streams -----------------------------------------------------------------------------------

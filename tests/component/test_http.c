@@ -520,24 +520,21 @@ static void client_unix(struct harness *h) {
 }
 
 static void unix_sockets(void) {
-  char folder[] = "/tmp/mora-test-XXXXXX", address[64], error[256];
-  check(mkdtemp(folder));
-  snprintf(address, sizeof address, "unix:%s/s", folder);
+  char address[100], kept[110], error[256];
+  unix_address(address, sizeof address);
   run_at(address, client_unix);
-  check(access(address + 5, F_OK) != 0);   // removed by the listener
 
   struct harness h = {0};
   harness_open(&h, routes, address);
   struct bk_listener_options second = {.name = "second", .address = address, .routes = routes};
   check(!bk_listener_open(h.loop, &second, error, sizeof error));   // somebody listens there
   check(strstr(error, "in use"));
-  char kept[80];
   snprintf(kept, sizeof kept, "%s.kept", address + 5);
   check(link(address + 5, kept) == 0);
   harness_close(&h);
   check(rename(kept, address + 5) == 0);   // as left by a process that was killed
   run_at(address, client_unix);
-  check(rmdir(folder) == 0);
+  unix_address_done(address);
 }
 
 static void bad_addresses(void) {

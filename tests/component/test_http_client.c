@@ -188,11 +188,10 @@ static void client_unix(struct harness *h) {
   check(test.status == 201 && strcmp(test.peers[0], "unix") == 0);
 }
 static void over_a_unix_socket(void) {
-  char folder[] = "/tmp/mora-test-XXXXXX", address[64];
-  check(mkdtemp(folder));
-  snprintf(address, sizeof address, "unix:%s/s", folder);
+  char address[100];
+  unix_address(address, sizeof address);
   run_at(address, client_unix);
-  check(rmdir(folder) == 0);
+  unix_address_done(address);
 }
 
 int main(int argc, char **argv) {
