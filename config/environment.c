@@ -8,8 +8,9 @@
 
 #define PREFIX "MORA_"
 
-// Variables of the build and the tests; a name that ends in _ stands for all that start with it.
-static const char *const not_keys[] = {"MORA_NO_INSTALL", "MORA_TEST_", "MORA_BENCH_"};
+// Variables of the tool, the build and the tests; a name that ends in _ stands for all that start with it.
+// The tool's MORA_ADMIN could be the group "admin": its keys are set one by one.
+static const char *const not_keys[] = {"MORA_ADMIN", "MORA_TOKEN", "MORA_NO_INSTALL", "MORA_TEST_", "MORA_BENCH_"};
 
 static bool ends(struct bx_slice text, struct bx_slice tail) {
   return text.len >= tail.len && memcmp(text.at + text.len - tail.len, tail.at, tail.len) == 0;
@@ -29,13 +30,13 @@ static bool is_service(struct bx_slice name, struct bx_slice value) {
   return ends(name, BX_LIT("_PORT")) && contains(value, BX_LIT("://"));
 }
 
-static bool is_exempt(struct bx_slice name, struct bx_slice value) {
+static bool is_no_key(struct bx_slice name) {
   for (size_t i = 0; i < sizeof not_keys / sizeof not_keys[0]; i++) {
     struct bx_slice known = bx_slice_of(not_keys[i]);
     bool all = known.at[known.len - 1] == '_';
     if (all ? bx_slice_starts(name, known) : bx_slice_equal(name, known)) return true;
   }
-  return is_service(name, value);
+  return false;
 }
 
 static void key_of(struct bx_slice name, struct bx_buffer *key) {
@@ -76,6 +77,7 @@ static void unknown_variable(struct cf_set *s, const struct cf_source *source, s
 
 static void load_variable(struct cf_set *s, const char *variable) {
   struct bx_slice name = {variable, strcspn(variable, "=")};
+  if (is_no_key(name)) return;
   struct bx_slice value = bx_slice_of(variable + name.len + (variable[name.len] == '='));
   struct bx_buffer key = {0}, again = {0};
   struct cf_source source = {.layer = CF_ENVIRONMENT, .name = cf_keep(s, name)};
@@ -84,7 +86,7 @@ static void load_variable(struct cf_set *s, const char *variable) {
   bool exact = bx_slice_equal(bx_buffer_view(&again), name);   // not MORA_broker__listen
   if (exact && cf_is_known(s, bx_buffer_view(&key))) {
     cf_load_text(s, CF_ENVIRONMENT, source.name, bx_buffer_view(&key), value);
-  } else if (!is_exempt(name, value)) {
+  } else if (!is_service(name, value)) {
     unknown_variable(s, &source, bx_buffer_view(&key));
   }
   bx_buffer_fini(&again);

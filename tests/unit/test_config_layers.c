@@ -111,10 +111,10 @@ static void variables_that_are_no_keys(void **state) {
   (void)state;
   struct attempt a;
   load_good(&a,
-            VARIABLES("MORA_NO_INSTALL=1", "MORA_TEST_SLOW=1", "MORA_BENCH_CLIENTS=9", "MORA=x",
-                      "MORA_SERVICE_HOST=10.0.0.1", "MORA_BROKER_SERVICE_PORT=80", "MORA_BROKER_SERVICE_PORT_HTTP=80",
-                      "MORA_PORT=tcp://10.0.0.1:80", "MORA_BROKER_PORT_8000_TCP=tcp://10.0.0.1:8000",
-                      "MORA_BROKER_PORT_8000_TCP_ADDR=10.0.0.1"),
+            VARIABLES("MORA_NO_INSTALL=1", "MORA_ADMIN=http://x", "MORA_TOKEN=t", "MORA_TEST_SLOW=1",
+                      "MORA_BENCH_CLIENTS=9", "MORA=x", "MORA_SERVICE_HOST=10.0.0.1", "MORA_BROKER_SERVICE_PORT=80",
+                      "MORA_BROKER_SERVICE_PORT_HTTP=80", "MORA_PORT=tcp://10.0.0.1:80",
+                      "MORA_BROKER_PORT_8000_TCP=tcp://10.0.0.1:8000", "MORA_BROKER_PORT_8000_TCP_ADDR=10.0.0.1"),
             ARGUMENTS());
   done(&a);
   refused(VARIABLES("MORA_APP__LISETN=x"), ARGUMENTS(),
