@@ -3,6 +3,7 @@
 //
 //   test_config_reference --print > docs/configuration.md     writes the page anew
 #include "api-bridge/options.h"
+#include "broker/host/daemon.h"
 #include "broker/options.h"
 #include "config/config.h"
 #include "web-gateway/options.h"
@@ -16,9 +17,11 @@ static struct {
   struct bk_options broker;
   struct ab_options api;
   struct gw_options web;
+  struct bk_logging logging;
 } all;
 
-static const struct cf_section sections[] = {{bk_options, &all.broker}, {ab_options, &all.api}, {gw_options, &all.web}};
+static const struct cf_section sections[] = {
+    {bk_options, &all.broker}, {ab_options, &all.api}, {gw_options, &all.web}, {bk_logging_options, &all.logging}};
 #define SECTIONS (sizeof sections / sizeof *sections)
 
 static void the_page_is_in_step(void **state) {
