@@ -169,7 +169,9 @@ void bx_session_weigh(struct bx_timer *timer) {
   bx_wheel_cancel(&server->wheel, &s->weigh);
   decide(server, s, verdict == ARRIVED);
   bx_reader_start(server, s);
-  if (s->connection->connect.due) bx_list_append(&server->due, &s->connection->connect.due_link);
+  if (!s->connection->connect.due) return;
+  bx_list_remove(&s->connection->connect.due_link);   // it may not have been looked at yet
+  bx_list_append(&server->due, &s->connection->connect.due_link);
 }
 
 // True: another id than the last connect's.
@@ -249,12 +251,8 @@ void bx_session_refresh(struct bx_connection *c, struct bx_session *s) {
   server->engine->ops->touch(server->engine, s);
 }
 
-// A client whose messages come by an event stream asks only whether it is known.
-static void answer_eventsource(struct bx_call *call, const struct bx_mount *mount) {
-  struct bx_buffer *out = bx_reply_open(call->batch, call->index, true, true);
-
-  bx_buffer_printf(out, ",\"advice\":{\"reconnect\":\"retry\",\"interval\":%llu,\"timeout\":0}",
-                   (unsigned long long)mount->timeout);
+static void answer_at_once(struct bx_call *call, bx_millis interval, bx_millis timeout) {
+  bx_reply_advice(bx_reply_open(call->batch, call->index, true, true), (uint32_t)interval, timeout);
   bx_reply_close(call->batch, call->index);
 }
 
@@ -270,15 +268,20 @@ void bx_verb_connect(struct bx_call *call) {
   server->counters.connects++;
   bx_session_refresh(c, s);
   if (bx_value_is(&m->connection_type, BX_LIT("eventsource"))) {
-    answer_eventsource(call, c->mount);
+    answer_at_once(call, c->mount->timeout, 0);   // its messages come by an event stream
     return;
   }
   differs = note_id(server, s, id);
   if (s->connection != c) {
+    bool repeated = s->weigh.armed;   // by the connect in between: the client did not have its answer
     enum verdict verdict = ARRIVED;
 
+    if (c->closing) {
+      answer_at_once(call, bx_connect_interval(c), c->mount->timeout);
+      return;
+    }
     if (s->connection != NULL) supersede(server, s);
-    if (s->pending) verdict = judge(s, differs);
+    if (s->pending) verdict = judge(s, differs && !repeated);
     if (verdict != NOT_KNOWN) decide(server, s, verdict == ARRIVED);
     if (c->session != NULL) let_go(c);
     s->weighed = 0;

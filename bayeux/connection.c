@@ -40,16 +40,17 @@ void bx_connection_wake(struct bx_connection *c) {
   c->ops->wake(c);
 }
 
-// A stream that does not read its replies is not worth more memory.
+// A stream that does not read its replies is not worth more memory; nor is what it still sends until
+// it is closed.
 static void check_backlog(struct bx_connection *c) {
   struct bx_server *server = c->server;
 
-  if (bx_connection_is_poll(c) || c->closing) return;
-  if (c->before.len + c->after.len <= server->options.max_replies_bytes) return;
+  if (bx_connection_is_poll(c) || c->before.len + c->after.len <= server->options.max_replies_bytes) return;
+  bx_buffer_fini(&c->before);
+  bx_buffer_fini(&c->after);
+  if (c->closing) return;
   server->counters.over_limits++;
   c->closing = true;
-  bx_buffer_clear(&c->before);
-  bx_buffer_clear(&c->after);
   c->ops->close(c, 1013, "replies are not read");
 }
 
@@ -86,7 +87,8 @@ bool bx_connection_receive(struct bx_connection *c, struct bx_slice text) {
   struct bx_batch *b = bx_alloc(sizeof *b + text.len);
   enum bx_parse parsed;
 
-  memcpy(b->text, text.at, text.len);
+  bx_server_clock(server);
+  if (text.len > 0) memcpy(b->text, text.at, text.len);
   b->server = server;
   b->connection = c;
   bx_list_init(&b->link);
@@ -170,9 +172,9 @@ static void join_all_messages(struct bx_connection *c, struct bx_buffer *out, si
   } while (c->session->outbox.count > 0);
 }
 
-static bool messages_may_go(const struct bx_connection *c) {
-  return c->session != NULL && c->unsaid == 0 && c->session->outbox.count > 0;
-}
+static bool messages_wait(const struct bx_connection *c) { return c->session != NULL && c->session->outbox.count > 0; }
+
+static bool messages_may_go(const struct bx_connection *c) { return c->unsaid == 0 && messages_wait(c); }
 
 bool bx_connection_gather(struct bx_connection *c, struct bx_buffer *out, struct bx_gathered *gathered) {
   size_t from = out->len;
@@ -186,7 +188,7 @@ bool bx_connection_gather(struct bx_connection *c, struct bx_buffer *out, struct
   bx_buffer_char(out, '[');
   join_replies(out, from, &c->before);
   if (messages_may_go(c)) join_messages(c, out, from, true);
-  if (!full(out, from) && !messages_may_go(c)) join_replies(out, from, &c->after);
+  if (!full(out, from) && !messages_wait(c)) join_replies(out, from, &c->after);
   if (out->len == from + 1 && c->empty_replies == 0) {
     out->len = from;
     return false;
@@ -241,6 +243,7 @@ void bx_connection_settle(struct bx_connection *c, enum bx_arrival arrival) {
   c->receipt = NULL;
   s->answered = NULL;
   s->settled = arrival;
+  bx_server_clock(c->server);
   if (s->weigh.armed)
     bx_session_weigh(&s->weigh);
   else if (arrival == BX_ARRIVAL_LOST)
@@ -268,8 +271,8 @@ bool bx_connection_ping_position(struct bx_connection *c, bx_position *position)
   struct bx_session *s = c->session;
 
   if (s == NULL || !s->pending) return false;
+  if (s->ping_position != s->written) s->ping_handed = s->handed;   // else the older ping's pong would speak for it
   s->ping_position = *position = s->written;
-  s->ping_handed = s->handed;
   return true;
 }
 

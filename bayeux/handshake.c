@@ -108,7 +108,7 @@ static void created(struct bx_request *request, enum bx_outcome outcome, bx_posi
   struct bx_call call = {.batch = p->batch, .index = p->index};
 
   (void)position;
-  if (outcome == BX_ACKNOWLEDGED) {
+  if (outcome == BX_ACKNOWLEDGED && p->session->state != BX_SESSION_CLOSING) {
     server->counters.handshakes++;
     p->session->recorded = true;
     welcome(p);

@@ -60,6 +60,13 @@ void bx_journal_trim(struct bx_journal *j, bx_millis now) {
   while (over_limits(j, now)) drop_first(j);
 }
 
+struct bx_topic *bx_journal_topic(struct bx_journal *j, struct bx_slice key) {
+  struct bx_topic *t = bx_topics_get(j->topics, key);
+
+  if (t->entries == 0 && t->count == 0) t->trimmed = j->trimmed;
+  return t;
+}
+
 // Puts the entry at the end of one key's chain.
 static void chain(struct bx_journal *j, struct bx_chain_link *link, struct bx_topic *t, uint64_t sequence) {
   const struct bx_entry *before = bx_journal_at(j, t->newest);
@@ -88,7 +95,7 @@ const struct bx_entry *bx_journal_append(struct bx_journal *j, bx_position posit
   e->count = (uint32_t)count;
   frame->position = position;
   if (j->next - j->first > j->mask) grow(j);
-  for (size_t i = 0; i < count; i++) chain(j, &e->links[i], bx_topics_get(j->topics, keys[i]), j->next);
+  for (size_t i = 0; i < count; i++) chain(j, &e->links[i], bx_journal_topic(j, keys[i]), j->next);
   if (scratch != stack) bx_free(scratch);
   j->ring[j->next & j->mask] = e;
   j->next++;

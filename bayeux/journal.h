@@ -52,6 +52,9 @@ void bx_journal_fini(struct bx_journal *);
 const struct bx_entry *bx_journal_append(struct bx_journal *, bx_position, struct bx_slice channel,
                                          struct bx_frame *, bx_millis now);
 
+// The topic of a key, made if missing: then it counts as one whose entries were trimmed with the last.
+struct bx_topic *bx_journal_topic(struct bx_journal *, struct bx_slice key);
+
 // Lets go of what is over the limits. Append does it too; this is for age on a quiet journal.
 void bx_journal_trim(struct bx_journal *, bx_millis now);
 

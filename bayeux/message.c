@@ -29,11 +29,11 @@ static const struct {
 
 #define KNOWN (sizeof known / sizeof known[0])
 
-static size_t lookup(const struct bx_value *key) {
+static size_t lookup(struct bx_slice name) {
   size_t i;
 
   for (i = 0; i < KNOWN; i++)
-    if (bx_value_is(key, known[i].name)) break;
+    if (bx_slice_equal(name, known[i].name)) break;
   return i;
 }
 
@@ -41,23 +41,20 @@ static struct bx_value *kept(struct bx_message *m, size_t i) {
   return (struct bx_value *)(void *)((char *)m + known[i].offset);
 }
 
-// Two keys that are the same once decoded. Keys without escapes are compared as they are.
-static bool same_key(const struct bx_value *a, const struct bx_value *b) {
-  if (!a->escaped) return bx_value_is(b, bx_value_inside(a));
-  if (!b->escaped) return bx_value_is(a, bx_value_inside(b));
+// Once per key, so that comparing keys costs no decoding. A decoded key is never longer than it was
+// sent: with room for the whole text the names stay where they are.
+static struct bx_slice decode_name(struct bx_messages *set, const struct bx_scan *s, const struct bx_value *key) {
+  size_t from = set->names.len;
 
-  struct bx_buffer text = {0};
-  bool same;
-
-  bx_value_decode(a, &text);
-  same = bx_value_is(b, bx_buffer_view(&text));
-  bx_buffer_fini(&text);
-  return same;
+  if (!key->escaped) return bx_value_inside(key);
+  if (set->names.at == NULL) bx_buffer_reserve(&set->names, (size_t)(s->end - s->begin));
+  bx_value_decode(key, &set->names);
+  return (struct bx_slice){set->names.at + from, set->names.len - from};
 }
 
-static struct bx_member *earlier(struct bx_messages *set, const struct bx_message *m, const struct bx_value *key) {
+static struct bx_member *earlier(struct bx_messages *set, const struct bx_message *m, struct bx_slice name) {
   for (uint32_t i = 0; i < m->count; i++)
-    if (same_key(&set->members[m->first + i].key, key)) return &set->members[m->first + i];
+    if (bx_slice_equal(set->members[m->first + i].name, name)) return &set->members[m->first + i];
   return NULL;
 }
 
@@ -76,18 +73,19 @@ static enum bx_parse parse_object(struct bx_messages *set, struct bx_scan *s, st
 
   if (!bx_scan_enter(s)) return BX_PARSE_BAD;
   while (bx_scan_item(s, &key)) {
-    struct bx_member *slot;
-    size_t i;
+    struct bx_slice name = decode_name(set, s, &key);
+    struct bx_member *slot = earlier(set, m, name);
+    size_t i = lookup(name);
 
     if (!bx_scan_value(s, &value)) return BX_PARSE_BAD;
-    slot = earlier(set, m, &key);
     if (slot == NULL) {
       if (m->count == limits->members) return BX_PARSE_TOO_MANY;
       slot = member_add(set, m);
       slot->key = key;
+      slot->name = name;
+      slot->hidden = i < KNOWN && !known[i].forwarded;
     }
     slot->value = value;
-    i = lookup(&key);
     if (i < KNOWN && known[i].kept) *kept(m, i) = value;
   }
   return bx_scan_failed(s) ? BX_PARSE_BAD : BX_PARSE_OK;
@@ -144,6 +142,7 @@ enum bx_parse bx_messages_parse(struct bx_messages *set, struct bx_slice text, c
 void bx_messages_fini(struct bx_messages *set) {
   bx_free(set->at);
   bx_free(set->members);
+  bx_buffer_fini(&set->names);
   *set = (struct bx_messages){0};
 }
 
@@ -158,9 +157,8 @@ size_t bx_message_wire(const struct bx_messages *set, const struct bx_message *m
 
   for (uint32_t i = 0; i < m->count; i++) {
     const struct bx_member *member = &set->members[m->first + i];
-    size_t k = lookup(&member->key);
 
-    if (k < KNOWN && !known[k].forwarded) continue;
+    if (member->hidden) continue;
     if (!first) len = put(out, len, BX_LIT(","));
     first = false;
     len = put(out, len, member->key.raw);

@@ -12,6 +12,8 @@
 
 struct bx_member {
   struct bx_value key, value;
+  struct bx_slice name;   // the key, decoded
+  bool hidden;            // not for subscribers
 };
 
 // A member that is absent has the type BX_JSON_NONE.
@@ -26,6 +28,7 @@ struct bx_messages {
   size_t count, cap;
   struct bx_member *members;
   size_t member_count, member_cap;
+  struct bx_buffer names;   // of keys with escapes
 };
 
 struct bx_message_limits {

@@ -79,6 +79,10 @@ void bx_server_extend(struct bx_server *server, struct bx_extension *extension) 
   *end = extension;
 }
 
+void bx_server_clock(struct bx_server *server) {
+  if (server->env.now != NULL) server->now = server->env.now(server->env.context);
+}
+
 // -- turns -----------------------------------------------------------------------------------------
 
 bool bx_server_turn(struct bx_server *server, bx_millis now) {

@@ -26,6 +26,8 @@ enum bx_event {
 struct bx_env {
   void *context;
   void (*random)(void *context, void *bytes, size_t count);
+  // The time between turns, not before the last turn's. NULL: it stands still there.
+  bx_millis (*now)(void *context);
   // NULL: nobody listens.
   void (*event)(void *context, enum bx_event, const struct bx_session *, struct bx_slice detail);
   // An entry was appended; for those who watch channels (tail). NULL: nobody does.

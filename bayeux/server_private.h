@@ -60,6 +60,9 @@ void bx_reply_handshake_advice(struct bx_server *, struct bx_buffer *);
 // code:argument:text with the argument as JavaScript would show it
 void bx_error_text(struct bx_buffer *, const char *code, const struct bx_value *argument, const char *text);
 
+// Something came from outside: `now` is its time, which may be long after the last turn.
+void bx_server_clock(struct bx_server *);
+
 // -- batches ------------------------------------------------------------------------------------
 void bx_batch_run(struct bx_connection *, struct bx_batch *);
 void bx_batch_done(struct bx_batch *);      // one more message is done; frees the batch when it was the last

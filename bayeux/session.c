@@ -164,17 +164,18 @@ void bx_session_confirm_all(struct bx_server *server, struct bx_session *s) {
   bx_list_each(link, &s->subscriptions) {
     struct bx_subscription *sub = subscription_of(link);
 
-    if (!sub->behind && s->outbox.count == 0) {
+    if (!sub->behind && s->outbox.count == 0 && s->reader == NULL) {
       sub->upto = 0;
       continue;
     }
-    if (s->outbox.count == 0) sub->known = sub->from;
+    if (sub->behind && s->outbox.count == 0) sub->known = sub->from;
     s->backfilled = true;
   }
 }
 
 void bx_session_confirm_ping(struct bx_server *server, struct bx_session *s, bx_position position) {
-  if (!s->pending || position != s->ping_position) return;
+  if (!s->pending || s->ping_position == 0 || position != s->ping_position) return;
+  s->ping_position = 0;
   if (s->handed == s->ping_handed)
     bx_session_confirm_all(server, s);
   else if (position > s->conf)
@@ -220,6 +221,7 @@ void bx_session_detach(struct bx_server *server, struct bx_session *s) {
     bx_session_set_state(server, s, BX_SESSION_AWAY);
     s->cursor = sent;
   }
+  s->ping_position = 0;   // a pong of another connection does not speak for it
   s->connection->session = NULL;
   s->connection = NULL;
 }
@@ -294,7 +296,7 @@ static void read_again(struct bx_server *server, struct bx_session *s) {
 }
 
 bool bx_session_subscribe(struct bx_server *server, struct bx_session *s, struct bx_slice pattern, bx_position start) {
-  struct bx_topic *t = bx_topics_get(&server->topics, pattern);
+  struct bx_topic *t = bx_journal_topic(&server->journal, pattern);
   const struct bx_entry *newest = bx_journal_at(&server->journal, t->newest);
   struct bx_subscription *sub;
 
@@ -308,8 +310,8 @@ bool bx_session_subscribe(struct bx_server *server, struct bx_session *s, struct
   server->counters.subscriptions++;
   server->counters.subscribes++;
   if (s->state == BX_SESSION_LIVE) bx_topic_set_live(t, sub, true);
-  if (newest != NULL && newest->position > start) {
-    // Entries of (start, head] came before the subscription was in the index.
+  if ((newest != NULL && newest->position > start) || t->trimmed > start) {
+    // Entries of (start, head] came before the subscription was in the index; some may be lost already.
     sub->behind = start < bx_session_sent(server, s);
     sub->from = sub->known = start;
     s->backfilled |= sub->behind;
@@ -366,6 +368,11 @@ static void dismiss(struct bx_server *server, struct bx_session *s, enum bx_end 
   bx_buffer_fini(&error);
 }
 
+// Nobody was told of a session that was never recorded.
+static void tell(struct bx_server *server, enum bx_event event, const struct bx_session *s, struct bx_slice detail) {
+  if (s->recorded && server->env.event != NULL) server->env.event(server->env.context, event, s, detail);
+}
+
 void bx_session_close(struct bx_server *server, struct bx_session *s, enum bx_end why) {
   if (s->state == BX_SESSION_CLOSING) return;
   s->why = why;
@@ -377,16 +384,14 @@ void bx_session_close(struct bx_server *server, struct bx_session *s, enum bx_en
   while (!bx_list_empty(&s->subscriptions)) {
     struct bx_subscription *sub = subscription_of(s->subscriptions.next);
 
-    if (server->env.event != NULL)
-      server->env.event(server->env.context, BX_EVENT_UNSUBSCRIBE, s, bx_topic_pattern(sub->topic));
+    tell(server, BX_EVENT_UNSUBSCRIBE, s, bx_topic_pattern(sub->topic));
     subscription_free(server, s, sub);
   }
   bx_wheel_cancel(&server->wheel, &s->expiry);
   bx_table_remove(&server->sessions, &s->node);
   bx_session_set_state(server, s, BX_SESSION_CLOSING);
   server->counters.sessions--;
-  if (server->env.event != NULL)
-    server->env.event(server->env.context, BX_EVENT_DISCONNECT, s, bx_slice_of(end_names[why]));
+  tell(server, BX_EVENT_DISCONNECT, s, bx_slice_of(end_names[why]));
 }
 
 void bx_sessions_reap(struct bx_server *server) {

@@ -56,6 +56,7 @@ struct bx_session {
 
   struct bx_list subscriptions;
   uint32_t subscription_count;
+  uint32_t asked;                         // subscriptions that the engine is recording
 
   struct bx_connection *connection;       // LIVE and READING: set; else NULL
   struct bx_connection *answered;         // the poll that carried the last answer, until it is settled

@@ -115,11 +115,24 @@ static void hold_back_messages(struct bx_batch *batch) {
   batch->connection->unsaid++;
 }
 
+// Those that are being recorded count, too. What is there already is not one more.
+static bool has_room(struct bx_server *server, const struct bx_pending *p) {
+  const struct bx_session *s = p->session;
+  size_t count = s->subscription_count + s->asked;
+
+  for (size_t i = 0; i < p->request.pattern_count; i++) {
+    const struct bx_topic *t = bx_topics_find(&server->topics, p->request.patterns[i]);
+    count += t == NULL || bx_session_find_subscription(s, t) == NULL;
+  }
+  return count <= server->options.max_subscriptions;
+}
+
 static void recorded(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
   struct bx_pending *p = bx_pending_of(request);
   const struct bx_message *m = &p->batch->messages.at[p->index];
 
   (void)position;
+  if (request->kind == BX_REQUEST_SUBSCRIBE) p->session->asked -= (uint32_t)request->pattern_count;
   if (outcome != BX_ACKNOWLEDGED || p->session->state == BX_SESSION_CLOSING) {
     bool gone = outcome == BX_ACKNOWLEDGED || outcome == BX_NO_SESSION;
 
@@ -148,7 +161,7 @@ void bx_verb_subscribe(struct bx_call *call, bool subscribe) {
   p = bx_pending_create(call, kind, recorded);
   p->request.start = bx_journal_head(&server->journal);
   take_patterns(server, p, &call->message->subscription);
-  if (subscribe && call->session->subscription_count + p->request.pattern_count > server->options.max_subscriptions) {
+  if (subscribe && !has_room(server, p)) {
     server->counters.over_limits++;
     bx_buffer_clear(&p->error);
     bx_error_text(&p->error, "403", &call->message->subscription, "Too many subscriptions");
@@ -156,5 +169,6 @@ void bx_verb_subscribe(struct bx_call *call, bool subscribe) {
     bx_pending_destroy(p);
     return;
   }
+  if (subscribe) call->session->asked += (uint32_t)p->request.pattern_count;
   bx_pending_submit(p);
 }

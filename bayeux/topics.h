@@ -21,7 +21,7 @@ struct bx_topic {
   uint32_t live;                        // subscriptions[0 .. live) are of live sessions
   uint32_t entries;                     // journal entries with this key
   uint64_t newest;                      // sequence of the newest of them; 0 = none
-  bx_position trimmed;                  // the last one that left the journal; 0 = none
+  bx_position trimmed;                  // none at or below it is in the journal, and some may have been
   char pattern[];
 };
 

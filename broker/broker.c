@@ -33,6 +33,11 @@ static void random_bytes(void *context, void *bytes, size_t count) {
   }
 }
 
+static bx_millis loop_time(void *context) {
+  const struct bk_broker *b = context;
+  return bk_loop_now(b->loop);
+}
+
 static void log_event(void *context, enum bx_event event, const struct bx_session *s, struct bx_slice detail) {
   (void)context;
   struct bx_slice id = bx_session_id(s);
@@ -55,7 +60,8 @@ static void create_server(struct bk_broker *b) {
   const struct bk_options *o = b->options;
   struct bx_table_key secret;
   random_bytes(NULL, &secret, sizeof secret);
-  struct bx_env env = {.context = b, .random = random_bytes, .event = log_event, .appended = appended};
+  struct bx_env env = {
+      .context = b, .random = random_bytes, .now = loop_time, .event = log_event, .appended = appended};
   struct bx_server_options options = {
       .message = {.depth = (unsigned)o->max_json_depth, .batch = (unsigned)o->max_batch, .members = MAX_MEMBERS},
       .journal = {.messages = o->journal_messages, .bytes = o->journal_bytes, .age = o->journal_age},
