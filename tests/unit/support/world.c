@@ -20,6 +20,8 @@ static void fill(void *context, void *bytes, size_t count) {
   }
 }
 
+static bx_millis now(void *context) { return ((struct world *)context)->now; }
+
 static void note(void *context, enum bx_event event, const struct bx_session *s, struct bx_slice detail) {
   struct world *w = context;
   size_t len = detail.len < sizeof w->last_detail - 1 ? detail.len : sizeof w->last_detail - 1;
@@ -32,6 +34,117 @@ static void note(void *context, enum bx_event event, const struct bx_session *s,
   if (len > 0) memcpy(w->last_detail, detail.at, len);
   w->last_detail[len] = '\0';
 }
+
+// -- an engine that can be slow, or refuse -----------------------------------------------------------
+
+struct gate {
+  struct bx_engine engine;
+  struct bx_engine *inner;
+  struct world *w;
+  struct bx_list waiting;
+};
+
+static struct gate *gate_of(struct bx_engine *e) { return bx_container_of(e, struct gate, engine); }
+
+static void gate_submit(struct bx_engine *engine, struct bx_request *r) {
+  bx_list_append(&gate_of(engine)->waiting, &r->link);
+}
+
+static void gate_touch(struct bx_engine *engine, struct bx_session *s) {
+  struct gate *g = gate_of(engine);
+  g->inner->ops->touch(g->inner, s);
+}
+
+static bool passes(const struct gate *g, const struct bx_request *r) { return !(g->w->hold & 1u << r->kind); }
+
+static void gate_turn(struct bx_engine *engine, bx_millis now) {
+  struct gate *g = gate_of(engine);
+  struct bx_list todo, *link;
+
+  bx_list_init(&todo);
+  bx_list_splice(&todo, &g->waiting);
+  while ((link = bx_list_take(&todo)) != NULL) {
+    struct bx_request *r = bx_container_of(link, struct bx_request, link);
+
+    if (!passes(g, r))
+      bx_list_append(&g->waiting, link);
+    else if (g->w->verdict != BX_ACKNOWLEDGED)
+      r->done(r, g->w->verdict, 0);
+    else
+      g->inner->ops->submit(g->inner, r);
+  }
+  g->inner->events = engine->events;
+  g->inner->ops->turn(g->inner, now);
+}
+
+static bool gate_busy(const struct bx_engine *engine) {
+  const struct gate *g = bx_container_of(engine, const struct gate, engine);
+
+  for (const struct bx_list *link = g->waiting.next; link != &g->waiting; link = link->next)
+    if (passes(g, bx_container_of(link, const struct bx_request, link))) return true;
+  return g->inner->ops->busy(g->inner);
+}
+
+static const char *gate_not_ready(const struct bx_engine *engine) {
+  (void)engine;
+  return NULL;
+}
+
+static void gate_destroy(struct bx_engine *engine) {
+  struct gate *g = gate_of(engine);
+  struct bx_list *link;
+
+  while ((link = bx_list_take(&g->waiting)) != NULL) {
+    struct bx_request *r = bx_container_of(link, struct bx_request, link);
+    r->done(r, BX_REFUSED, 0);
+  }
+  g->inner->ops->destroy(g->inner);
+  bx_free(g);
+}
+
+static struct bx_engine *gate_create(struct world *w) {
+  static const struct bx_engine_ops gate_ops = {"gate",    gate_submit,    gate_touch,  gate_turn,
+                                                gate_busy, gate_not_ready, gate_destroy};
+  struct gate *g = bx_alloc(sizeof *g);
+
+  g->inner = bx_memory_engine_create(1700000000, 1000, (struct bx_table_key){1, 2});
+  g->engine.ops = &gate_ops;
+  g->engine.epoch = g->inner->epoch;
+  g->engine.base = g->inner->base;
+  g->w = w;
+  bx_list_init(&g->waiting);
+  return &g->engine;
+}
+
+// -- invariants ------------------------------------------------------------------------------------
+
+static struct world_conf *conf_of(struct world *w, const struct bx_session *s) {
+  for (size_t i = 0; i < WORLD_CONFS; i++) {
+    struct world_conf *k = &w->confs[i];
+
+    if (k->id[0] == '\0') memcpy(k->id, s->id, sizeof k->id);
+    if (strcmp(k->id, s->id) == 0) return k;
+  }
+  return NULL;
+}
+
+static void check(struct world *w) {
+  for (int state = 0; state < BX_SESSION_CLOSING; state++)
+    bx_list_each (link, &w->server->states[state]) {
+      struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
+      struct world_conf *known = conf_of(w, s);
+      bx_position conf = bx_session_conf(w->server, s), sent = bx_session_sent(w->server, s);
+
+      assert_true(conf <= sent);
+      assert_true(sent <= bx_journal_head(&w->server->journal));
+      assert_true((s->connection != NULL) == (state == BX_SESSION_LIVE || state == BX_SESSION_READING));
+      if (known == NULL) continue;
+      assert_true(conf >= known->conf);
+      known->conf = conf;
+    }
+}
+
+// -- life ------------------------------------------------------------------------------------------
 
 struct bx_server_options world_options(void) {
   return (struct bx_server_options){
@@ -48,13 +161,12 @@ struct bx_server_options world_options(void) {
 
 void world_init(struct world *w, const struct bx_server_options *options) {
   struct bx_server_options standard = world_options();
-  struct bx_env env = {.context = w, .random = fill, .event = note};
+  struct bx_env env = {.context = w, .random = fill, .now = now, .event = note};
 
   *w = (struct world){.now = 1000, .seed = 88172645463325252ull};
   w->mount = (struct bx_mount){.path = BX_LIT("/bayeux"), .timeout = 10000};
   w->base = 1700000000ull * 1000000;
-  w->server = bx_server_create(&env, options ? options : &standard,
-                               bx_memory_engine_create(1700000000, 1000, (struct bx_table_key){1, 2}), w->now);
+  w->server = bx_server_create(&env, options ? options : &standard, gate_create(w), w->now);
 }
 
 void world_fini(struct world *w) {
@@ -73,12 +185,14 @@ void world_fini(struct world *w) {
 
 static struct wire *wire_of(struct bx_connection *c) { return bx_container_of(c, struct wire, c); }
 
-static void wake(struct bx_connection *c) { (void)c; }
+// Once until it is drained.
+static void wake(struct bx_connection *c) { wire_of(c)->woken = true; }
 
 static void ask_close(struct bx_connection *c, unsigned code, const char *reason) {
   (void)reason;
   wire_of(c)->close_asked = true;
   wire_of(c)->close_code = code;
+  wire_of(c)->woken = true;
 }
 
 static enum bx_arrival arrival(struct bx_connection *c) { return wire_of(c)->arrival; }
@@ -88,7 +202,9 @@ static const struct bx_connection_ops ops = {wake, ask_close, arrival};
 static void drain_stream(struct wire *x) {
   struct bx_gathered gathered;
 
-  while (!x->stuck && bx_connection_gather(&x->c, &x->got, &gathered)) {
+  if (x->stuck) return;
+  x->woken = false;
+  while (bx_connection_gather(&x->c, &x->got, &gathered)) {
     if (gathered.frame != NULL) {
       bx_buffer_add(&x->got, bx_frame_array(gathered.frame), bx_frame_array_len(gathered.frame));
       bx_frame_unref(gathered.frame);
@@ -98,13 +214,17 @@ static void drain_stream(struct wire *x) {
 }
 
 static void drain(struct world *w) {
-  bx_list_each(link, &w->server->connections) {
+  bx_list_each (link, &w->server->connections) {
     struct wire *x = wire_of(bx_container_of(link, struct bx_connection, link));
 
-    if (x->c.kind == BX_CONNECTION_STREAM)
+    if (!x->woken) continue;
+    if (x->c.kind == BX_CONNECTION_STREAM) {
       drain_stream(x);
-    else if (!x->answered && bx_connection_answer(&x->c, &x->got))
-      x->answered = true;
+    } else {
+      x->woken = false;
+      if (!x->answered && bx_connection_answer(&x->c, &x->got)) x->answered = true;
+    }
+    check(w);
   }
 }
 
@@ -112,6 +232,7 @@ void world_turn(struct world *w) {
   for (int i = 0; i < 10000; i++) {
     bool more = bx_server_turn(w->server, w->now);
 
+    check(w);
     drain(w);
     if (!more && bx_server_deadline(w->server) > w->now) return;
   }
@@ -140,10 +261,18 @@ static void over(struct wire *x, bool all_arrived) {
   bx_connection_fini(&x->c);
   bx_buffer_fini(&x->got);
   x->open = false;
+  check(x->w);
 }
 
 void wire_close(struct wire *x) { over(x, false); }
 void wire_echo(struct wire *x) { over(x, true); }
+
+bool wire_bytes(struct wire *x, struct bx_slice text) {
+  bool good = bx_connection_receive(&x->c, text);
+
+  check(x->w);
+  return good;
+}
 
 static bool send_text(struct wire *x, const char *text, va_list arguments) {
   static char line[1 << 16];
@@ -152,7 +281,7 @@ static bool send_text(struct wire *x, const char *text, va_list arguments) {
   assert_in_range(len, 0, sizeof line - 1);
   for (char *p = line; *p != '\0'; p++)
     if (*p == '\'') *p = '"';
-  return bx_connection_receive(&x->c, (struct bx_slice){line, (size_t)len});
+  return wire_bytes(x, (struct bx_slice){line, (size_t)len});
 }
 
 bool wire_send(struct wire *x, const char *text, ...) {
@@ -165,12 +294,16 @@ bool wire_send(struct wire *x, const char *text, ...) {
   return good;
 }
 
+void poll_open(struct wire *x, struct world *w) {
+  *x = (struct wire){.w = w, .open = true, .arrival = BX_ARRIVAL_PENDING};
+  bx_connection_init(&x->c, w->server, &ops, BX_CONNECTION_POLL, "long-polling", &w->mount, BX_LIT("127.0.0.1:2"));
+}
+
 bool poll_send(struct wire *x, struct world *w, const char *text, ...) {
   va_list arguments;
   bool good;
 
-  *x = (struct wire){.w = w, .open = true, .arrival = BX_ARRIVAL_PENDING};
-  bx_connection_init(&x->c, w->server, &ops, BX_CONNECTION_POLL, "long-polling", &w->mount, BX_LIT("127.0.0.1:2"));
+  poll_open(x, w);
   va_start(arguments, text);
   good = send_text(x, text, arguments);
   va_end(arguments);
@@ -186,6 +319,16 @@ void poll_end(struct wire *x, enum bx_arrival how) {
 void poll_abort(struct wire *x) {
   assert_false(x->answered);
   over(x, false);
+}
+
+bx_position wire_ping(struct wire *x) {
+  bx_position position;
+  return bx_connection_ping_position(&x->c, &position) ? position : 0;
+}
+
+void wire_pong(struct wire *x, bx_position position) {
+  bx_connection_pong(&x->c, position);
+  check(x->w);
 }
 
 const char *wire_take(struct wire *x) {
@@ -221,13 +364,42 @@ void world_handshake(struct world *w, char id[32]) {
   struct wire x;
   const char *at;
 
-  assert_true(poll_send(&x, w, "[{'channel':'/meta/handshake','version':'1.0','supportedConnectionTypes':['long-polling']}]"));
+  assert_true(
+      poll_send(&x, w, "[{'channel':'/meta/handshake','version':'1.0','supportedConnectionTypes':['long-polling']}]"));
   world_turn(w);
   at = strstr(wire_take(&x), "'clientId':'");
   assert_non_null(at);
   memcpy(id, at + 12, 31);
   id[31] = '\0';
   poll_end(&x, BX_ARRIVAL_YES);
+}
+
+const char *world_ask(struct world *w, const char *text, ...) {
+  const char *reply;
+  va_list arguments;
+  struct wire x;
+
+  poll_open(&x, w);
+  va_start(arguments, text);
+  assert_true(send_text(&x, text, arguments));
+  va_end(arguments);
+  world_turn(w);
+  reply = wire_take(&x);
+  poll_end(&x, BX_ARRIVAL_YES);
+  return reply;
+}
+
+void poll_connect(struct wire *x, struct world *w, const char *id, const char *message_id) {
+  assert_true(poll_send(x, w, "{'channel':'/meta/connect','clientId':'%s','connectionType':'long-polling','id':'%s'}",
+                        id, message_id));
+  world_turn(w);
+}
+
+void stream_connect(struct wire *x, struct world *w, const char *id, const char *message_id) {
+  wire_open(x, w);
+  assert_true(wire_send(x, "{'channel':'/meta/connect','clientId':'%s','connectionType':'websocket','id':'%s'}", id,
+                        message_id));
+  world_turn(w);
 }
 
 static void ask(struct world *w, const char *verb, const char *id, const char *pattern) {

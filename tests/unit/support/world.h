@@ -6,6 +6,13 @@
 #include "bayeux/memory_engine.h"
 #include "bayeux/server.h"
 
+// The last `conf` seen of a session: it never falls.
+struct world_conf {
+  char id[32];
+  bx_position conf;
+};
+#define WORLD_CONFS 64
+
 struct world {
   struct bx_server *server;
   bx_millis now;
@@ -14,24 +21,29 @@ struct world {
   unsigned handshakes, subscribes, unsubscribes, disconnects;   // events
   char last_detail[256];
   bx_position base;
+  unsigned hold;             // 1 << kind: such engine requests wait until it is taken back
+  enum bx_outcome verdict;   // other than BX_ACKNOWLEDGED: what requests get instead of being done
+  struct world_conf confs[WORLD_CONFS];
 };
 
-// Where texts of a client arrive.
+// Where texts of a client arrive. Every operation asserts conf <= sent <= head of all sessions, and
+// that no conf fell.
 struct wire {
   struct bx_connection c;
   struct world *w;
-  struct bx_buffer got;        // texts, one a line
-  enum bx_arrival arrival;     // what ops->arrival answers
-  bool stuck;                  // a stream that takes no bytes
+  struct bx_buffer got;      // texts, one a line
+  enum bx_arrival arrival;   // what ops->arrival answers
+  bool stuck;                // a stream that takes no bytes
   bool open, answered, close_asked;
+  bool woken;   // since it was drained: only those are, as a transport does it
   unsigned close_code;
 };
 
 struct bx_server_options world_options(void);
 void world_init(struct world *, const struct bx_server_options *);
-void world_fini(struct world *);                 // asserts that nothing is left
-void world_turn(struct world *);                 // turns until nothing more follows; streams are drained in between
-void world_pass(struct world *, bx_millis);      // time passes, deadline by deadline
+void world_fini(struct world *);              // asserts that nothing is left
+void world_turn(struct world *);              // turns until nothing more follows; streams are drained in between
+void world_pass(struct world *, bx_millis);   // time passes, deadline by deadline
 
 // A stream. wire_close: lost without evidence; wire_echo: the peer echoed our close.
 void wire_open(struct wire *, struct world *);
@@ -43,11 +55,25 @@ bool poll_send(struct wire *, struct world *, const char *text, ...) BX_PRINTF(3
 void poll_end(struct wire *, enum bx_arrival);
 void poll_abort(struct wire *);
 bool wire_send(struct wire *, const char *text, ...) BX_PRINTF(2, 3);
+// The bytes as they are, on a stream or a poll that is open.
+void poll_open(struct wire *, struct world *);
+bool wire_bytes(struct wire *, struct bx_slice);
 
 // What has arrived since the last look, with ' for "; valid until the next look.
 const char *wire_take(struct wire *);
+// What a ping would carry now; 0: nothing is unconfirmed.
+bx_position wire_ping(struct wire *);
+void wire_pong(struct wire *, bx_position);
+
 // How often `piece` (with ') stands in what arrived and was not taken.
 unsigned wire_count(struct wire *, const char *piece);
+
+// One exchange over a poll that ends well: the answer with ' for "; valid until the next look.
+const char *world_ask(struct world *, const char *text, ...) BX_PRINTF(2, 3);
+// A connect that the answer waits for; the poll stays open.
+void poll_connect(struct wire *, struct world *, const char *id, const char *message_id);
+// A stream that is connected.
+void stream_connect(struct wire *, struct world *, const char *id, const char *message_id);
 
 // A session made over a poll that ended well. The id is copied to `id`.
 void world_handshake(struct world *, char id[32]);
