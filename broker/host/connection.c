@@ -110,6 +110,9 @@ static void let_write(struct bk_connection *c) {
   if (held_back) bk_lws_read_on(c->wsi, true);   // it would not write either
   c->held_back = false;
   c->loop->lws_poll(c->poll, 0, UV_WRITABLE);
+  // Behind an answer the library waits for the socket once more before it waits for a request. It
+  // may have that at once.
+  if (c->state == BK_CONNECTION_IDLE) c->loop->lws_poll(c->poll, 0, UV_WRITABLE);
   if (!parks(c)) return;
   if (held_back)
     bk_connection_hold_back(c);
@@ -181,17 +184,16 @@ int bk_socket_unsent(int fd) {
   return ioctl(fd, SIOCOUTQ, &n) == 0 ? n : -1;
 }
 
-// Has the peer reset the connection, or has the kernel given it up? The socket's error may have been
-// read by libwebsockets already; then only the state tells.
+// Has the peer reset the connection, or has the kernel given it up? The state tells, until we have
+// closed our side as well; then, and where there is no TCP, the socket's error.
 static bool was_reset(const struct bk_connection *c) {
-  int error = 0;
-  socklen_t len = sizeof error;
+  struct tcp_info info;
+  socklen_t len = sizeof info;
   if (c->reset) return true;
-  if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error != 0) return true;
-  struct tcp_info info = {0};
-  len = sizeof info;
-  if (c->fin_sent || getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0) return false;
-  return info.tcpi_state == TCP_CLOSE;
+  if (!c->fin_sent && getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0) return info.tcpi_state == TCP_CLOSE;
+  int error = 0;
+  len = sizeof error;
+  return getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error != 0;
 }
 
 // A reset leaves the count of unacknowledged bytes as it was. Our own end of stream counts as one.

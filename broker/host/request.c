@@ -229,7 +229,10 @@ int bk_request_on_body_end(struct bk_connection *c) {
 // -- upgrades ----------------------------------------------------------------------------------
 
 void bk_exchange_next(struct bk_connection *c) {
-  if (c->exchange) bk_exchange_finish(c->exchange, bk_exchange_arrival(c->exchange));
+  struct bk_exchange *x = c->exchange;
+  if (!x) return;
+  bool all = x->answered && !bk_lws_unsent(c->wsi) && bk_socket_unsent(c->fd) == 0;
+  bk_exchange_finish(x, !x->answered ? BK_ARRIVAL_NONE : all ? BK_ARRIVAL_YES : BK_ARRIVAL_PENDING);
 }
 
 static void refuse_version(struct bk_exchange *x) {
