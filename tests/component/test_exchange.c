@@ -223,6 +223,17 @@ static void client_pending(struct harness *h) {
 }
 static void read_then_reset_is_reset(void) { run(client_pending); }
 
+static void client_reset_behind_end(struct harness *h) {
+  char byte;
+  int fd = hold(h, "POST /hold HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n[]");
+  call(h, in_loop_respond);
+  expect(fd, "later");
+  check(read_some(fd, &byte, 1) == 0);
+  close_with_reset(fd);
+  await_end(h, BK_ARRIVAL_RESET);
+}
+static void a_reset_behind_our_end_is_reset(void) { run(client_reset_behind_end); }
+
 static void answer_after_reset(struct bk_exchange *x) {
   close_with_reset(server.client_fd);
   say(x, "lost");
@@ -500,6 +511,7 @@ int main(int argc, char **argv) {
   run_test(the_next_request_ends_the_last_exchange);
   run_test(answers_at_once_have_an_end_too);
   run_test(read_then_reset_is_reset);
+  run_test(a_reset_behind_our_end_is_reset);
   run_test(an_answer_after_a_reset_is_lost);
   run_test(an_answer_read_in_part_is_lost);
   run_test(acknowledged_but_unread_is_reset);

@@ -457,6 +457,29 @@ static void client_persistence(struct harness *h) {
 }
 static void persistence_follows_version_and_header(void) { run(client_persistence); }
 
+static size_t connections;
+static void in_loop_count(struct harness *h) {
+  connections = bk_listener_connections(h->listener);
+  harness_note(h, 'c');
+}
+
+static void client_lingers(struct harness *h) {
+  char byte;
+  int fd = dial(h);
+  send_text(fd, "GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  expect(fd, 200, "GET /echo|");
+  check(read_some(fd, &byte, 1) == 0);
+  harness_call(h, in_loop_count);
+  harness_await(h, 'c');
+  check(connections == 1);   // half closed: the server waits for the peer's end
+  close(fd);
+  do {
+    harness_call(h, in_loop_count);
+    harness_await(h, 'c');
+  } while (connections > 0);
+}
+static void a_closing_server_half_closes_first(void) { run(client_lingers); }
+
 static void client_routes(struct harness *h) {
   ask(h, "GET /rooms/r1/messages/m2 HTTP/1.1\r\nHost: x\r\n\r\n", 200, "r1+m2+");
   ask(h, "GET /rooms/a%20b/messages/m%41 HTTP/1.1\r\nHost: x\r\n\r\n", 200, "a b+mA+");
@@ -614,6 +637,7 @@ int main(int argc, char **argv) {
   run_test(pipelined_requests_are_answered_in_order);
   run_test(a_pipelined_body_is_refused_not_misread);
   run_test(persistence_follows_version_and_header);
+  run_test(a_closing_server_half_closes_first);
   run_test(routes_and_their_parameters);
   run_test(queries);
   run_test(headers_by_name);
