@@ -4,10 +4,11 @@
 
 import assert from 'node:assert/strict';
 import {test} from './lib/suite.mjs';
+import {startBroker} from './lib/daemon.mjs';
 import {Ledger} from './lib/ledger.mjs';
 import {deliveries} from './lib/bayeux.mjs';
-import {keepAlive, postJson} from './lib/http.mjs';
-import {sleep} from './lib/wait.mjs';
+import {getJson, keepAlive, postJson} from './lib/http.mjs';
+import {sleep, until} from './lib/wait.mjs';
 import {Wire, deafPoll, drain, hold, isPending, poller, pollerOf, post, publish, settle} from './support/wire.mjs';
 import {sharedBroker} from './support/shared.mjs';
 
@@ -167,6 +168,20 @@ test('what a websocket has not confirmed comes again on a poll', async t => {
   await socket.reset();
   await publish(bayeux, channel, 20);
   assert.deepEqual((await drain(pollerOf(bayeux, socket.clientId))).map(m => m.data), Array.from({length: 21}, (_, n) => n));
+});
+
+test('a websocket that misses two pings is given up, its session is not', async t => {
+  const {bayeux, socket: url, admin} = await startBroker(t, {set: {'broker.ping': '150ms'}});
+  const channel = freshChannel();
+  const silent = await Wire.client(t, url, channel);
+  const answering = await Wire.client(t, url, channel);
+  silent.deafen();
+  const transport = async () => (await getJson(admin('/v1/stats'))).json.transport;
+  await until(async () => (await transport()).unresponsive === 1, 'the silent websocket to be given up');
+  await publish(bayeux, channel, 'kept');
+  assert.deepEqual(await answering.barrier(), [{channel, data: 'kept'}]);
+  assert.deepEqual(await drain(pollerOf(bayeux, silent.clientId)), [{channel, data: 'kept'}]);
+  assert.equal((await transport()).unresponsive, 1);
 });
 
 test('a held connect delays no neighbour of its frame', async t => {

@@ -2,6 +2,7 @@
 // The operator's tool `mora` against a running broker.
 
 import assert from 'node:assert/strict';
+import http from 'node:http';
 import {spawn} from 'node:child_process';
 import {createInterface} from 'node:readline';
 import {once} from 'node:events';
@@ -116,6 +117,25 @@ test('what goes wrong is said in words, with a status', async () => {
   assert.equal(code, 1);
   assert.match(stderr, /127\.0\.0\.1:1/);
   assert.deepEqual(await drain(session), []);
+});
+
+test('a publish that was refused, or of which nothing is known, is a failure', async t => {
+  let answer;
+  const server = http.createServer((request, response) => {
+    request.resume().on('end', () => response.writeHead(answer.status, {'Content-Type': 'application/json'}).end(JSON.stringify(answer.body)));
+  }).listen(0, '127.0.0.1');
+  t.after(() => server.close());
+  await once(server, 'listening');
+  for (const [status, outcome, error] of [[503, 'refused', '503:/a:Not published'], [504, 'unknown', '504:/a:Outcome unknown']]) {
+    answer = {status, body: {outcome, error}};
+    const url = `http://127.0.0.1:${server.address().port}`;
+    const {code, stderr} = await run('mora', ['--admin', url, 'publish', '/a', '1']);
+    assert.equal(code, 1);
+    assert.ok(stderr.includes(error), stderr);
+    const forPrograms = await run('mora', ['--admin', url, '--json', 'publish', '/a', '1']);
+    assert.equal(forPrograms.code, 1);
+    assert.deepEqual(JSON.parse(forPrograms.stdout), {outcome, error});
+  }
 });
 
 test('a token: by flag, by variable, and what its absence says', async t => {
