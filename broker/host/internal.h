@@ -131,7 +131,7 @@ struct bk_websocket {
   struct bx_slice ping;        // a ping that waits for its turn; owned
   bool opened, want;
   bool closing;   // the close handshake has begun, by us
-  bool close_sent, echoed, refused;
+  bool close_sent, echoed;
   uint16_t close_code;
   char *close_reason;
 };
@@ -156,7 +156,6 @@ struct bk_connection {
   bool fin_sent;
   bool half_closed;   // the peer sends no more, but waits for its answer
   bool reset;         // the peer reset the connection
-  bool ws_accepted;
   uint64_t answered_turn;
   struct bx_timer timer;
   int unsent;   // what SIOCOUTQ said when the timer was last set, while draining

@@ -176,10 +176,7 @@ int bk_websocket_on_writable(struct bk_connection *c) {
 // with another code crossed ours on the way and says nothing about what it has read.
 int bk_websocket_on_peer_close(struct bk_connection *c, const char *at, size_t len) {
   struct bk_websocket *w = &c->ws;
-  if (!w->close_sent) {
-    w->refused = true;
-    return 0;
-  }
+  if (!w->close_sent) return 0;
   unsigned code = len >= 2 ? (unsigned)(unsigned char)at[0] << 8 | (unsigned char)at[1] : 0;
   w->echoed = code == w->close_code;
   return 1;
