@@ -7,8 +7,8 @@
 #define SUPERSEDE_WINDOW 10000   // milliseconds in which superseded connects are counted
 #define SUPERSEDE_FREE 3         // of them are answered with the normal interval
 
-static const char *const connection_types[] = {"long-polling", "cross-origin-long-polling", "callback-polling",
-                                               "websocket",    "eventsource",               "in-process"};
+static const char *const connection_types[] = {
+    "long-polling", "cross-origin-long-polling", "callback-polling", "websocket", "eventsource", "in-process"};
 
 // -- held connects ---------------------------------------------------------------------------------
 

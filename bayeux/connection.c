@@ -95,8 +95,7 @@ bool bx_connection_receive(struct bx_connection *c, struct bx_slice text) {
   server->counters.batches++;
   parsed = bx_messages_parse(&b->messages, (struct bx_slice){b->text, text.len}, &server->options.message);
   if (parsed == BX_PARSE_TOO_MANY) server->counters.over_limits++;
-  if (parsed == BX_PARSE_BAD || parsed == BX_PARSE_TOO_MANY ||
-      (parsed == BX_PARSE_NULL && !bx_connection_is_poll(c))) {
+  if (parsed == BX_PARSE_BAD || parsed == BX_PARSE_TOO_MANY || (parsed == BX_PARSE_NULL && !bx_connection_is_poll(c))) {
     batch_free(b);
     bad_text(c);
     return false;

@@ -23,8 +23,8 @@ struct bx_batch;
 // Where clients connect: what its path's settings are. Lives as long as the server.
 struct bx_mount {
   struct bx_slice path;
-  bx_millis timeout;      // how long a connect is held at most
-  bx_millis interval;     // advised between connects
+  bx_millis timeout;    // how long a connect is held at most
+  bx_millis interval;   // advised between connects
 };
 
 struct bx_connection_ops {
@@ -42,7 +42,7 @@ enum bx_connection_kind { BX_CONNECTION_STREAM, BX_CONNECTION_POLL };
 // A connect message that waits for its answer.
 struct bx_held_connect {
   bool held, due;
-  struct bx_buffer id;            // as sent; empty: none
+  struct bx_buffer id;   // as sent; empty: none
   struct bx_timer timer;
   struct bx_list due_link;
 };
@@ -52,21 +52,22 @@ struct bx_connection {
   struct bx_server *server;
   const struct bx_mount *mount;
   enum bx_connection_kind kind;
-  const char *transport;          // "websocket", "long-polling", ...: static text
-  struct bx_slice address;        // of the peer; the transport's
-  struct bx_list link;            // all connections
-  struct bx_session *session;     // attached; NULL otherwise
-  struct bx_session *receipt;     // poll, answered: whose answer it carried
+  const char *transport;        // "websocket", "long-polling", ...: static text
+  struct bx_slice address;      // of the peer; the transport's
+  struct bx_list link;          // all connections
+  struct bx_session *session;   // attached; NULL otherwise
+  struct bx_session *receipt;   // poll, answered: whose answer it carried
   struct bx_list batches;
   struct bx_held_connect connect;
-  struct bx_buffer before, after; // replies, separated by commas: in front of and behind the messages
-  uint32_t empty_replies;         // texts without messages: each is answered []
-  uint32_t unsaid;                // batches with a new subscription that is not replied yet
+  struct bx_buffer before, after;   // replies, separated by commas: in front of and behind the messages
+  uint32_t empty_replies;           // texts without messages: each is answered []
+  uint32_t unsaid;                  // batches with a new subscription that is not replied yet
   bool woken, closing, answered;
 };
 
 void bx_connection_init(struct bx_connection *, struct bx_server *, const struct bx_connection_ops *,
-                        enum bx_connection_kind, const char *transport, const struct bx_mount *, struct bx_slice address);
+                        enum bx_connection_kind, const char *transport, const struct bx_mount *,
+                        struct bx_slice address);
 void bx_connection_fini(struct bx_connection *);
 
 // False: not Bayeux. A stream has its error reply queued already; a poll is to be answered with 400

@@ -5,39 +5,41 @@
 
 #include "bayeux/base.h"
 
-#define BX_COUNTERS(X)                                                                                          \
-  X(sessions, GAUGE, "mora_sessions", "Sessions that exist.")                                                   \
-  X(live, GAUGE, "mora_sessions_live", "Sessions with a connection, at the head of the journal.")               \
-  X(reading, GAUGE, "mora_sessions_reading", "Sessions with a connection that are being read forward.")         \
-  X(away, GAUGE, "mora_sessions_away", "Sessions without a connection.")                                        \
-  X(closing, GAUGE, "mora_sessions_closing", "Sessions that wait to be freed.")                                 \
-  X(connections, GAUGE, "mora_bayeux_connections", "Websockets and unanswered requests of Bayeux clients.")     \
-  X(frames, GAUGE, "mora_frames", "Message texts in memory.")                                                   \
-  X(batches, GAUGE, "mora_batches", "Requests and websocket frames whose replies are not complete.")            \
-  X(subscriptions, GAUGE, "mora_subscriptions", "Subscriptions of all sessions.")                               \
-  X(handshakes, COUNTER, "mora_handshakes_total", "Sessions created.")                                          \
-  X(connects, COUNTER, "mora_connects_total", "Connect messages accepted.")                                     \
-  X(subscribes, COUNTER, "mora_subscribes_total", "Subscriptions made.")                                        \
-  X(unsubscribes, COUNTER, "mora_unsubscribes_total", "Subscriptions ended by their clients.")                  \
-  X(disconnects, COUNTER, "mora_disconnects_total", "Sessions ended by their clients.")                         \
-  X(expired, COUNTER, "mora_sessions_expired_total", "Sessions that expired.")                                  \
-  X(lost_sessions, COUNTER, "mora_lost_sessions_total", "Sessions whose cursor fell off the journal.")          \
-  X(published, COUNTER, "mora_published_total", "Publishes acknowledged.")                                      \
-  X(refused_publishes, COUNTER, "mora_refused_publishes_total", "Publishes that are not in the journal and never will be.") \
+#define BX_COUNTERS(X)                                                                                                \
+  X(sessions, GAUGE, "mora_sessions", "Sessions that exist.")                                                         \
+  X(live, GAUGE, "mora_sessions_live", "Sessions with a connection, at the head of the journal.")                     \
+  X(reading, GAUGE, "mora_sessions_reading", "Sessions with a connection that are being read forward.")               \
+  X(away, GAUGE, "mora_sessions_away", "Sessions without a connection.")                                              \
+  X(closing, GAUGE, "mora_sessions_closing", "Sessions that wait to be freed.")                                       \
+  X(connections, GAUGE, "mora_bayeux_connections", "Websockets and unanswered requests of Bayeux clients.")           \
+  X(frames, GAUGE, "mora_frames", "Message texts in memory.")                                                         \
+  X(batches, GAUGE, "mora_batches", "Requests and websocket frames whose replies are not complete.")                  \
+  X(subscriptions, GAUGE, "mora_subscriptions", "Subscriptions of all sessions.")                                     \
+  X(handshakes, COUNTER, "mora_handshakes_total", "Sessions created.")                                                \
+  X(connects, COUNTER, "mora_connects_total", "Connect messages accepted.")                                           \
+  X(subscribes, COUNTER, "mora_subscribes_total", "Subscriptions made.")                                              \
+  X(unsubscribes, COUNTER, "mora_unsubscribes_total", "Subscriptions ended by their clients.")                        \
+  X(disconnects, COUNTER, "mora_disconnects_total", "Sessions ended by their clients.")                               \
+  X(expired, COUNTER, "mora_sessions_expired_total", "Sessions that expired.")                                        \
+  X(lost_sessions, COUNTER, "mora_lost_sessions_total", "Sessions whose cursor fell off the journal.")                \
+  X(published, COUNTER, "mora_published_total", "Publishes acknowledged.")                                            \
+  X(refused_publishes, COUNTER, "mora_refused_publishes_total",                                                       \
+    "Publishes that are not in the journal and never will be.")                                                       \
   X(unknown_publishes, COUNTER, "mora_unknown_publishes_total", "Publishes answered before their outcome was known.") \
-  X(repeated_publishes, COUNTER, "mora_repeated_publishes_total", "Publishes answered from their idempotency key.") \
-  X(appended, COUNTER, "mora_journal_appended_total", "Entries seen by this node.")                             \
-  X(delivered, COUNTER, "mora_delivered_total", "Messages handed to connections.")                              \
-  X(resent, COUNTER, "mora_resent_total", "Messages handed over again for want of evidence.")                   \
-  X(fallbacks, COUNTER, "mora_fallbacks_total", "Connections that ended without evidence of what they carried.") \
-  X(superseded, COUNTER, "mora_superseded_connects_total", "Connects answered because another took their place.") \
-  X(overflows, COUNTER, "mora_outbox_overflows_total", "Outboxes that were full, so that their session reads forward.") \
-  X(read_steps, COUNTER, "mora_read_forward_steps_total", "Journal entries looked at while reading forward.")   \
-  X(bad_texts, COUNTER, "mora_bad_texts_total", "Requests and frames that were not Bayeux messages.")           \
-  X(refused_messages, COUNTER, "mora_refused_messages_total", "Messages answered with an error.")               \
-  X(over_limits, COUNTER, "mora_over_limits_total", "Messages refused for a limit.")                            \
-  X(gaps, COUNTER, "mora_journal_gaps_total", "Positions missing in the journal's tail.")                       \
-  X(moves, COUNTER, "mora_session_moves_total", "Sessions that moved here from another node.")                  \
+  X(repeated_publishes, COUNTER, "mora_repeated_publishes_total", "Publishes answered from their idempotency key.")   \
+  X(appended, COUNTER, "mora_journal_appended_total", "Entries seen by this node.")                                   \
+  X(delivered, COUNTER, "mora_delivered_total", "Messages handed to connections.")                                    \
+  X(resent, COUNTER, "mora_resent_total", "Messages handed over again for want of evidence.")                         \
+  X(fallbacks, COUNTER, "mora_fallbacks_total", "Connections that ended without evidence of what they carried.")      \
+  X(superseded, COUNTER, "mora_superseded_connects_total", "Connects answered because another took their place.")     \
+  X(overflows, COUNTER, "mora_outbox_overflows_total",                                                                \
+    "Outboxes that were full, so that their session reads forward.")                                                  \
+  X(read_steps, COUNTER, "mora_read_forward_steps_total", "Journal entries looked at while reading forward.")         \
+  X(bad_texts, COUNTER, "mora_bad_texts_total", "Requests and frames that were not Bayeux messages.")                 \
+  X(refused_messages, COUNTER, "mora_refused_messages_total", "Messages answered with an error.")                     \
+  X(over_limits, COUNTER, "mora_over_limits_total", "Messages refused for a limit.")                                  \
+  X(gaps, COUNTER, "mora_journal_gaps_total", "Positions missing in the journal's tail.")                             \
+  X(moves, COUNTER, "mora_session_moves_total", "Sessions that moved here from another node.")                        \
   X(forced_moves, COUNTER, "mora_session_forced_moves_total", "Sessions claimed from a node that was gone.")
 
 struct bx_counters {

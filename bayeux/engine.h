@@ -23,10 +23,10 @@ enum bx_outcome {
 
 enum bx_request_kind {
   BX_REQUEST_PUBLISH,
-  BX_REQUEST_CREATE,        // a session record; the handshake's reply waits for it
+  BX_REQUEST_CREATE,   // a session record; the handshake's reply waits for it
   BX_REQUEST_SUBSCRIBE,
   BX_REQUEST_UNSUBSCRIBE,
-  BX_REQUEST_END,           // exactly one end of a session is acknowledged
+  BX_REQUEST_END,   // exactly one end of a session is acknowledged
 };
 
 struct bx_request {
@@ -36,16 +36,17 @@ struct bx_request {
 
   // publish
   struct bx_slice channel;
-  struct bx_frame *frame;          // the engine takes its own reference if it needs one
-  struct bx_slice publisher;       // session id, or empty; it must have a record
-  struct bx_slice once;            // idempotency key, or empty
-  bool repeated;                   // out: answered from the key
+  struct bx_frame *frame;      // the engine takes its own reference if it needs one
+  struct bx_slice publisher;   // session id, or empty; it must have a record
+  struct bx_slice once;        // idempotency key, or empty
+  bool repeated;               // out: answered from the key
 
   // records
   struct bx_session *session;
-  struct bx_slice *patterns;       // subscribe, unsubscribe
+  struct bx_slice *patterns;   // subscribe, unsubscribe
   size_t pattern_count;
-  bx_position start;               // subscribe
+  bx_position start;   // subscribe
+
   enum { BX_REASON_DISCONNECT, BX_REASON_EXPIRED, BX_REASON_LOST } reason;   // end
 };
 

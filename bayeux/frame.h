@@ -13,9 +13,9 @@
 
 struct bx_frame {
   uint32_t refs;
-  uint32_t len;             // of the text without the brackets
-  bx_position position;     // 0 until it was appended
-  uint64_t *live;           // counts frames that exist: its owner's
+  uint32_t len;           // of the text without the brackets
+  bx_position position;   // 0 until it was appended
+  uint64_t *live;         // counts frames that exist: its owner's
   char bytes[];
 };
 

@@ -2,7 +2,7 @@
 // /meta/handshake and /meta/disconnect: how sessions come and go.
 #include "bayeux/server_private.h"
 
-#define ID_LENGTH 31        // 160 random bits in base 36
+#define ID_LENGTH 31   // 160 random bits in base 36
 #define ID_WORDS 5
 
 // 160 bits as a number in base 36, padded with zeros: the length never tells anything.
@@ -23,8 +23,8 @@ static void make_id(struct bx_server *server, char out[ID_LENGTH]) {
 }
 
 static bool is_shared_type(const struct bx_value *v) {
-  static const char *const shared[] = {"long-polling", "cross-origin-long-polling", "callback-polling",
-                                       "websocket",    "eventsource",               "in-process"};
+  static const char *const shared[] = {
+      "long-polling", "cross-origin-long-polling", "callback-polling", "websocket", "eventsource", "in-process"};
 
   for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++)
     if (bx_value_is(v, bx_slice_of(shared[i]))) return true;

@@ -3,7 +3,7 @@
 #include "bayeux/journal.h"
 
 #define FIRST_SLOTS 64
-#define MAX_KEYS (64 + 2)        // a channel of more segments is refused long before
+#define MAX_KEYS (64 + 2)   // a channel of more segments is refused long before
 #define STACK_SCRATCH 4096
 
 void bx_journal_init(struct bx_journal *j, struct bx_topics *topics, const struct bx_journal_limits *limits,

@@ -37,11 +37,11 @@ struct bx_journal {
   struct bx_topics *topics;
   struct bx_journal_limits limits;
   struct bx_entry **ring;
-  size_t mask;               // slots - 1, a power of two
-  uint64_t first, next;      // sequences: [first, next) are held
+  size_t mask;            // slots - 1, a power of two
+  uint64_t first, next;   // sequences: [first, next) are held
   uint64_t bytes;
-  bx_position base;          // positions at or below it are not in the ring and never were in this epoch
-  bx_position trimmed;       // the last position that was trimmed away, or `base`
+  bx_position base;      // positions at or below it are not in the ring and never were in this epoch
+  bx_position trimmed;   // the last position that was trimmed away, or `base`
 };
 
 void bx_journal_init(struct bx_journal *, struct bx_topics *, const struct bx_journal_limits *, bx_position base);
@@ -49,8 +49,8 @@ void bx_journal_fini(struct bx_journal *);
 
 // Takes a reference to the frame and sets its position, which must be above the head. The channel
 // must be a valid name. Returns the entry: valid until it is trimmed.
-const struct bx_entry *bx_journal_append(struct bx_journal *, bx_position, struct bx_slice channel,
-                                         struct bx_frame *, bx_millis now);
+const struct bx_entry *bx_journal_append(struct bx_journal *, bx_position, struct bx_slice channel, struct bx_frame *,
+                                         bx_millis now);
 
 // The topic of a key, made if missing: then it counts as one whose entries were trimmed with the last.
 struct bx_topic *bx_journal_topic(struct bx_journal *, struct bx_slice key);

@@ -21,9 +21,7 @@ struct memory_engine {
 
 static struct memory_engine *of(struct bx_engine *e) { return bx_container_of(e, struct memory_engine, engine); }
 
-static void submit(struct bx_engine *engine, struct bx_request *r) {
-  bx_list_append(&of(engine)->waiting, &r->link);
-}
+static void submit(struct bx_engine *engine, struct bx_request *r) { bx_list_append(&of(engine)->waiting, &r->link); }
 
 static void touch(struct bx_engine *engine, struct bx_session *session) {
   (void)engine;

@@ -6,11 +6,13 @@
 static const struct {
   struct bx_slice name;
   size_t offset;
-  bool kept;        // offset is valid
+  bool kept;   // offset is valid
   bool forwarded;
 } known[] = {
-#define KEPT(text, field, forwarded) {{text, sizeof text - 1}, offsetof(struct bx_message, field), true, forwarded}
-#define DROPPED(text) {{text, sizeof text - 1}, 0, false, false}
+#define KEPT(text, field, forwarded) \
+  { {text, sizeof text - 1}, offsetof(struct bx_message, field), true, forwarded }
+#define DROPPED(text) \
+  { {text, sizeof text - 1}, 0, false, false }
     KEPT("channel", channel, true),
     KEPT("data", data, true),
     KEPT("id", id, true),
@@ -120,19 +122,16 @@ enum bx_parse bx_messages_parse(struct bx_messages *set, struct bx_slice text, c
 
   bx_scan_init(&s, text, limits->depth);
   switch (bx_scan_peek(&s)) {
-    case BX_JSON_OBJECT:
-      result = parse_item(set, &s, limits);
-      break;
-    case BX_JSON_ARRAY:
-      if (!bx_scan_enter(&s)) return BX_PARSE_BAD;
-      while (result == BX_PARSE_OK && bx_scan_item(&s, &key)) result = parse_item(set, &s, limits);
-      break;
-    case BX_JSON_NULL:
-      if (!bx_scan_value(&s, &key)) return BX_PARSE_BAD;
-      result = BX_PARSE_NULL;
-      break;
-    default:
-      return BX_PARSE_BAD;
+  case BX_JSON_OBJECT: result = parse_item(set, &s, limits); break;
+  case BX_JSON_ARRAY:
+    if (!bx_scan_enter(&s)) return BX_PARSE_BAD;
+    while (result == BX_PARSE_OK && bx_scan_item(&s, &key)) result = parse_item(set, &s, limits);
+    break;
+  case BX_JSON_NULL:
+    if (!bx_scan_value(&s, &key)) return BX_PARSE_BAD;
+    result = BX_PARSE_NULL;
+    break;
+  default: return BX_PARSE_BAD;
   }
   if (result == BX_PARSE_TOO_MANY) return result;
   if (bx_scan_failed(&s) || !bx_scan_end(&s)) return BX_PARSE_BAD;

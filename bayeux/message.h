@@ -18,8 +18,8 @@ struct bx_member {
 
 // A member that is absent has the type BX_JSON_NONE.
 struct bx_message {
-  struct bx_value channel, client_id, id, data, ext, advice, subscription, version, connection_type,
-      connection_types, error;
+  struct bx_value channel, client_id, id, data, ext, advice, subscription, version, connection_type, connection_types,
+      error;
   uint32_t first, count;   // all its members, in `members` of the set
 };
 
@@ -32,9 +32,9 @@ struct bx_messages {
 };
 
 struct bx_message_limits {
-  unsigned depth;        // of JSON, 1..64
-  unsigned batch;        // messages in one text
-  unsigned members;      // top-level members of one message
+  unsigned depth;     // of JSON, 1..64
+  unsigned batch;     // messages in one text
+  unsigned members;   // top-level members of one message
 };
 
 enum bx_parse {

@@ -13,7 +13,8 @@ static const char *channel_fault(struct bx_server *server, struct bx_slice chann
     return "Forbidden channel";
   }
   if (kind == BX_CHANNEL_PATTERN) return "Invalid channel";
-  if (channel.len <= server->options.max_channel_length && bx_channel_depth(channel) <= server->options.max_channel_depth)
+  if (channel.len <= server->options.max_channel_length &&
+      bx_channel_depth(channel) <= server->options.max_channel_depth)
     return NULL;
   server->counters.over_limits++;
   return "Channel too long";
@@ -41,12 +42,12 @@ static bool wrong(struct bx_call *call, struct bx_buffer *error, bool *unknown) 
 
 static void count(struct bx_server *server, const struct bx_request *r, enum bx_outcome outcome) {
   switch (outcome) {
-    case BX_ACKNOWLEDGED:
-      server->counters.published++;
-      if (r->repeated) server->counters.repeated_publishes++;
-      break;
-    case BX_UNKNOWN: server->counters.unknown_publishes++; break;
-    default: server->counters.refused_publishes++; break;
+  case BX_ACKNOWLEDGED:
+    server->counters.published++;
+    if (r->repeated) server->counters.repeated_publishes++;
+    break;
+  case BX_UNKNOWN: server->counters.unknown_publishes++; break;
+  default: server->counters.refused_publishes++; break;
   }
 }
 

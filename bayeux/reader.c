@@ -166,10 +166,10 @@ static void run(struct bx_server *server, struct bx_session *s, uint32_t *budget
   if (s->outbox.count > 0 && s->reader != NULL && s->reader->walking == NULL) return;   // goes on when it is drained
   if (s->reader == NULL) pass_begin(server, s);
   switch (read_slice(server, s, budget)) {
-    case AT_HEAD: bx_session_set_state(server, s, BX_SESSION_LIVE); break;
-    case LOST: lose(server, s); break;
-    case WANTS_MORE: bx_reader_start(server, s); break;
-    case WAITS_FOR_ROOM: break;
+  case AT_HEAD: bx_session_set_state(server, s, BX_SESSION_LIVE); break;
+  case LOST: lose(server, s); break;
+  case WANTS_MORE: bx_reader_start(server, s); break;
+  case WAITS_FOR_ROOM: break;
   }
 }
 

@@ -22,12 +22,12 @@ struct bx_cursor {
 };
 
 struct bx_reader {
-  struct bx_list *walking;    // link of the subscription whose chain is walked back; NULL: all were
-  uint64_t walk, oldest;      // where that walk stands, and the oldest sequence it found
-  struct bx_cursor *heap;     // smallest sequence on top
+  struct bx_list *walking;   // link of the subscription whose chain is walked back; NULL: all were
+  uint64_t walk, oldest;     // where that walk stands, and the oldest sequence it found
+  struct bx_cursor *heap;    // smallest sequence on top
   uint32_t count, cap;
-  uint64_t end;               // sequences below it belong to this pass
-  bx_position target;         // the position at which this pass ends
+  uint64_t end;         // sequences below it belong to this pass
+  bx_position target;   // the position at which this pass ends
 };
 
 void bx_reader_start(struct bx_server *, struct bx_session *);   // a READING session waits for its slice

@@ -99,8 +99,8 @@ bool bx_server_turn(struct bx_server *server, bx_millis now) {
 }
 
 bx_millis bx_server_deadline(const struct bx_server *server) {
-  bool now = !bx_list_empty(&server->readers) || !bx_list_empty(&server->due) ||
-             server->engine->ops->busy(server->engine);
+  bool now =
+      !bx_list_empty(&server->readers) || !bx_list_empty(&server->due) || server->engine->ops->busy(server->engine);
 
   return now ? server->now : bx_wheel_next(&server->wheel);
 }
@@ -108,7 +108,7 @@ bx_millis bx_server_deadline(const struct bx_server *server) {
 void bx_server_drain(struct bx_server *server) {
   if (server->draining) return;
   server->draining = true;
-  bx_list_each(link, &server->connections) {
+  bx_list_each (link, &server->connections) {
     struct bx_connection *c = bx_container_of(link, struct bx_connection, link);
 
     if (c->connect.held && !c->connect.due) {

@@ -18,9 +18,9 @@
 // Things worth a line in a log or an entry in a stream of events.
 enum bx_event {
   BX_EVENT_HANDSHAKE,
-  BX_EVENT_SUBSCRIBE,      // detail: the pattern
-  BX_EVENT_UNSUBSCRIBE,    // detail: the pattern
-  BX_EVENT_DISCONNECT,     // detail: disconnect, expired, lost, shutdown
+  BX_EVENT_SUBSCRIBE,     // detail: the pattern
+  BX_EVENT_UNSUBSCRIBE,   // detail: the pattern
+  BX_EVENT_DISCONNECT,    // detail: disconnect, expired, lost, shutdown
 };
 
 struct bx_env {
@@ -38,11 +38,11 @@ struct bx_server_options {
   struct bx_message_limits message;
   struct bx_journal_limits journal;
   uint32_t max_sessions;
-  uint32_t max_subscriptions;       // of one session
-  uint32_t max_channel_length;      // bytes
-  uint32_t max_channel_depth;       // segments, at most 64
-  uint32_t max_outbox_bytes;        // of one session
-  uint32_t max_replies_bytes;       // waiting for one stream that does not read
+  uint32_t max_subscriptions;    // of one session
+  uint32_t max_channel_length;   // bytes
+  uint32_t max_channel_depth;    // segments, at most 64
+  uint32_t max_outbox_bytes;     // of one session
+  uint32_t max_replies_bytes;    // waiting for one stream that does not read
 };
 
 // The pipeline that every message passes before its verb.
@@ -50,8 +50,8 @@ struct bx_incoming {
   struct bx_server *server;
   struct bx_connection *connection;
   const struct bx_message *message;
-  struct bx_slice channel;          // decoded; empty when it is not a string
-  struct bx_session *session;       // the one it names, if it is alive
+  struct bx_slice channel;      // decoded; empty when it is not a string
+  struct bx_session *session;   // the one it names, if it is alive
 };
 
 struct bx_extension {
@@ -72,16 +72,17 @@ struct bx_server {
   struct bx_journal journal;
   struct bx_table sessions;
   struct bx_list states[BX_SESSION_STATES];
-  struct bx_list readers;           // sessions that wait for a slice
-  struct bx_list due;               // held connects to be answered at the end of the turn
+  struct bx_list readers;   // sessions that wait for a slice
+  struct bx_list due;       // held connects to be answered at the end of the turn
   struct bx_list connections;
-  struct bx_list spare_blocks;      // outbox blocks
+  struct bx_list spare_blocks;   // outbox blocks
   uint32_t spare_count;
   bool draining;
   struct bx_table_key secret;
 };
 
-struct bx_server *bx_server_create(const struct bx_env *, const struct bx_server_options *, struct bx_engine *, bx_millis now);
+struct bx_server *bx_server_create(const struct bx_env *, const struct bx_server_options *, struct bx_engine *,
+                                   bx_millis now);
 // `left` (may be NULL): the counters at the very end; sessions, frames, batches are 0 there.
 void bx_server_destroy(struct bx_server *, struct bx_counters *left);
 void bx_server_extend(struct bx_server *, struct bx_extension *);
@@ -103,7 +104,7 @@ uint32_t bx_server_uniform(struct bx_server *, uint32_t low, uint32_t high);
 // -- publishing from elsewhere (the admin listener, a gateway) -------------------------------------
 // The caller's, until done.
 struct bx_outside_publish {
-  struct bx_request request;        // `repeated` and the outcome are of interest afterwards
+  struct bx_request request;   // `repeated` and the outcome are of interest afterwards
   struct bx_server *server;
   void (*done)(struct bx_outside_publish *, enum bx_outcome, bx_position);   // set before
 };

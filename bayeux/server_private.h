@@ -7,19 +7,19 @@
 // The messages of one text, and their replies. Lives until all of them are done; the connection may
 // be gone before (then NULL, and the replies go nowhere).
 struct bx_batch {
-  struct bx_list link;              // in the connection's list
+  struct bx_list link;   // in the connection's list
   struct bx_server *server;
   struct bx_connection *connection;
   struct bx_messages messages;
-  struct bx_buffer replies;         // in the order in which they were made
-  struct bx_reply *index;           // per message: where its reply stands in `replies`
-  uint32_t open;                    // messages that are not done
-  bool subscribed;                  // holds back the connection's messages until it is replied
+  struct bx_buffer replies;   // in the order in which they were made
+  struct bx_reply *index;     // per message: where its reply stands in `replies`
+  uint32_t open;              // messages that are not done
+  bool subscribed;            // holds back the connection's messages until it is replied
   char text[];
 };
 
 struct bx_reply {
-  size_t at, len;                   // len 0: none (a held connect)
+  size_t at, len;   // len 0: none (a held connect)
 };
 
 // One message on its way through the verbs.
@@ -27,8 +27,8 @@ struct bx_call {
   struct bx_batch *batch;
   uint32_t index;
   const struct bx_message *message;
-  struct bx_session *session;       // that it names, if alive
-  struct bx_buffer channel;         // decoded
+  struct bx_session *session;   // that it names, if alive
+  struct bx_buffer channel;     // decoded
 };
 
 // An engine request made for a message.
@@ -36,9 +36,9 @@ struct bx_pending {
   struct bx_request request;
   struct bx_batch *batch;
   uint32_t index;
-  struct bx_session *session;       // pinned; may be NULL
-  struct bx_buffer error;           // for a reply that is a failure in spite of success
-  struct bx_buffer names;           // decoded patterns or the channel
+  struct bx_session *session;   // pinned; may be NULL
+  struct bx_buffer error;       // for a reply that is a failure in spite of success
+  struct bx_buffer names;       // decoded patterns or the channel
 };
 
 #define BX_UNKNOWN_CLIENT "Unknown client"
@@ -65,7 +65,7 @@ void bx_server_clock(struct bx_server *);
 
 // -- batches ------------------------------------------------------------------------------------
 void bx_batch_run(struct bx_connection *, struct bx_batch *);
-void bx_batch_done(struct bx_batch *);      // one more message is done; frees the batch when it was the last
+void bx_batch_done(struct bx_batch *);   // one more message is done; frees the batch when it was the last
 void bx_connection_wake(struct bx_connection *);
 void bx_connection_reply(struct bx_connection *, struct bx_slice replies, bool before);
 

@@ -23,10 +23,10 @@ static struct bx_subscription *subscription_of(struct bx_list *link) {
 
 static uint64_t *gauge(struct bx_server *server, enum bx_session_state state) {
   switch (state) {
-    case BX_SESSION_LIVE: return &server->counters.live;
-    case BX_SESSION_READING: return &server->counters.reading;
-    case BX_SESSION_AWAY: return &server->counters.away;
-    default: return &server->counters.closing;
+  case BX_SESSION_LIVE: return &server->counters.live;
+  case BX_SESSION_READING: return &server->counters.reading;
+  case BX_SESSION_AWAY: return &server->counters.away;
+  default: return &server->counters.closing;
   }
 }
 
@@ -47,7 +47,7 @@ void bx_session_set_state(struct bx_server *server, struct bx_session *s, enum b
   bx_list_remove(&s->state_link);
   --*gauge(server, old);
   if (old == BX_SESSION_LIVE || state == BX_SESSION_LIVE)
-    bx_list_each(link, &s->subscriptions) {
+    bx_list_each (link, &s->subscriptions) {
       struct bx_subscription *sub = subscription_of(link);
       bx_topic_set_live(sub->topic, sub, state == BX_SESSION_LIVE);
     }
@@ -147,7 +147,7 @@ bx_position bx_session_conf(const struct bx_server *server, const struct bx_sess
 // Backfills are to be read again from `floor` on, but no further back than what is confirmed.
 static void backfill_again(struct bx_session *s, bx_position floor) {
   if (!s->backfilled) return;
-  bx_list_each(link, &s->subscriptions) {
+  bx_list_each (link, &s->subscriptions) {
     struct bx_subscription *sub = subscription_of(link);
 
     if (sub->upto <= floor) continue;
@@ -161,7 +161,7 @@ void bx_session_confirm_all(struct bx_server *server, struct bx_session *s) {
   s->pending = false;
   if (!s->backfilled) return;
   s->backfilled = false;
-  bx_list_each(link, &s->subscriptions) {
+  bx_list_each (link, &s->subscriptions) {
     struct bx_subscription *sub = subscription_of(link);
 
     if (!sub->behind && s->outbox.count == 0 && s->reader == NULL) {
@@ -395,7 +395,7 @@ void bx_session_close(struct bx_server *server, struct bx_session *s, enum bx_en
 }
 
 void bx_sessions_reap(struct bx_server *server) {
-  bx_list_each(link, &server->states[BX_SESSION_CLOSING]) {
+  bx_list_each (link, &server->states[BX_SESSION_CLOSING]) {
     struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
 
     if (s->pins > 0) continue;

@@ -46,48 +46,48 @@ struct bx_outbox {
 };
 
 struct bx_session {
-  struct bx_table_node node;              // key: id
+  struct bx_table_node node;   // key: id
   struct bx_server *server;
-  struct bx_list state_link;              // on the server's list of its state
-  struct bx_list read_link;               // among the readers that wait for their slice
+  struct bx_list state_link;   // on the server's list of its state
+  struct bx_list read_link;    // among the readers that wait for their slice
   enum bx_session_state state;
-  enum bx_end why;                        // when CLOSING
-  uint32_t pins;                          // engine calls under way that name it
+  enum bx_end why;   // when CLOSING
+  uint32_t pins;     // engine calls under way that name it
 
   struct bx_list subscriptions;
   uint32_t subscription_count;
-  uint32_t asked;                         // subscriptions that the engine is recording
+  uint32_t asked;   // subscriptions that the engine is recording
 
-  struct bx_connection *connection;       // LIVE and READING: set; else NULL
-  struct bx_connection *answered;         // the poll that carried the last answer, until it is settled
-  enum bx_arrival settled;                // what came of it
-  struct bx_timer weigh;                  // armed while a new connect waits for what comes of it
-  unsigned weighed;                       // looks taken
+  struct bx_connection *connection;   // LIVE and READING: set; else NULL
+  struct bx_connection *answered;     // the poll that carried the last answer, until it is settled
+  enum bx_arrival settled;            // what came of it
+  struct bx_timer weigh;              // armed while a new connect waits for what comes of it
+  unsigned weighed;                   // looks taken
   struct bx_outbox outbox;
-  struct bx_reader *reader;               // while READING
+  struct bx_reader *reader;   // while READING
 
   bx_position cursor, written, conf;
-  bx_position last_pushed;                // several patterns that match are one delivery
-  bool pending;                           // something handed over is not confirmed
-  bool backfilled;                        // some subscription has `upto` or `behind`
-  uint32_t handed;                        // messages handed over
-  bx_position ping_position;              // of the newest ping that carried one, and `handed` then
+  bx_position last_pushed;     // several patterns that match are one delivery
+  bool pending;                // something handed over is not confirmed
+  bool backfilled;             // some subscription has `upto` or `behind`
+  uint32_t handed;             // messages handed over
+  bx_position ping_position;   // of the newest ping that carried one, and `handed` then
   uint32_t ping_handed;
-  bx_position high;                       // highest position ever handed over: what is at or below it is a repeat
+  bx_position high;   // highest position ever handed over: what is at or below it is a repeat
 
-  uint64_t connect_id;                    // hash of the id of the last answered connect
+  uint64_t connect_id;   // hash of the id of the last answered connect
   bool has_connect_id, ids_vary;
-  uint32_t superseded;                    // connects superseded since `superseded_since`
+  uint32_t superseded;   // connects superseded since `superseded_since`
   bx_millis superseded_since;
 
   struct bx_timer expiry;
-  bx_millis life;                         // 2 x the timeout of the mount of the last connect
+  bx_millis life;   // 2 x the timeout of the mount of the last connect
   bx_millis created, last_connect;
-  const char *transport;                  // of the last connect, static text
-  char address[64];                       // of the peer at the handshake or last connect
+  const char *transport;   // of the last connect, static text
+  char address[64];        // of the peer at the handshake or last connect
   uint32_t generation;
-  bool recorded;                          // the engine holds its record
-  char id[];                              // terminated
+  bool recorded;   // the engine holds its record
+  char id[];       // terminated
 };
 
 struct bx_session *bx_session_create(struct bx_server *, struct bx_slice id);

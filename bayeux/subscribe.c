@@ -37,7 +37,8 @@ static bool wrong(struct bx_call *call, struct bx_buffer *error) {
 }
 
 // One pattern: good, or the error is written.
-static bool check(struct bx_server *server, const struct bx_value *item, struct bx_slice pattern, struct bx_buffer *error) {
+static bool check(struct bx_server *server, const struct bx_value *item, struct bx_slice pattern,
+                  struct bx_buffer *error) {
   enum bx_channel_kind kind = item->type == BX_JSON_STRING ? bx_channel_classify(pattern) : BX_CHANNEL_INVALID;
 
   if (kind == BX_CHANNEL_INVALID) {
@@ -55,7 +56,8 @@ static bool check(struct bx_server *server, const struct bx_value *item, struct 
 }
 
 // Decodes the item behind the names before it; the slices are made when all are there.
-static bool take_item(struct bx_server *server, struct bx_pending *p, const struct bx_value *item, size_t *ends, size_t *count) {
+static bool take_item(struct bx_server *server, struct bx_pending *p, const struct bx_value *item, size_t *ends,
+                      size_t *count) {
   size_t from = p->names.len;
   struct bx_slice pattern;
 

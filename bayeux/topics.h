@@ -15,27 +15,27 @@
 struct bx_session;
 
 struct bx_topic {
-  struct bx_table_node node;            // key: the pattern, in `pattern`
+  struct bx_table_node node;   // key: the pattern, in `pattern`
   struct bx_subscription **subscriptions;
   uint32_t count, cap;
-  uint32_t live;                        // subscriptions[0 .. live) are of live sessions
-  uint32_t entries;                     // journal entries with this key
-  uint64_t newest;                      // sequence of the newest of them; 0 = none
-  bx_position trimmed;                  // none at or below it is in the journal, and some may have been
+  uint32_t live;         // subscriptions[0 .. live) are of live sessions
+  uint32_t entries;      // journal entries with this key
+  uint64_t newest;       // sequence of the newest of them; 0 = none
+  bx_position trimmed;   // none at or below it is in the journal, and some may have been
   char pattern[];
 };
 
 // What a session asked for. Owned by the session; `index` is its place in the topic.
 struct bx_subscription {
-  struct bx_list link;                  // in the session's list
+  struct bx_list link;   // in the session's list
   struct bx_topic *topic;
   struct bx_session *session;
   uint32_t index;
-  bx_position start;                    // entries at or before it are not delivered for this one
+  bx_position start;   // entries at or before it are not delivered for this one
   // Backfill: entries behind the session's cursor that this subscription brought in.
-  bx_position upto;                     // (start, upto] was read back and is not confirmed; 0 = nothing
-  bx_position from;                     // while `behind`: entries above it are still to be read
-  bx_position known;                    // (start, known] of it is confirmed
+  bx_position upto;    // (start, upto] was read back and is not confirmed; 0 = nothing
+  bx_position from;    // while `behind`: entries above it are still to be read
+  bx_position known;   // (start, known] of it is confirmed
   bool behind;
 };
 
@@ -52,6 +52,6 @@ void bx_topics_drop_if_unused(struct bx_topics *, struct bx_topic *);
 
 static inline struct bx_slice bx_topic_pattern(const struct bx_topic *t) { return t->node.key; }
 
-void bx_topic_add(struct bx_topic *, struct bx_subscription *);      // as not live
+void bx_topic_add(struct bx_topic *, struct bx_subscription *);   // as not live
 void bx_topic_remove(struct bx_topic *, struct bx_subscription *);
 void bx_topic_set_live(struct bx_topic *, struct bx_subscription *, bool live);
