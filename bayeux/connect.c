@@ -7,9 +7,6 @@
 #define SUPERSEDE_WINDOW 10000   // milliseconds in which superseded connects are counted
 #define SUPERSEDE_FREE 3         // of them are answered with the normal interval
 
-static const char *const connection_types[] = {
-    "long-polling", "cross-origin-long-polling", "callback-polling", "websocket", "eventsource", "in-process"};
-
 // -- held connects ---------------------------------------------------------------------------------
 
 void bx_connect_hold(struct bx_connection *c, struct bx_slice id, bx_millis hold) {
@@ -187,12 +184,6 @@ static bool note_id(struct bx_server *server, struct bx_session *s, struct bx_sl
 
 // -- the verb --------------------------------------------------------------------------------------
 
-static bool is_connection_type(const struct bx_value *v) {
-  for (size_t i = 0; i < sizeof connection_types / sizeof connection_types[0]; i++)
-    if (bx_value_is(v, bx_slice_of(connection_types[i]))) return true;
-  return false;
-}
-
 static bool refuse(struct bx_call *call) {
   const struct bx_message *m = call->message;
   struct bx_buffer error = {0}, *out;
@@ -204,7 +195,7 @@ static bool refuse(struct bx_call *call) {
   if (!bx_value_truthy(&m->connection_type)) {
     bx_buffer_clear(&error);
     bx_buffer_lit(&error, "402:connectionType:Missing required parameter");
-  } else if (!is_connection_type(&m->connection_type)) {
+  } else if (!bx_is_connection_type(&m->connection_type)) {
     bx_buffer_clear(&error);
     bx_error_text(&error, "301", &m->connection_type, "Connection types not supported");
   }

@@ -22,15 +22,6 @@ static void make_id(struct bx_server *server, char out[ID_LENGTH]) {
   }
 }
 
-static bool is_shared_type(const struct bx_value *v) {
-  static const char *const shared[] = {
-      "long-polling", "cross-origin-long-polling", "callback-polling", "websocket", "eventsource", "in-process"};
-
-  for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++)
-    if (bx_value_is(v, bx_slice_of(shared[i]))) return true;
-  return false;
-}
-
 // At least one of the types that the client offers is known here. A bare string offers nothing.
 static bool shares_a_type(const struct bx_value *offered) {
   struct bx_value ignored, item;
@@ -40,7 +31,7 @@ static bool shares_a_type(const struct bx_value *offered) {
   bx_scan_init(&s, offered->raw, 64);
   if (!bx_scan_enter(&s)) return false;
   while (bx_scan_item(&s, &ignored) && bx_scan_value(&s, &item))
-    if (is_shared_type(&item)) return true;
+    if (bx_is_connection_type(&item)) return true;
   return false;
 }
 

@@ -58,3 +58,12 @@ void bx_error_text(struct bx_buffer *out, const char *code, const struct bx_valu
     bx_value_text(argument, out);
   bx_buffer_printf(out, ":%s", text);
 }
+
+bool bx_is_connection_type(const struct bx_value *v) {
+  static const char *const types[] = {
+      "long-polling", "cross-origin-long-polling", "callback-polling", "websocket", "eventsource", "in-process"};
+
+  for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+    if (bx_value_is(v, bx_slice_of(types[i]))) return true;
+  return false;
+}

@@ -44,6 +44,8 @@ struct bx_pending {
 #define BX_UNKNOWN_CLIENT "Unknown client"
 #define BX_CONNECTION_TYPES \
   "[\"long-polling\",\"cross-origin-long-polling\",\"callback-polling\",\"websocket\",\"eventsource\",\"in-process\"]"
+// True for a string that is one of them.
+bool bx_is_connection_type(const struct bx_value *);
 
 // -- replies ------------------------------------------------------------------------------------
 // {id?, clientId?, channel?, "successful":...  left open for more members.
