@@ -100,6 +100,21 @@ static bool walk_back(struct bx_server *server, struct bx_session *s, uint32_t *
   return true;
 }
 
+// An entry behind the cursor is read for subscriptions that came late. When one that matches it is not
+// among those, it was in time and brought the entry.
+static bool was_brought(const struct bx_session *s, const struct bx_entry *e, uint64_t sequence) {
+  const struct bx_reader *r = s->reader;
+  uint32_t in_time = 0;
+
+  if (e->position > s->cursor) return false;
+  for (uint32_t i = 0; i < e->count; i++) {
+    const struct bx_subscription *sub = bx_session_find_subscription(s, e->links[i].topic);
+    in_time += sub != NULL && sub->start < e->position;
+  }
+  for (uint32_t i = 0; i < r->count; i++) in_time -= r->heap[i].sequence == sequence;
+  return in_time > 0;
+}
+
 enum progress { WANTS_MORE, WAITS_FOR_ROOM, AT_HEAD, LOST };
 
 static enum progress read_slice(struct bx_server *server, struct bx_session *s, uint32_t *budget) {
@@ -124,7 +139,7 @@ static enum progress read_slice(struct bx_server *server, struct bx_session *s, 
     sequence = r->heap[0].sequence;
     e = bx_journal_at(j, sequence);
     if (e == NULL) return LOST;
-    if (!bx_session_feed(server, s, e)) return WAITS_FOR_ROOM;
+    if (!was_brought(s, e, sequence) && !bx_session_feed(server, s, e)) return WAITS_FOR_ROOM;
     server->counters.read_steps++;
     while (r->count > 0 && r->heap[0].sequence == sequence) heap_advance(j, r);
   }

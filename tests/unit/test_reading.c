@@ -84,6 +84,11 @@ static void check_arrivals(struct model *m, struct client *k) {
   assert_int_equal(n, m->published);
 }
 
+static void check_all(struct model *m) {
+  for (unsigned i = 0; i < 4; i++)
+    if (m->clients[i].connected && !m->clients[i].wire.stuck) check_arrivals(m, &m->clients[i]);
+}
+
 static void settle(struct model *m, struct client *k, bool arrived) {
   for (unsigned n = 0; n < m->published; n++)
     if (k->fate[n] == UNCONFIRMED) k->fate[n] = arrived ? DONE : matches(k, m, n) ? DUE : NOT_FOR_IT;
@@ -173,6 +178,26 @@ static void publish_then_subscribe(struct model *m, struct client *k, unsigned p
   model_publish(m, noted.position, channel);
 }
 
+// The record takes its time: what is published meanwhile belongs to the subscription, and comes late
+// unless another one brought it.
+static void subscribe_slowly(struct model *m, struct client *k, unsigned p) {
+  bx_position head = bx_journal_head(&m->w.server->journal);
+  struct wire x;
+
+  m->w.hold = 1u << BX_REQUEST_SUBSCRIBE;
+  assert_true(poll_send(&x, &m->w, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'%s'}", k->id, patterns[p]));
+  for (unsigned i = roll(m, 100); i > 0; i--) {
+    publish(m);
+    check_all(m);
+  }
+  m->w.hold = 0;
+  world_turn(&m->w);
+  poll_end(&x, BX_ARRIVAL_YES);
+  if (k->start[p] == 0) k->start[p] = head;
+  for (unsigned n = 0; n < m->published; n++)
+    if (k->fate[n] == NOT_FOR_IT && m->at[n] > head && matches(k, m, n)) k->fate[n] = DUE;
+}
+
 static void unsubscribe(struct model *m, struct client *k, unsigned p) {
   world_unsubscribe(&m->w, k->id, patterns[p]);
   k->start[p] = 0;
@@ -183,7 +208,7 @@ static void unsubscribe(struct model *m, struct client *k, unsigned p) {
 static void step(struct model *m) {
   struct client *k = &m->clients[roll(m, 4)];
 
-  switch (roll(m, 12)) {
+  switch (roll(m, 13)) {
     case 0: subscribe(m, k, roll(m, PATTERNS)); break;
     case 1: unsubscribe(m, k, roll(m, PATTERNS)); break;
     case 2: connect_stream(m, k); break;
@@ -193,14 +218,14 @@ static void step(struct model *m) {
       if (k->connected) k->wire.stuck = !k->wire.stuck;
       break;
     case 6: publish_then_subscribe(m, k, roll(m, PATTERNS)); break;
-    case 7:
+    case 7: subscribe_slowly(m, k, roll(m, PATTERNS)); break;
+    case 8:
       for (unsigned i = roll(m, 150); i > 0; i--) publish(m);   // more than an outbox holds
       break;
     default: publish(m); break;
   }
   world_turn(&m->w);
-  for (unsigned i = 0; i < 4; i++)
-    if (m->clients[i].connected && !m->clients[i].wire.stuck) check_arrivals(m, &m->clients[i]);
+  check_all(m);
 }
 
 static void exactly_the_subscribed_intervals(void **state) {

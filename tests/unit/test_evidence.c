@@ -1,0 +1,1044 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is known to have arrived: by which evidence `conf` moves, what is sent again for want of it, in
+// which order. Every step of the world asserts conf <= sent <= head and that no conf falls.
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "tests/unit/support/world.h"
+
+// -- helpers ---------------------------------------------------------------------------------------
+
+// The numbers that were published and stand in a text, as "1 2 3".
+static const char *numbers(const char *text) {
+  static char out[8192];
+  size_t len = 0;
+
+  out[0] = '\0';
+  for (const char *at = text; (at = strstr(at, "'data':")) != NULL; at += 7)
+    len += (size_t)snprintf(out + len, sizeof out - len, "%s%lu", len > 0 ? " " : "",
+                            (unsigned long)strtoul(at + 7, NULL, 10));
+  return out;
+}
+
+// A session that has subscribed to /a.
+static void begin(struct world *w, char id[32]) {
+  world_init(w, NULL);
+  world_handshake(w, id);
+  world_subscribe(w, id, "/a");
+}
+
+static void publish(struct world *w, unsigned first, unsigned last) {
+  for (unsigned i = first; i <= last; i++) world_publish(w, "/a", i);
+}
+
+// A poll that is answered, with its exchange still open.
+static void poll_now(struct wire *x, struct world *w, const char *id, const char *message_id, const char *expected) {
+  assert_true(poll_send(x, w,
+                        "{'channel':'/meta/connect','clientId':'%s','connectionType':'long-polling','id':'%s',"
+                        "'advice':{'timeout':0}}",
+                        id, message_id));
+  world_turn(w);
+  assert_true(x->answered);
+  assert_string_equal(numbers(wire_take(x)), expected);
+}
+
+static bx_position conf_of(struct world *w, const char *id) { return bx_session_conf(w->server, world_session(w, id)); }
+
+// -- polls -----------------------------------------------------------------------------------------
+
+static void another_id_confirms(void **state) {
+  static const enum bx_arrival arrivals[] = {BX_ARRIVAL_YES, BX_ARRIVAL_PENDING};
+  struct wire first, second;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  for (unsigned i = 0; i < 2; i++) {
+    begin(&w, id);
+    publish(&w, 1, 2);
+    poll_now(&first, &w, id, "1", "1 2");
+    assert_int_equal(conf_of(&w, id), w.base);
+    first.arrival = arrivals[i];
+    poll_now(&second, &w, id, "2", "");
+    assert_int_equal(conf_of(&w, id), w.base + 2);
+    poll_end(&first, BX_ARRIVAL_LOST);   // late news of an answer that was confirmed
+    assert_int_equal(conf_of(&w, id), w.base + 2);
+    poll_end(&second, BX_ARRIVAL_YES);
+    assert_int_equal(w.server->counters.resent, 0);
+    world_fini(&w);
+  }
+}
+
+static void another_id_is_no_evidence_against_tcp(void **state) {
+  static const enum bx_arrival arrivals[] = {BX_ARRIVAL_LOST, BX_ARRIVAL_RESET};
+  struct wire first, second;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  for (unsigned i = 0; i < 4; i++) {
+    begin(&w, id);
+    publish(&w, 1, 2);
+    poll_now(&first, &w, id, "1", "1 2");
+    first.arrival = arrivals[i % 2];
+    if (i < 2) poll_end(&first, arrivals[i]);   // it has ended already, or is looked at
+    poll_now(&second, &w, id, "2", "1 2");
+    assert_int_equal(w.server->counters.resent, 2);
+    assert_int_equal(w.server->counters.fallbacks, 1);
+    if (i >= 2) poll_end(&first, arrivals[i % 2]);
+    poll_end(&second, BX_ARRIVAL_YES);
+    world_fini(&w);
+  }
+}
+
+static void the_same_id_of_one_whose_ids_vary_resends(void **state) {
+  struct wire first, second;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  poll_now(&first, &w, id, "1", "");
+  poll_end(&first, BX_ARRIVAL_YES);
+  publish(&w, 1, 2);
+  poll_now(&first, &w, id, "2", "1 2");
+  first.arrival = BX_ARRIVAL_YES;   // a proxy has it
+  poll_now(&second, &w, id, "2", "1 2");
+  poll_end(&first, BX_ARRIVAL_YES);
+  poll_end(&second, BX_ARRIVAL_YES);
+  publish(&w, 3, 3);
+  poll_now(&first, &w, id, "2", "1 2 3");   // and again
+  poll_end(&first, BX_ARRIVAL_YES);
+  poll_now(&first, &w, id, "3", "");
+  poll_end(&first, BX_ARRIVAL_YES);
+  assert_int_equal(w.server->counters.resent, 4);
+  world_fini(&w);
+}
+
+static void a_constant_id_asks_tcp(void **state) {
+  struct wire first, second;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  publish(&w, 1, 1);
+  poll_now(&first, &w, id, "c", "1");
+  first.arrival = BX_ARRIVAL_YES;
+  publish(&w, 2, 2);
+  poll_now(&second, &w, id, "c", "2");
+  poll_end(&first, BX_ARRIVAL_YES);
+  poll_end(&second, BX_ARRIVAL_RESET);
+  publish(&w, 3, 3);
+  poll_now(&first, &w, id, "c", "2 3");
+  poll_end(&first, BX_ARRIVAL_LOST);
+  poll_now(&first, &w, id, "c", "2 3");
+  poll_end(&first, BX_ARRIVAL_YES);
+  poll_now(&first, &w, id, "c", "");
+  poll_end(&first, BX_ARRIVAL_YES);
+  // No id at all is a constant one.
+  publish(&w, 4, 4);
+  poll_now(&first, &w, id, "c", "4");
+  poll_end(&first, BX_ARRIVAL_YES);
+  assert_int_equal(w.server->counters.resent, 3);
+  assert_false(world_session(&w, id)->ids_vary);
+  world_fini(&w);
+}
+
+// Sends a connect that finds the answer before it neither acknowledged nor lost.
+static void wait_for_tcp(struct wire *x, struct world *w, const char *id, const char *message_id, unsigned hold) {
+  assert_true(poll_send(x, w,
+                        "{'channel':'/meta/connect','clientId':'%s','connectionType':'long-polling','id':'%s',"
+                        "'advice':{'timeout':%u}}",
+                        id, message_id, hold));
+  world_turn(w);
+  assert_false(x->answered);
+}
+
+static void a_connect_waits_for_tcp(void **state) {
+  struct wire first, second;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  for (unsigned hold = 0; hold <= 20; hold += 20) {
+    begin(&w, id);
+    publish(&w, 1, 1);
+    poll_now(&first, &w, id, "c", "1");
+    wait_for_tcp(&second, &w, id, "c", hold);
+    publish(&w, 2, 2);   // is not sent ahead of what may have to be sent again
+    world_pass(&w, 200);
+    assert_false(second.answered);
+    first.arrival = BX_ARRIVAL_YES;
+    world_pass(&w, 10);
+    assert_string_equal(numbers(wire_take(&second)), "2");
+    poll_end(&first, BX_ARRIVAL_YES);
+    poll_end(&second, BX_ARRIVAL_YES);
+    assert_int_equal(w.server->counters.resent, 0);
+    world_fini(&w);
+  }
+}
+
+static void a_connect_does_not_wait_long_for_tcp(void **state) {
+  struct wire first, second;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  publish(&w, 1, 1);
+  poll_now(&first, &w, id, "c", "1");
+  wait_for_tcp(&second, &w, id, "c", 0);
+  world_pass(&w, 1000);
+  assert_string_equal(numbers(wire_take(&second)), "1");
+  poll_end(&first, BX_ARRIVAL_YES);
+  poll_end(&second, BX_ARRIVAL_YES);
+  world_fini(&w);
+}
+
+static void the_end_of_the_exchange_ends_the_wait(void **state) {
+  static const struct {
+    enum bx_arrival how;
+    const char *expected;
+  } rows[] = {{BX_ARRIVAL_YES, "2"}, {BX_ARRIVAL_LOST, "1 2"}, {BX_ARRIVAL_RESET, "1 2"}};
+  struct wire first, second;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  for (unsigned i = 0; i < 6; i++) {
+    begin(&w, id);
+    publish(&w, 1, 1);
+    poll_now(&first, &w, id, "c", "1");
+    if (i < 3) {
+      wait_for_tcp(&second, &w, id, "c", 0);
+    } else {   // in the turn of the connect, before it was looked at for the first time
+      assert_true(poll_send(&second, &w,
+                            "{'channel':'/meta/connect','clientId':'%s','connectionType':'long-polling','id':'c',"
+                            "'advice':{'timeout':0}}",
+                            id));
+    }
+    publish(&w, 2, 2);
+    poll_end(&first, rows[i % 3].how);
+    world_turn(&w);
+    assert_string_equal(numbers(wire_take(&second)), rows[i % 3].expected);
+    poll_end(&second, BX_ARRIVAL_YES);
+    world_fini(&w);
+  }
+}
+
+// The wait began long after the last turn: its first look is due in the turn that follows.
+static void a_wait_that_is_over_in_its_first_turn(void **state) {
+  struct wire first, second;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  publish(&w, 1, 1);
+  poll_now(&first, &w, id, "c", "1");
+  assert_true(poll_send(&second, &w,
+                        "{'channel':'/meta/connect','clientId':'%s','connectionType':'long-polling','id':'c',"
+                        "'advice':{'timeout':0}}",
+                        id));
+  first.arrival = BX_ARRIVAL_YES;
+  w.now += 10;
+  world_turn(&w);
+  assert_true(second.answered);
+  assert_string_equal(numbers(wire_take(&second)), "");
+  poll_end(&first, BX_ARRIVAL_YES);
+  poll_end(&second, BX_ARRIVAL_YES);
+  world_fini(&w);
+}
+
+static void a_connect_that_waits_for_tcp_goes_away(void **state) {
+  struct wire first, second, third;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  publish(&w, 1, 1);
+  poll_now(&first, &w, id, "c", "1");
+  wait_for_tcp(&second, &w, id, "c", 0);
+  poll_abort(&second);
+  world_pass(&w, 1000);
+  wait_for_tcp(&second, &w, id, "c", 5000);
+  wait_for_tcp(&third, &w, id, "c", 0);   // takes its place
+  assert_true(second.answered);
+  poll_end(&second, BX_ARRIVAL_YES);
+  poll_end(&first, BX_ARRIVAL_LOST);
+  world_turn(&w);
+  assert_string_equal(numbers(wire_take(&third)), "1");
+  poll_end(&third, BX_ARRIVAL_YES);
+  // One whose session ends meanwhile.
+  publish(&w, 2, 2);
+  poll_now(&first, &w, id, "c", "2");
+  wait_for_tcp(&second, &w, id, "c", 0);
+  world_ask(&w, "{'channel':'/meta/disconnect','clientId':'%s'}", id);
+  assert_true(second.answered);
+  poll_end(&second, BX_ARRIVAL_YES);
+  poll_end(&first, BX_ARRIVAL_LOST);
+  world_fini(&w);
+}
+
+// The connect was repeated before another id came: the other id speaks for the repeat only.
+static void another_id_behind_a_repeat(void **state) {
+  struct wire first, second, third;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  publish(&w, 1, 1);
+  poll_now(&first, &w, id, "1", "1");
+  wait_for_tcp(&second, &w, id, "1", 0);
+  poll_now(&third, &w, id, "2", "1");
+  poll_end(&second, BX_ARRIVAL_YES);
+  poll_end(&first, BX_ARRIVAL_LOST);
+  poll_end(&third, BX_ARRIVAL_YES);
+  world_fini(&w);
+}
+
+static void a_lost_answer_is_known_at_once(void **state) {
+  struct wire x;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  publish(&w, 1, 3);
+  poll_now(&x, &w, id, "1", "1 2 3");
+  assert_int_equal(bx_session_sent(w.server, world_session(&w, id)), w.base + 3);
+  poll_end(&x, BX_ARRIVAL_LOST);
+  assert_int_equal(bx_session_sent(w.server, world_session(&w, id)), w.base);
+  assert_int_equal(w.server->counters.fallbacks, 1);
+  poll_now(&x, &w, id, "2", "1 2 3");
+  poll_end(&x, BX_ARRIVAL_YES);
+  world_fini(&w);
+}
+
+static void a_poll_that_is_gone_keeps_its_messages(void **state) {
+  struct wire x;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  poll_connect(&x, &w, id, "1");
+  assert_false(x.answered);
+  poll_abort(&x);
+  publish(&w, 1, 1);
+  poll_connect(&x, &w, id, "1");
+  assert_true(x.answered);
+  poll_end(&x, BX_ARRIVAL_YES);
+  // Gone in the moment in which it would have been answered.
+  poll_connect(&x, &w, id, "2");
+  world_session(&w, id)->connection->woken = true;   // the transport has not come to it yet
+  publish(&w, 2, 2);
+  assert_false(x.answered);
+  poll_abort(&x);
+  poll_now(&x, &w, id, "3", "2");
+  poll_end(&x, BX_ARRIVAL_YES);
+  assert_int_equal(w.server->counters.resent, 0);
+  world_fini(&w);
+}
+
+static void a_poll_takes_more_than_an_outbox(void **state) {
+  struct wire x;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  publish(&w, 1, 200);
+  poll_connect(&x, &w, id, "1");
+  assert_int_equal(wire_count(&x, "'data'"), 200);
+  poll_end(&x, BX_ARRIVAL_LOST);
+  poll_connect(&x, &w, id, "2");
+  assert_int_equal(wire_count(&x, "'data'"), 200);
+  assert_int_equal(w.server->counters.resent, 200);
+  poll_end(&x, BX_ARRIVAL_YES);
+  world_fini(&w);
+}
+
+// -- streams ---------------------------------------------------------------------------------------
+
+static void a_pong_confirms_what_was_handed_over_before_its_ping(void **state) {
+  bx_position ping;
+  struct wire x;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  stream_connect(&x, &w, id, "1");
+  assert_int_equal(wire_ping(&x), 0);   // nothing to ask for
+  publish(&w, 1, 2);
+  assert_int_equal(conf_of(&w, id), w.base);
+  ping = wire_ping(&x);
+  assert_int_equal(ping, w.base + 2);
+  publish(&w, 3, 4);
+  wire_pong(&x, ping - 1);
+  wire_pong(&x, ping + 1);
+  wire_pong(&x, 0);
+  assert_int_equal(conf_of(&w, id), w.base);
+  wire_pong(&x, ping);
+  assert_int_equal(conf_of(&w, id), w.base + 2);
+  wire_close(&x);
+  stream_connect(&x, &w, id, "2");
+  assert_string_equal(numbers(wire_take(&x)), "3 4");
+  assert_int_equal(w.server->counters.resent, 2);
+  // All of it.
+  ping = wire_ping(&x);
+  wire_pong(&x, ping);
+  assert_int_equal(conf_of(&w, id), w.base + 4);
+  assert_int_equal(wire_ping(&x), 0);
+  wire_close(&x);
+  assert_int_equal(w.server->counters.fallbacks, 1);
+  stream_connect(&x, &w, id, "3");
+  assert_string_equal(numbers(wire_take(&x)), "");
+  wire_close(&x);
+  world_fini(&w);
+}
+
+// What waits for the socket was not handed over: a ping says nothing about it.
+static void a_pong_says_nothing_about_the_outbox(void **state) {
+  struct wire x;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  stream_connect(&x, &w, id, "1");
+  publish(&w, 1, 2);
+  wire_take(&x);
+  x.stuck = true;
+  publish(&w, 3, 4);
+  wire_pong(&x, wire_ping(&x));
+  assert_int_equal(conf_of(&w, id), w.base + 2);
+  wire_close(&x);
+  stream_connect(&x, &w, id, "2");
+  assert_string_equal(numbers(wire_take(&x)), "3 4");
+  assert_int_equal(w.server->counters.resent, 0);
+  wire_close(&x);
+  world_fini(&w);
+}
+
+static void a_pong_of_another_connection_is_no_evidence(void **state) {
+  struct wire x, y;
+  bx_position ping;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  stream_connect(&x, &w, id, "1");
+  publish(&w, 1, 2);
+  ping = wire_ping(&x);
+  wire_close(&x);
+  w.server->options.max_outbox_bytes = 30;   // one message at a time
+  wire_open(&y, &w);
+  y.stuck = true;
+  assert_true(wire_send(&y, "{'channel':'/meta/connect','clientId':'%s','connectionType':'websocket','id':'2'}", id));
+  world_turn(&w);
+  struct bx_gathered g;
+  struct bx_buffer out = {0};
+  assert_true(bx_connection_gather(&y.c, &out, &g));   // only the first
+  assert_non_null(g.frame);
+  bx_frame_unref(g.frame);
+  wire_pong(&y, ping);   // of a ping that this connection never saw
+  assert_int_equal(conf_of(&w, id), w.base);
+  wire_close(&y);
+  stream_connect(&x, &w, id, "3");
+  assert_string_equal(numbers(wire_take(&x)), "1 2");
+  wire_close(&x);
+  world_fini(&w);
+}
+
+static void the_echo_of_our_close_confirms(void **state) {
+  struct wire x;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  stream_connect(&x, &w, id, "1");
+  publish(&w, 1, 3);
+  wire_echo(&x);
+  assert_int_equal(conf_of(&w, id), w.base + 3);
+  stream_connect(&x, &w, id, "2");
+  assert_string_equal(numbers(wire_take(&x)), "");
+  assert_int_equal(w.server->counters.fallbacks, 0);
+  // Not what had not been handed over.
+  x.stuck = true;
+  publish(&w, 4, 4);
+  wire_echo(&x);
+  stream_connect(&x, &w, id, "3");
+  assert_string_equal(numbers(wire_take(&x)), "4");
+  wire_close(&x);
+  world_fini(&w);
+}
+
+static void what_a_broken_stream_carried_comes_again_in_order(void **state) {
+  struct wire x;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  stream_connect(&x, &w, id, "1");
+  publish(&w, 1, 2);
+  wire_close(&x);
+  publish(&w, 3, 4);
+  stream_connect(&x, &w, id, "2");
+  publish(&w, 5, 5);
+  assert_string_equal(numbers(wire_take(&x)), "1 2 3 4 5");
+  assert_int_equal(w.server->counters.resent, 2);
+  assert_int_equal(w.server->counters.fallbacks, 1);
+  wire_close(&x);
+  stream_connect(&x, &w, id, "3");
+  assert_string_equal(numbers(wire_take(&x)), "1 2 3 4 5");
+  assert_int_equal(w.server->counters.resent, 7);
+  wire_close(&x);
+  world_fini(&w);
+}
+
+static void a_stream_that_is_taken_over(void **state) {
+  struct wire old, new;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  stream_connect(&old, &w, id, "1");
+  publish(&w, 1, 2);
+  bx_position ping = wire_ping(&old);
+  stream_connect(&new, &w, id, "2");
+  assert_true(old.close_asked);
+  assert_string_equal(numbers(wire_take(&new)), "1 2");
+  wire_pong(&old, ping);   // comes too late: it does not speak for the new one
+  assert_int_equal(conf_of(&w, id), w.base);
+  wire_take(&old);
+  publish(&w, 3, 3);
+  assert_string_equal(numbers(wire_take(&new)), "3");
+  assert_string_equal(wire_take(&old), "");
+  wire_echo(&old);   // nor does the end of the old one
+  assert_int_equal(conf_of(&w, id), w.base);
+  assert_int_equal(world_session(&w, id)->state, BX_SESSION_LIVE);
+  publish(&w, 4, 4);
+  assert_string_equal(numbers(wire_take(&new)), "4");
+  wire_close(&new);
+  world_fini(&w);
+}
+
+static void from_a_poll_to_a_stream_and_back(void **state) {
+  struct wire poll, stream;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  publish(&w, 1, 1);
+  poll_now(&poll, &w, id, "1", "1");
+  stream_connect(&stream, &w, id, "2");
+  assert_string_equal(numbers(wire_take(&stream)), "");
+  poll_end(&poll, BX_ARRIVAL_YES);
+  publish(&w, 2, 2);
+  poll_now(&poll, &w, id, "3", "2");   // the stream gave no evidence of it
+  assert_true(stream.close_asked);
+  wire_close(&stream);
+  poll_end(&poll, BX_ARRIVAL_YES);
+  stream_connect(&stream, &w, id, "4");
+  assert_string_equal(numbers(wire_take(&stream)), "");
+  wire_close(&stream);
+  world_fini(&w);
+}
+
+// -- subscriptions that are behind the session -------------------------------------------------------
+
+// A subscription to /new that is asked for now and recorded at behind_end(): what is published between
+// belongs to it.
+static void behind_begin(struct wire *ask, struct world *w, const char *id, const char *pattern) {
+  w->hold = 1u << BX_REQUEST_SUBSCRIBE;
+  assert_true(poll_send(ask, w, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'%s'}", id, pattern));
+  world_turn(w);
+}
+
+static void behind_end(struct wire *ask, struct world *w) {
+  w->hold = 0;
+  world_turn(w);
+  assert_int_equal(wire_count(ask, "'successful':true"), 1);
+  poll_end(ask, BX_ARRIVAL_YES);
+}
+
+static void a_pong_in_the_middle_of_a_backfill(void **state) {
+  struct bx_buffer out = {0};
+  struct bx_gathered g;
+  struct wire x, ask;
+  struct world w;
+  char id[32], expected[1024] = "";
+
+  (void)state;
+  begin(&w, id);
+  stream_connect(&x, &w, id, "1");
+  behind_begin(&ask, &w, id, "/new");
+  for (unsigned i = 0; i < 200; i++) world_publish(&w, "/new", i);
+  x.stuck = true;
+  behind_end(&ask, &w);
+  while (world_session(&w, id)->outbox.count > 0)   // one outbox goes; the reader has not had its next slice
+    assert_true(bx_connection_gather(&x.c, &out, &g) && g.frame == NULL);
+  bx_buffer_fini(&out);
+  wire_pong(&x, wire_ping(&x));
+  wire_close(&x);
+  stream_connect(&x, &w, id, "2");
+  for (unsigned i = BX_OUTBOX_FRAMES; i < 200; i++) {
+    size_t len = strlen(expected);
+    snprintf(expected + len, sizeof expected - len, "%s%u", len > 0 ? " " : "", i);
+  }
+  assert_string_equal(numbers(wire_take(&x)), expected);
+  wire_close(&x);
+  world_fini(&w);
+}
+
+// Between two pings of one position older entries were handed over: the pong of the first says nothing
+// about them.
+static void pings_of_one_position(void **state) {
+  struct wire x, ask;
+  bx_position ping;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  stream_connect(&x, &w, id, "1");
+  behind_begin(&ask, &w, id, "/new");
+  for (unsigned i = 1; i <= 3; i++) world_publish(&w, "/new", i);
+  publish(&w, 4, 4);
+  assert_string_equal(numbers(wire_take(&x)), "4");
+  ping = wire_ping(&x);
+  behind_end(&ask, &w);
+  assert_string_equal(numbers(wire_take(&x)), "1 2 3");
+  assert_int_equal(wire_ping(&x), ping);
+  wire_pong(&x, ping);
+  wire_pong(&x, ping);   // they cannot be told apart
+  assert_true(world_session(&w, id)->pending);
+  wire_close(&x);
+  stream_connect(&x, &w, id, "2");
+  assert_string_equal(numbers(wire_take(&x)), "1 2 3");
+  wire_pong(&x, wire_ping(&x));   // one that came behind all of it
+  assert_false(world_session(&w, id)->pending);
+  wire_close(&x);
+  stream_connect(&x, &w, id, "3");
+  assert_string_equal(numbers(wire_take(&x)), "");
+  wire_close(&x);
+  world_fini(&w);
+}
+
+static void a_backfill_leaves_out_what_another_pattern_brought(void **state) {
+  struct wire x, ask;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  world_subscribe(&w, id, "/new/*");
+  stream_connect(&x, &w, id, "1");
+  behind_begin(&ask, &w, id, "/new/**");
+  world_publish(&w, "/new/a", 1);
+  world_publish(&w, "/new/a/b", 2);
+  world_publish(&w, "/new/a", 3);
+  assert_string_equal(numbers(wire_take(&x)), "1 3");
+  behind_end(&ask, &w);
+  assert_string_equal(numbers(wire_take(&x)), "2");
+  wire_close(&x);
+  stream_connect(&x, &w, id, "2");
+  assert_string_equal(numbers(wire_take(&x)), "1 2 3");
+  wire_pong(&x, wire_ping(&x));
+  wire_close(&x);
+  stream_connect(&x, &w, id, "3");
+  assert_string_equal(numbers(wire_take(&x)), "");
+  wire_close(&x);
+  world_fini(&w);
+}
+
+// Entries that a subscription should have had left the journal before it was recorded: said, not passed over.
+static void a_subscription_that_is_behind_the_journal(void **state) {
+  struct bx_server_options options = world_options();
+  struct wire x, ask;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  options.journal.messages = 3;
+  for (unsigned late = 0; late < 3; late++) {
+    world_init(&w, &options);
+    world_handshake(&w, id);
+    stream_connect(&x, &w, id, "1");
+    behind_begin(&ask, &w, id, "/new");
+    world_publish(&w, "/new", 1);
+    for (unsigned i = 0; i < 2 + late; i++) world_publish(&w, "/other", i);
+    if (late == 2) world_publish(&w, "/new", 2);   // the topic is a new one
+    behind_end(&ask, &w);
+    assert_string_equal(numbers(wire_take(&x)), late == 0 ? "1" : "");
+    assert_int_equal(w.server->counters.lost_sessions, late > 0);
+    assert_int_equal(x.close_asked, late > 0);
+    wire_close(&x);
+    world_fini(&w);
+  }
+}
+
+// -- a model -----------------------------------------------------------------------------------------
+
+// A client on a bad network, and what the server should think of it: `sent` and `conf` count messages of
+// /a. Whatever is handed to a connection must be message number `sent`; whatever the client gets must be
+// one it has had or the next.
+#define CLIENTS 3
+#define PUBLISHES 2000
+
+struct client {
+  char id[32];
+  bool constant;     // one message id for all connects
+  unsigned serial;   // else: counts up, but not for a repeat
+  bool reached;      // the last answer: else the next connect is a repeat
+  unsigned next;     // the message that it has not had
+  unsigned repeats;
+
+  unsigned sent, conf, high;
+  bool pending;
+  enum { IDLE, POLLING, STREAMING } mode;
+  struct wire *now, *before, *old;   // attached; an answered poll; a stream that was taken over
+  bool before_counts;                // nobody has judged by it yet
+  enum bx_arrival settled;
+  bool dark;   // the stream is broken, and nobody knows yet
+  bx_position ping;
+  unsigned pinged;
+};
+
+struct model {
+  struct world w;
+  struct client clients[CLIENTS];
+  bx_position at[PUBLISHES];
+  unsigned published;
+};
+
+static unsigned roll(struct model *m, unsigned sides) {
+  uint32_t r;
+  m->w.server->env.random(&m->w, &r, sizeof r);
+  return r % sides;
+}
+
+static void fall_back(struct client *k) {
+  if (k->pending) k->sent = k->conf;
+  k->pending = false;
+}
+
+static void confirm(struct client *k) {
+  k->conf = k->sent;
+  k->pending = false;
+}
+
+// What was handed over since the last look.
+static void look(struct client *k, bool arrives) {
+  const char *at = wire_take(k->now);
+
+  for (; (at = strstr(at, "'data':")) != NULL; at += 7) {
+    unsigned n = (unsigned)strtoul(at + 7, NULL, 10);
+
+    assert_int_equal(n, k->sent);
+    k->repeats += n < k->high;
+    if (!k->pending) k->conf = k->sent;
+    k->pending = true;
+    k->sent++;
+    if (k->sent > k->high) k->high = k->sent;
+    if (!arrives) continue;
+    assert_true(n <= k->next);
+    if (n == k->next) k->next++;
+  }
+}
+
+static enum bx_arrival random_arrival(struct model *m, const struct client *k) {
+  static const enum bx_arrival all[] = {BX_ARRIVAL_YES, BX_ARRIVAL_PENDING, BX_ARRIVAL_RESET, BX_ARRIVAL_LOST};
+
+  // One whose ids are all the same is told by TCP alone, which must not say yes to what did not arrive.
+  return all[k->reached || !k->constant ? roll(m, 4) : 1 + roll(m, 3)];
+}
+
+// The exchange of the answered poll is over.
+static void end_before(struct model *m, struct client *k) {
+  enum bx_arrival how;
+
+  if (k->before == NULL) return;
+  for (how = k->before->arrival; how == BX_ARRIVAL_PENDING;) how = random_arrival(m, k);
+  if (k->before_counts) {
+    k->settled = how;
+    if (how == BX_ARRIVAL_LOST) fall_back(k);
+  }
+  k->before_counts = false;
+  poll_end(k->before, how);
+  bx_free(k->before);
+  k->before = NULL;
+}
+
+static void end_old(struct model *m, struct client *k) {
+  if (k->old == NULL) return;
+  assert_true(k->old->close_asked);
+  if (roll(m, 2))
+    wire_echo(k->old);
+  else
+    wire_close(k->old);
+  bx_free(k->old);
+  k->old = NULL;
+}
+
+static void take_answer(struct model *m, struct client *k) {
+  if (k->mode != POLLING || !k->now->answered) return;
+  k->reached = roll(m, 3) > 0;
+  look(k, k->reached);
+  end_before(m, k);
+  k->before = k->now;
+  k->before_counts = true;
+  k->before->arrival = random_arrival(m, k);
+  k->now = NULL;
+  k->mode = IDLE;
+}
+
+static void check_model(struct model *m) {
+  world_turn(&m->w);
+  for (unsigned i = 0; i < CLIENTS; i++) {
+    struct client *k = &m->clients[i];
+    struct bx_session *s = world_session(&m->w, k->id);
+    bx_position conf = bx_session_conf(m->w.server, s);
+    unsigned confirmed = 0;
+
+    take_answer(m, k);
+    if (k->mode == STREAMING) look(k, !k->dark);
+    if (k->mode != IDLE) assert_int_equal(k->sent, m->published);
+    assert_int_equal(s->pending, k->pending);
+    while (confirmed < m->published && m->at[confirmed] <= bx_session_conf(m->w.server, s)) confirmed++;
+    assert_int_equal(confirmed, k->pending ? k->conf : k->sent);
+    assert_true(conf <= bx_session_conf(m->w.server, s));
+    bx_wheel_set(&m->w.server->wheel, &s->expiry, m->w.now + 1000000);   // nobody expires
+  }
+}
+
+enum verdict { ARRIVED, NOT_ARRIVED, NOT_KNOWN };
+
+static enum verdict judge(const struct client *k, bool differs) {
+  enum bx_arrival arrival = k->before_counts ? k->before->arrival : k->settled;
+
+  if (!k->pending) return ARRIVED;
+  if (arrival == BX_ARRIVAL_LOST || arrival == BX_ARRIVAL_RESET) return NOT_ARRIVED;
+  if (!k->constant) return differs ? ARRIVED : NOT_ARRIVED;
+  return arrival == BX_ARRIVAL_YES ? ARRIVED : NOT_KNOWN;
+}
+
+// The connect waits for TCP: which hears of the rest, or of the end, or of nothing.
+static void wait_for_news(struct model *m, struct client *k) {
+  assert_string_equal(numbers(wire_take(k->now)), "");
+  assert_non_null(k->before);
+  switch (roll(m, 3)) {
+  case 0:
+    k->before->arrival = k->reached ? BX_ARRIVAL_YES : BX_ARRIVAL_LOST;
+    world_pass(&m->w, 10);
+    k->reached ? confirm(k) : fall_back(k);
+    break;
+  case 1:
+    end_before(m, k);
+    k->settled == BX_ARRIVAL_YES ? confirm(k) : fall_back(k);
+    break;
+  default:
+    world_pass(&m->w, 300);
+    fall_back(k);
+    break;
+  }
+  world_turn(&m->w);
+}
+
+// What is attached makes room.
+static void leave(struct model *m, struct client *k) {
+  if (k->mode == POLLING) {   // answered at once, without messages
+    assert_true(k->now->answered);
+    assert_string_equal(numbers(wire_take(k->now)), "");
+    poll_end(k->now, BX_ARRIVAL_YES);
+    bx_free(k->now);
+  } else if (k->mode == STREAMING) {
+    assert_true(k->now->close_asked);
+    fall_back(k);
+    end_old(m, k);
+    k->old = k->now;
+  }
+  k->mode = IDLE;
+}
+
+static void connect(struct model *m, struct client *k, bool stream) {
+  bool repeat = k->mode == POLLING ? roll(m, 2) : !k->reached;
+  struct wire *x = bx_alloc(sizeof *x);
+  enum verdict verdict;
+
+  if (!k->constant && !repeat) k->serial++;
+  if (stream) {
+    wire_open(x, &m->w);
+    assert_true(wire_send(x, "{'channel':'/meta/connect','clientId':'%s','connectionType':'websocket','id':'%u'}",
+                          k->id, k->serial));
+  } else {
+    assert_true(poll_send(x, &m->w,
+                          "{'channel':'/meta/connect','clientId':'%s','connectionType':'long-polling','id':'%u'}",
+                          k->id, k->serial));
+  }
+  world_turn(&m->w);
+  leave(m, k);
+  verdict = judge(k, !repeat);
+  k->now = x;
+  if (verdict == ARRIVED) confirm(k);
+  if (verdict == NOT_ARRIVED) fall_back(k);
+  if (verdict == NOT_KNOWN) wait_for_news(m, k);
+  k->before_counts = false;
+  k->settled = BX_ARRIVAL_YES;
+  k->mode = stream ? STREAMING : POLLING;
+  k->dark = false;
+  k->ping = 0;
+  if (stream) k->reached = true;
+}
+
+static void end_stream(struct client *k, bool echoed) {
+  if (echoed) {
+    wire_echo(k->now);
+    confirm(k);
+  } else {
+    wire_close(k->now);
+    fall_back(k);
+  }
+  bx_free(k->now);
+  k->mode = IDLE;
+}
+
+static void stream_step(struct model *m, struct client *k) {
+  switch (roll(m, 6)) {
+  case 0:
+  case 1:
+    k->ping = wire_ping(k->now);
+    assert_int_equal(k->ping != 0, k->pending);
+    k->pinged = k->sent;
+    break;
+  case 2:
+  case 3:
+    if (k->dark || k->ping == 0) return;
+    wire_pong(k->now, k->ping);
+    k->ping = 0;
+    if (k->pending) k->conf = k->pinged;
+    if (k->conf == k->sent) k->pending = false;
+    break;
+  case 4: k->dark |= roll(m, 3) == 0; break;
+  default:
+    if (roll(m, 2)) end_stream(k, !k->dark && roll(m, 2));
+    break;
+  }
+}
+
+static void step(struct model *m) {
+  struct client *k = &m->clients[roll(m, CLIENTS)];
+
+  switch (roll(m, 10)) {
+  case 0: connect(m, k, true); break;
+  case 1:
+  case 2: connect(m, k, false); break;
+  case 3: end_before(m, k); break;
+  case 4: end_old(m, k); break;
+  case 5:
+    if (k->mode != POLLING) break;
+    poll_abort(k->now);
+    bx_free(k->now);
+    k->mode = IDLE;
+    k->reached = false;
+    break;
+  case 6: world_pass(&m->w, roll(m, 6000)); break;
+  case 7:
+    if (k->mode == STREAMING) stream_step(m, k);
+    break;
+  case 8: world_publish(&m->w, "/noise", 0); break;
+  default:
+    for (unsigned n = roll(m, 4); n > 0 && m->published < PUBLISHES; n--) {
+      m->at[m->published] = world_publish(&m->w, "/a", m->published);
+      m->published++;
+    }
+    break;
+  }
+}
+
+static void start(struct model *m, struct client *k, bool constant) {
+  world_handshake(&m->w, k->id);
+  world_subscribe(&m->w, k->id, "/a");
+  k->constant = constant;
+  k->reached = true;
+  k->settled = BX_ARRIVAL_YES;
+  for (unsigned i = 0; i < 2; i++) {   // so that the ids are known to vary
+    connect(m, k, true);
+    end_stream(k, true);
+  }
+}
+
+static void finish(struct model *m, struct client *k) {
+  connect(m, k, true);
+  check_model(m);
+  assert_int_equal(k->next, m->published);
+  end_stream(k, true);
+  end_before(m, k);
+  end_old(m, k);
+}
+
+static void nothing_is_lost_and_what_comes_twice_was_not_confirmed(void **state) {
+  (void)state;
+  for (unsigned seed = 1; seed <= 100; seed++) {
+    struct model *m = bx_alloc(sizeof *m);
+    unsigned repeats = 0;
+
+    world_init(&m->w, NULL);
+    m->w.seed += seed * 7919;
+    for (unsigned i = 0; i < CLIENTS; i++) start(m, &m->clients[i], i == 0);
+    for (unsigned i = 0; i < 300; i++) {
+      step(m);
+      check_model(m);
+    }
+    for (unsigned i = 0; i < CLIENTS; i++) {
+      finish(m, &m->clients[i]);
+      repeats += m->clients[i].repeats;
+    }
+    assert_int_equal(m->w.server->counters.resent, repeats);
+    world_fini(&m->w);
+    bx_free(m);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(another_id_confirms),
+      cmocka_unit_test(another_id_is_no_evidence_against_tcp),
+      cmocka_unit_test(the_same_id_of_one_whose_ids_vary_resends),
+      cmocka_unit_test(a_constant_id_asks_tcp),
+      cmocka_unit_test(a_connect_waits_for_tcp),
+      cmocka_unit_test(a_connect_does_not_wait_long_for_tcp),
+      cmocka_unit_test(the_end_of_the_exchange_ends_the_wait),
+      cmocka_unit_test(a_wait_that_is_over_in_its_first_turn),
+      cmocka_unit_test(a_connect_that_waits_for_tcp_goes_away),
+      cmocka_unit_test(another_id_behind_a_repeat),
+      cmocka_unit_test(a_lost_answer_is_known_at_once),
+      cmocka_unit_test(a_poll_that_is_gone_keeps_its_messages),
+      cmocka_unit_test(a_poll_takes_more_than_an_outbox),
+      cmocka_unit_test(a_pong_confirms_what_was_handed_over_before_its_ping),
+      cmocka_unit_test(a_pong_says_nothing_about_the_outbox),
+      cmocka_unit_test(a_pong_of_another_connection_is_no_evidence),
+      cmocka_unit_test(the_echo_of_our_close_confirms),
+      cmocka_unit_test(what_a_broken_stream_carried_comes_again_in_order),
+      cmocka_unit_test(a_stream_that_is_taken_over),
+      cmocka_unit_test(from_a_poll_to_a_stream_and_back),
+      cmocka_unit_test(a_pong_in_the_middle_of_a_backfill),
+      cmocka_unit_test(pings_of_one_position),
+      cmocka_unit_test(a_backfill_leaves_out_what_another_pattern_brought),
+      cmocka_unit_test(a_subscription_that_is_behind_the_journal),
+      cmocka_unit_test(nothing_is_lost_and_what_comes_twice_was_not_confirmed),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
