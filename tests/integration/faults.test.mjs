@@ -199,6 +199,15 @@ test('a held connect delays no neighbour of its frame', async t => {
   assert.deepEqual(await socket.barrier(), [{channel, data: 'y'}]);
 });
 
+test('a wish for a longer hold is capped at the time of the mount', async t => {
+  const {bayeux, socket: url} = await startBroker(t, {set: {'broker.timeout': '300ms'}});
+  const session = await poller(bayeux);
+  for (const timeout of [3600000, 1e300]) assert.equal((await session.connect({timeout}))[0].successful, true);
+  const socket = await Wire.open(t, url);
+  await socket.handshake();
+  assert.equal((await socket.reply(socket.connect({timeout: 3600000}))).successful, true);
+});
+
 // -- bytes -------------------------------------------------------------------------------------
 
 const LINE = '\u2028';
