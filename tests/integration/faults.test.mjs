@@ -291,6 +291,28 @@ test('/service/** reaches no wildcard subscriber, and may not be subscribed', as
   assert.deepEqual((await listener.barrier()).map(m => m.data), [3]);
 });
 
+test('after unsubscribing nothing more comes, after subscribing again nothing of the time between', async t => {
+  const {bayeux, socket: url} = await broker();
+  const channel = freshChannel();
+  const listener = await Wire.client(t, url, `${channel}/*`, `${channel}/a`);
+  const session = await poller(bayeux, `${channel}/*`, `${channel}/a`);
+  const arrives = async (data, expected) => {
+    await publish(bayeux, `${channel}/a`, data);
+    const messages = expected ? [{channel: `${channel}/a`, data}] : [];
+    assert.deepEqual(deliveries(await listener.gather()), messages);
+    assert.deepEqual(await drain(session), messages);
+  };
+  const both = (verb, pattern) => Promise.all([listener, session].map(each => each[verb](pattern)));
+  await arrives(1, true);
+  await both('unsubscribe', `${channel}/a`);
+  await arrives(2, true);    // by the pattern
+  await both('unsubscribe', `${channel}/*`);
+  await arrives(3, false);
+  await publish(bayeux, `${channel}/a`, 'in between');
+  await both('subscribe', `${channel}/a`);
+  await arrives(4, true);
+});
+
 // -- advice ------------------------------------------------------------------------------------
 
 test('refused handshakes and connects advise an interval that is spread from 1000 to 2000', async () => {
