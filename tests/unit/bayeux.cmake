@@ -6,7 +6,7 @@ endforeach()
 # The server, driven through support/world.h.
 add_library(world STATIC support/world.c)
 target_link_libraries(world PUBLIC bayeux PkgConfig::CMOCKA)
-foreach(part reading verbs evidence)
+foreach(part reading verbs evidence connects)
   mora_unit_test(${part} world)
 endforeach()
 target_compile_definitions(test_verbs PRIVATE MORA_VECTORS="${CMAKE_SOURCE_DIR}/tests/conformance/faye-vectors.jsonl")
