@@ -164,6 +164,15 @@ test('tests/run: what a suite leaves running is ended with it', async t => {
   await until(() => !alive(pid), 'the forgotten child to be gone');
 });
 
+test('cmake: a build in the sources is refused, in words, before anything is looked for', async t => {
+  const folder = programs(t, {});
+  copyFileSync(join(root, 'CMakeLists.txt'), join(folder, 'CMakeLists.txt'));
+  const {code, stdout, stderr} = await run('/usr/bin/env', ['cmake', '-S', folder, '-B', folder]);
+  assert.notEqual(code, 0);
+  assert.match(stderr, /Build outside the source tree: make build/);
+  assert.doesNotMatch(stdout, /compiler/i);
+});
+
 // Four ports that are free now.
 async function ports() {
   const servers = await Promise.all([0, 0, 0, 0].map(() => new Promise(resolve => {
