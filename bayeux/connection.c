@@ -272,6 +272,7 @@ bool bx_connection_ping_position(struct bx_connection *c, bx_position *position)
   if (s == NULL || !s->pending) return false;
   if (s->ping_position != s->written) s->ping_handed = s->handed;   // else the older ping's pong would speak for it
   s->ping_position = *position = s->written;
+  s->mark.pinged = c->server->engine->tick;
   return true;
 }
 

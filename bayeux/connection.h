@@ -63,6 +63,7 @@ struct bx_connection {
   uint32_t empty_replies;           // texts without messages: each is answered []
   uint32_t unsaid;                  // batches with a new subscription that is not replied yet
   bool woken, closing, answered;
+  bool relayed;   // carries messages that another node took: they are not sent on
 };
 
 void bx_connection_init(struct bx_connection *, struct bx_server *, const struct bx_connection_ops *,

@@ -19,6 +19,7 @@ enum bx_outcome {
   BX_REFUSED,        // not done, and it never will be
   BX_UNKNOWN,        // time ran out before it was known
   BX_NO_SESSION,     // the record that the request names does not exist
+  BX_RELAYED,        // locate: the node that owns the session executed the messages; see `replies`
 };
 
 enum bx_request_kind {
@@ -26,7 +27,8 @@ enum bx_request_kind {
   BX_REQUEST_CREATE,   // a session record; the handshake's reply waits for it
   BX_REQUEST_SUBSCRIBE,
   BX_REQUEST_UNSUBSCRIBE,
-  BX_REQUEST_END,   // exactly one end of a session is acknowledged
+  BX_REQUEST_END,      // exactly one end of a session is acknowledged
+  BX_REQUEST_LOCATE,   // a session that is not in this server's table (engines of several nodes)
 };
 
 struct bx_request {
@@ -48,6 +50,44 @@ struct bx_request {
   bx_position start;   // subscribe
 
   enum { BX_REASON_DISCONNECT, BX_REASON_EXPIRED, BX_REASON_LOST } reason;   // end
+
+  // locate. A mover is a message that brings the session here (a connect); others are executed where
+  // it lives. Acknowledged: it is in the table now, on its way through `adopt`.
+  struct bx_slice id;
+  bool mover;
+  struct bx_slice text;            // its messages, as a JSON array
+  struct bx_slice replies;         // out, for the time of `done`: a JSON array, one per message, in order
+};
+
+// A session as its record tells it: what moves between nodes.
+struct bx_record {
+  struct bx_slice id, user;
+  uint32_t generation;
+  bx_position conf, sent;
+  uint64_t connect_id;             // of the last connect; has_connect_id false: there was none
+  bool has_connect_id, ids_vary;
+  bx_millis life;
+  uint64_t created;                // milliseconds since 1970
+  struct bx_record_subscription {
+    struct bx_slice pattern;
+    bx_position start, upto;
+  } *subscriptions;
+  size_t subscription_count;
+};
+
+// Messages that another node took for a session that lives here. The engine's, until done.
+struct bx_remote_call {
+  struct bx_slice text;                                              // a JSON array
+  void (*done)(struct bx_remote_call *, struct bx_slice replies);    // exactly once
+};
+
+// What an engine keeps in each session: where it stands on the engine's lists.
+struct bx_engine_mark {
+  struct bx_list link, dirty_link;
+  uint64_t since;
+  bool covered, dirty;
+  bool touched;
+  uint64_t pinged;                 // engine's tick when the newest ping with a position was sent
 };
 
 // What an engine tells the server.
@@ -55,14 +95,38 @@ struct bx_engine_events {
   void *context;
   // The next entry of the journal, in order. Borrowed for the call.
   void (*appended)(void *context, bx_position, struct bx_slice channel, struct bx_frame *);
+
+  // Only from engines of several nodes:
+  // Positions [from, to] can not be had any more: sessions that had not read them are lost.
+  void (*gap)(void *context, bx_position from, bx_position to);
+  // A new epoch begins at `first`. Entries above `survived` are void; survived 0: so are all sessions.
+  void (*epoch)(void *context, uint64_t epoch, bx_position first, bx_position survived);
+  // A session that lives here now.
+  struct bx_session *(*adopt)(void *context, const struct bx_record *);
+  // A session is to live elsewhere: it lets go of its connection, weighs the evidence, leaves the
+  // table and tells where it stands. It is freed by `forget`.
+  void (*release)(void *context, struct bx_session *, struct bx_record *);
+  // A session does not live here any more: gone without an event.
+  void (*forget)(void *context, struct bx_session *);
+  // Somebody else ended it.
+  void (*ended)(void *context, struct bx_session *);
+  void (*call)(void *context, struct bx_remote_call *);
 };
 
 struct bx_engine_ops {
   const char *name;
   // Hands over a request. May be called from `done`.
   void (*submit)(struct bx_engine *, struct bx_request *);
-  // The session's deadline moved (a connect came): to be recorded in the engine's own time.
+  // It knows of sessions that are not in this server's table.
+  bool locates;
+  // The session's deadline moved (a connect came): to be recorded in the engine's own time. NULL:
+  // nothing is recorded.
   void (*touch)(struct bx_engine *, struct bx_session *);
+  // What it stands for moved: it became live or stopped being it, something handed over is waiting for
+  // evidence, or has got it (partly: up to the newest ping). NULL: of no interest.
+  void (*changed)(struct bx_engine *, struct bx_session *, bool partly);
+  // It is no more, here. NULL: of no interest.
+  void (*gone)(struct bx_engine *, struct bx_session *);
   // Tells what happened. Called once a turn.
   void (*turn)(struct bx_engine *, bx_millis now);
   // True while a turn has something to tell without waiting for the outside.
@@ -75,6 +139,7 @@ struct bx_engine_ops {
 struct bx_engine {
   const struct bx_engine_ops *ops;
   struct bx_engine_events events;   // set by the server before the first turn
+  uint64_t tick;                    // counted by engines that tick
   uint64_t epoch;                   // one unbroken journal; answers of publishes carry it
   bx_position base;                 // the position below the first of this epoch
 };

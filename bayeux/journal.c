@@ -104,8 +104,37 @@ const struct bx_entry *bx_journal_append(struct bx_journal *j, bx_position posit
   return e;
 }
 
-bx_position bx_journal_head(const struct bx_journal *j) {
+static bx_position newest(const struct bx_journal *j) {
   return j->first == j->next ? j->trimmed : j->ring[(j->next - 1) & j->mask]->position;
+}
+
+bx_position bx_journal_head(const struct bx_journal *j) { return newest(j) > j->jumped ? newest(j) : j->jumped; }
+
+static void drop_last(struct bx_journal *j) {
+  struct bx_entry *e = j->ring[(j->next - 1) & j->mask];
+
+  j->next--;
+  for (uint32_t i = 0; i < e->count; i++) {
+    struct bx_topic *t = e->links[i].topic;
+    const struct bx_entry *before = bx_journal_at(j, e->links[i].before);
+
+    t->newest = before == NULL ? 0 : e->links[i].before;
+    if (before != NULL) ((struct bx_chain_link *)bx_entry_link(before, t))->behind = 0;
+    t->entries--;
+    bx_topics_drop_if_unused(j->topics, t);
+  }
+  j->bytes -= e->frame->len;
+  bx_frame_unref(e->frame);
+  bx_free(e);
+}
+
+void bx_journal_cut(struct bx_journal *j, bx_position position) {
+  while (j->first < j->next && newest(j) > position) drop_last(j);
+}
+
+void bx_journal_jump(struct bx_journal *j, bx_position from, bx_position to) {
+  (void)from;
+  if (to > bx_journal_head(j)) j->jumped = to;
 }
 
 bx_position bx_journal_first(const struct bx_journal *j) {

@@ -42,6 +42,7 @@ struct bx_journal {
   uint64_t bytes;
   bx_position base;      // positions at or below it are not in the ring and never were in this epoch
   bx_position trimmed;   // the last position that was trimmed away, or `base`
+  bx_position jumped;        // the head, when it is above the newest entry; 0 otherwise
 };
 
 void bx_journal_init(struct bx_journal *, struct bx_topics *, const struct bx_journal_limits *, bx_position base);
@@ -57,6 +58,12 @@ struct bx_topic *bx_journal_topic(struct bx_journal *, struct bx_slice key);
 
 // Lets go of what is over the limits. Append does it too; this is for age on a quiet journal.
 void bx_journal_trim(struct bx_journal *, bx_millis now);
+
+// Forgets entries above `position`: they are void.
+void bx_journal_cut(struct bx_journal *, bx_position position);
+// The head goes on to `to` without an entry: positions [from, to] are not in this journal. What was
+// not read up to there is lost to those who stand below.
+void bx_journal_jump(struct bx_journal *, bx_position from, bx_position to);
 
 // The newest position, or the base when nothing was appended yet.
 bx_position bx_journal_head(const struct bx_journal *);

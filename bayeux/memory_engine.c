@@ -23,11 +23,6 @@ static struct memory_engine *of(struct bx_engine *e) { return bx_container_of(e,
 
 static void submit(struct bx_engine *engine, struct bx_request *r) { bx_list_append(&of(engine)->waiting, &r->link); }
 
-static void touch(struct bx_engine *engine, struct bx_session *session) {
-  (void)engine;
-  (void)session;
-}
-
 static void forget(struct memory_engine *m, struct once *o) {
   bx_table_remove(&m->once, &o->node);
   bx_list_remove(&o->link);
@@ -108,7 +103,8 @@ static void destroy(struct bx_engine *engine) {
 }
 
 struct bx_engine *bx_memory_engine_create(uint64_t seconds, size_t once_max, struct bx_table_key secret) {
-  static const struct bx_engine_ops ops = {"memory", submit, touch, turn, busy, not_ready, destroy};
+  static const struct bx_engine_ops ops = {
+      .name = "memory", .submit = submit, .turn = turn, .busy = busy, .not_ready = not_ready, .destroy = destroy};
   struct memory_engine *m = bx_alloc(sizeof *m);
 
   m->engine.ops = &ops;

@@ -20,6 +20,15 @@ static const char *channel_fault(struct bx_server *server, struct bx_slice chann
   return "Channel too long";
 }
 
+// The session that a publish names: one that is here, or one that the engine can look for.
+static struct bx_slice publisher_of(const struct bx_call *call) {
+  const struct bx_value *id = &call->message->client_id;
+
+  if (call->session != NULL) return bx_session_id(call->session);
+  if (!call->batch->server->engine->ops->locates || id->type != BX_JSON_STRING || id->escaped) return (struct bx_slice){0};
+  return bx_value_inside(id);
+}
+
 // A meta channel is forbidden whatever comes with it; else missing data beats a bad channel, as in Faye.
 static bool wrong(struct bx_call *call, struct bx_buffer *error, bool *unknown) {
   const struct bx_message *m = call->message;
@@ -33,7 +42,7 @@ static bool wrong(struct bx_call *call, struct bx_buffer *error, bool *unknown) 
     bx_buffer_lit(error, "402:data:Missing required parameter");
   } else if (fault != NULL) {
     bx_error_text(error, code, &m->channel, fault);
-  } else if (bx_value_truthy(&m->client_id) && call->session == NULL) {
+  } else if (bx_value_truthy(&m->client_id) && publisher_of(call).len == 0) {
     bx_error_text(error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
     *unknown = true;
   }
@@ -88,7 +97,7 @@ void bx_verb_publish(struct bx_call *call) {
   p = bx_pending_create(call, BX_REQUEST_PUBLISH, appended);
   bx_buffer_slice(&p->names, bx_buffer_view(&call->channel));
   p->request.channel = bx_buffer_view(&p->names);
-  if (call->session != NULL) p->request.publisher = bx_session_id(call->session);
+  p->request.publisher = publisher_of(call);
   p->request.frame = bx_frame_create(bx_message_wire(&batch->messages, call->message, NULL), &server->counters.frames);
   bx_message_wire(&batch->messages, call->message, bx_frame_text(p->request.frame));
   bx_pending_submit(p);

@@ -20,9 +20,28 @@ static void appended(void *context, bx_position position, struct bx_slice channe
   const struct bx_entry *e = bx_journal_append(&server->journal, position, channel, frame, server->now);
 
   server->counters.appended++;
+  bx_list_splice(&server->readers, &server->ahead);
   deliver(server, e);
   if (server->env.appended != NULL) server->env.appended(server->env.context, e);
 }
+
+// -- what engines of several nodes tell ------------------------------------------------------------
+
+static void gap(void *context, bx_position from, bx_position to) { bx_server_gap(context, from, to); }
+
+static void epoch(void *context, uint64_t number, bx_position first, bx_position survived) {
+  bx_server_epoch(context, number, first, survived);
+}
+
+static struct bx_session *adopt(void *context, const struct bx_record *r) { return bx_session_adopt(context, r); }
+
+static void release(void *context, struct bx_session *s, struct bx_record *out) {
+  bx_session_release(context, s, out);
+}
+
+static void forget(void *context, struct bx_session *s) { bx_session_close(context, s, BX_END_MOVED); }
+static void ended(void *context, struct bx_session *s) { bx_session_close(context, s, BX_END_EXPIRED); }
+static void call(void *context, struct bx_remote_call *c) { bx_relay_open(context, c); }
 
 // -- life ------------------------------------------------------------------------------------------
 
@@ -42,9 +61,19 @@ struct bx_server *bx_server_create(const struct bx_env *env, const struct bx_ser
   for (size_t i = 0; i < BX_SESSION_STATES; i++) bx_list_init(&server->states[i]);
   bx_list_init(&server->readers);
   bx_list_init(&server->due);
+  bx_list_init(&server->ahead);
+  bx_list_init(&server->relays);
   bx_list_init(&server->connections);
   bx_list_init(&server->spare_blocks);
-  engine->events = (struct bx_engine_events){.context = server, .appended = appended};
+  engine->events = (struct bx_engine_events){.context = server,
+                                             .appended = appended,
+                                             .gap = gap,
+                                             .epoch = epoch,
+                                             .adopt = adopt,
+                                             .release = release,
+                                             .forget = forget,
+                                             .ended = ended,
+                                             .call = call};
   return server;
 }
 
@@ -59,9 +88,10 @@ void bx_server_destroy(struct bx_server *server, struct bx_counters *left) {
   struct bx_list *block;
 
   if (server == NULL) return;
+  bx_relays_close(server);
   BX_BUG_ON(!bx_list_empty(&server->connections));
-  server->engine->ops->destroy(server->engine);
   close_all(server);
+  server->engine->ops->destroy(server->engine);   // what is under way ends, and lets go of its session
   bx_sessions_reap(server);
   bx_journal_fini(&server->journal);
   bx_topics_fini(&server->topics);
@@ -93,6 +123,7 @@ bool bx_server_turn(struct bx_server *server, bx_millis now) {
   server->engine->ops->turn(server->engine, now);
   more = bx_readers_run(server);
   more |= bx_connects_due(server);
+  bx_relays_run(server);
   bx_journal_trim(&server->journal, now);
   bx_sessions_reap(server);
   return more || server->engine->ops->busy(server->engine);
@@ -163,6 +194,11 @@ static const char *pipeline(struct bx_call *call) {
   return NULL;
 }
 
+// The connection may have ended while the session was looked for.
+static void needs_connection(struct bx_call *call, void (*verb)(struct bx_call *)) {
+  if (call->batch->connection != NULL) verb(call);
+}
+
 static void run_message(struct bx_call *call) {
   struct bx_slice channel = bx_buffer_view(&call->channel);
   const char *error = pipeline(call);
@@ -170,9 +206,9 @@ static void run_message(struct bx_call *call) {
   if (error != NULL)
     bx_reply_error(call->batch, call->index, true, bx_slice_of(error));
   else if (bx_slice_equal(channel, BX_LIT("/meta/connect")))
-    bx_verb_connect(call);
+    needs_connection(call, bx_verb_connect);
   else if (bx_slice_equal(channel, BX_LIT("/meta/handshake")))
-    bx_verb_handshake(call);
+    needs_connection(call, bx_verb_handshake);
   else if (bx_slice_equal(channel, BX_LIT("/meta/subscribe")))
     bx_verb_subscribe(call, true);
   else if (bx_slice_equal(channel, BX_LIT("/meta/unsubscribe")))
@@ -185,13 +221,21 @@ static void run_message(struct bx_call *call) {
 
 // A batch is done when all its messages are, and not before all were handed to their verbs.
 void bx_batch_run(struct bx_connection *c, struct bx_batch *b) {
-  (void)c;
   b->index = bx_alloc((b->messages.count + 1) * sizeof *b->index);
   b->open = 1;
+  b->timeout = c->mount->timeout;
+  if (b->server->engine->ops->locates && !c->relayed)
+    bx_batch_locate(b);
+  else
+    bx_batch_execute(b);
+}
+
+void bx_batch_execute(struct bx_batch *b) {
   for (uint32_t i = 0; i < b->messages.count; i++) {
     const struct bx_message *m = &b->messages.at[i];
     struct bx_call call = {.batch = b, .index = i, .message = m, .session = named_session(b->server, &m->client_id)};
 
+    if (b->index[i].settled) continue;
     if (m->channel.type == BX_JSON_STRING) bx_value_decode(&m->channel, &call.channel);
     run_message(&call);
     bx_buffer_fini(&call.channel);

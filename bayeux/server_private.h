@@ -14,12 +14,15 @@ struct bx_batch {
   struct bx_buffer replies;   // in the order in which they were made
   struct bx_reply *index;     // per message: where its reply stands in `replies`
   uint32_t open;              // messages that are not done
+  uint32_t locating;   // engine requests for sessions that are not here
+  bx_millis timeout;   // of the connection's mount
   bool subscribed;            // holds back the connection's messages until it is replied
   char text[];
 };
 
 struct bx_reply {
   size_t at, len;   // len 0: none (a held connect)
+  bool settled;   // its message was executed elsewhere, or refused
 };
 
 // One message on its way through the verbs.
@@ -67,6 +70,9 @@ void bx_server_clock(struct bx_server *);
 
 // -- batches ------------------------------------------------------------------------------------
 void bx_batch_run(struct bx_connection *, struct bx_batch *);
+// Asks the engine for the sessions that are named and not here, then executes.
+void bx_batch_locate(struct bx_batch *);
+void bx_batch_execute(struct bx_batch *);
 void bx_batch_done(struct bx_batch *);   // one more message is done; frees the batch when it was the last
 void bx_connection_wake(struct bx_connection *);
 void bx_connection_reply(struct bx_connection *, struct bx_slice replies, bool before);
@@ -78,6 +84,27 @@ void bx_pending_destroy(struct bx_pending *);   // and counts its message as don
 
 static inline struct bx_pending *bx_pending_of(struct bx_request *r) {
   return bx_container_of(r, struct bx_pending, request);
+}
+
+// -- several nodes ----------------------------------------------------------------------------------
+struct bx_session *bx_session_adopt(struct bx_server *, const struct bx_record *);
+void bx_session_release(struct bx_server *, struct bx_session *, struct bx_record *);
+// The session leaves its connection: a poll is answered, a stream flushed and closed.
+void bx_session_supersede(struct bx_server *, struct bx_session *);
+// A subscription as a record tells it: no event, no counter of new ones.
+void bx_session_restore(struct bx_server *, struct bx_session *, struct bx_slice pattern, bx_position start, bx_position upto);
+// What it has not read can not be had any more.
+void bx_session_lose(struct bx_server *, struct bx_session *);
+void bx_relay_open(struct bx_server *, struct bx_remote_call *);
+void bx_relays_run(struct bx_server *);
+void bx_relays_close(struct bx_server *);   // each is told that there are no replies
+void bx_server_gap(struct bx_server *, bx_position from, bx_position to);
+void bx_server_epoch(struct bx_server *, uint64_t epoch, bx_position first, bx_position survived);
+
+// What the engine keeps of a session may have to follow.
+static inline void bx_session_changed(struct bx_server *server, struct bx_session *s, bool partly) {
+  if (server->engine->ops->changed != NULL && s->recorded && s->state != BX_SESSION_CLOSING)
+    server->engine->ops->changed(server->engine, s, partly);
 }
 
 // -- verbs: each ends with a reply, or takes a pending request --------------------------------------

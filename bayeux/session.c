@@ -4,7 +4,7 @@
 #include "bayeux/server_private.h"
 
 static const char *const state_names[BX_SESSION_STATES] = {"live", "reading", "away", "closing"};
-static const char *const end_names[] = {"disconnect", "expired", "lost", "refused", "shutdown"};
+static const char *const end_names[] = {"disconnect", "expired", "lost", "refused", "shutdown", "moved"};
 
 // Which state may follow which: rows are from, columns are to.
 static const bool may_follow[BX_SESSION_STATES][BX_SESSION_STATES] = {
@@ -53,13 +53,13 @@ void bx_session_set_state(struct bx_server *server, struct bx_session *s, enum b
     }
   enlist(server, s, state);
   if (state == BX_SESSION_READING) bx_reader_start(server, s);
+  bx_session_changed(server, s, false);
 }
 
 static void expire(struct bx_timer *timer) {
   struct bx_session *s = bx_container_of(timer, struct bx_session, expiry);
 
-  s->server->counters.expired++;
-  bx_session_close(s->server, s, BX_END_EXPIRED);
+  bx_session_ask_end(s->server, s, BX_END_EXPIRED);
 }
 
 struct bx_session *bx_session_create(struct bx_server *server, struct bx_slice id) {
@@ -70,6 +70,8 @@ struct bx_session *bx_session_create(struct bx_server *server, struct bx_slice i
   bx_list_init(&s->state_link);
   bx_list_init(&s->read_link);
   bx_list_init(&s->subscriptions);
+  bx_list_init(&s->mark.link);
+  bx_list_init(&s->mark.dirty_link);
   bx_timer_init(&s->expiry, expire);
   bx_timer_init(&s->weigh, bx_session_weigh);
   s->server = server;
@@ -156,9 +158,7 @@ static void backfill_again(struct bx_session *s, bx_position floor) {
   }
 }
 
-void bx_session_confirm_all(struct bx_server *server, struct bx_session *s) {
-  s->conf = bx_session_sent(server, s);
-  s->pending = false;
+static void confirm_backfills(struct bx_session *s) {
   if (!s->backfilled) return;
   s->backfilled = false;
   bx_list_each (link, &s->subscriptions) {
@@ -173,6 +173,13 @@ void bx_session_confirm_all(struct bx_server *server, struct bx_session *s) {
   }
 }
 
+void bx_session_confirm_all(struct bx_server *server, struct bx_session *s) {
+  s->conf = bx_session_sent(server, s);
+  s->pending = false;
+  confirm_backfills(s);
+  bx_session_changed(server, s, false);
+}
+
 void bx_session_confirm_ping(struct bx_server *server, struct bx_session *s, bx_position position) {
   if (!s->pending || s->ping_position == 0 || position != s->ping_position) return;
   s->ping_position = 0;
@@ -180,6 +187,7 @@ void bx_session_confirm_ping(struct bx_server *server, struct bx_session *s, bx_
     bx_session_confirm_all(server, s);
   else if (position > s->conf)
     s->conf = position;
+  bx_session_changed(server, s, true);
 }
 
 void bx_session_fall_back(struct bx_server *server, struct bx_session *s) {
@@ -190,6 +198,7 @@ void bx_session_fall_back(struct bx_server *server, struct bx_session *s) {
   s->pending = false;
   s->cursor = s->conf;
   backfill_again(s, 0);
+  bx_session_changed(server, s, false);
 }
 
 // -- connections -----------------------------------------------------------------------------------
@@ -239,6 +248,7 @@ void bx_session_push(struct bx_server *server, struct bx_session *s, const struc
   }
   if (s->outbox.count == 0) s->written = e->position - 1;
   outbox_put(server, &s->outbox, e->frame);
+  if (!s->pending && s->outbox.count == 1) bx_session_changed(server, s, false);
   bx_connection_wake(s->connection);
 }
 
@@ -322,6 +332,22 @@ bool bx_session_subscribe(struct bx_server *server, struct bx_session *s, struct
   return true;
 }
 
+void bx_session_restore(struct bx_server *server, struct bx_session *s, struct bx_slice pattern, bx_position start,
+                        bx_position upto) {
+  struct bx_topic *t = bx_journal_topic(&server->journal, pattern);
+  struct bx_subscription *sub;
+
+  if (bx_session_find_subscription(s, t) != NULL) return;
+  sub = bx_alloc(sizeof *sub);
+  *sub = (struct bx_subscription){.session = s, .start = start, .known = start, .from = start, .upto = upto};
+  sub->behind = upto > 0;   // what was backfilled elsewhere and not confirmed comes again
+  s->backfilled |= sub->behind;
+  bx_topic_add(t, sub);
+  bx_list_append(&s->subscriptions, &sub->link);
+  s->subscription_count++;
+  server->counters.subscriptions++;
+}
+
 static void subscription_free(struct bx_server *server, struct bx_session *s, struct bx_subscription *sub) {
   struct bx_topic *t = sub->topic;
 
@@ -348,13 +374,14 @@ bool bx_session_unsubscribe(struct bx_server *server, struct bx_session *s, stru
 
 // Tells the connection: a held connect is answered, a stream is closed.
 static void dismiss(struct bx_server *server, struct bx_session *s, enum bx_end why) {
+  bool good = why == BX_END_DISCONNECT || why == BX_END_MOVED;   // its connect is answered as if nothing was
   struct bx_connection *c = s->connection;
   struct bx_buffer reply = {0}, error = {0};
 
   if (c->connect.held && (bx_connection_is_poll(c) || why != BX_END_DISCONNECT)) {
-    if (why != BX_END_DISCONNECT) bx_buffer_printf(&error, "401:%s:" BX_UNKNOWN_CLIENT, s->id);
+    if (!good) bx_buffer_printf(&error, "401:%s:" BX_UNKNOWN_CLIENT, s->id);
     bx_buffer_char(&error, '\0');
-    bx_connect_write(c, &reply, why == BX_END_DISCONNECT ? NULL : error.at, (uint32_t)c->mount->interval);
+    bx_connect_write(c, &reply, good ? NULL : error.at, (uint32_t)c->mount->interval);
     bx_connection_reply(c, bx_buffer_view(&reply), false);
   }
   bx_connect_forget(c);
@@ -368,14 +395,15 @@ static void dismiss(struct bx_server *server, struct bx_session *s, enum bx_end 
   bx_buffer_fini(&error);
 }
 
-// Nobody was told of a session that was never recorded.
+// Nobody was told of a session that was never recorded, and one that moved goes on.
 static void tell(struct bx_server *server, enum bx_event event, const struct bx_session *s, struct bx_slice detail) {
-  if (s->recorded && server->env.event != NULL) server->env.event(server->env.context, event, s, detail);
+  if (s->recorded && s->why != BX_END_MOVED && server->env.event != NULL) server->env.event(server->env.context, event, s, detail);
 }
 
 void bx_session_close(struct bx_server *server, struct bx_session *s, enum bx_end why) {
   if (s->state == BX_SESSION_CLOSING) return;
   s->why = why;
+  if (server->engine->ops->gone != NULL) server->engine->ops->gone(server->engine, s);
   if (s->connection != NULL) dismiss(server, s, why);
   if (s->answered != NULL) {
     s->answered->receipt = NULL;
@@ -388,10 +416,51 @@ void bx_session_close(struct bx_server *server, struct bx_session *s, enum bx_en
     subscription_free(server, s, sub);
   }
   bx_wheel_cancel(&server->wheel, &s->expiry);
-  bx_table_remove(&server->sessions, &s->node);
+  if (!s->released) bx_table_remove(&server->sessions, &s->node);
   bx_session_set_state(server, s, BX_SESSION_CLOSING);
   server->counters.sessions--;
   tell(server, BX_EVENT_DISCONNECT, s, bx_slice_of(end_names[why]));
+}
+
+// The end that nobody's message asked for: the engine decides, so that it happens once.
+struct ask_end {
+  struct bx_request request;
+  struct bx_server *server;
+  enum bx_end why;
+};
+
+static void end_decided(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
+  struct ask_end *ask = bx_container_of(request, struct ask_end, request);
+  struct bx_session *s = request->session;
+  struct bx_server *server = ask->server;
+
+  (void)position;
+  s->pins--;
+  s->ending = false;
+  if (s->state == BX_SESSION_CLOSING) {
+    // It is gone from here already.
+  } else if (outcome == BX_ACKNOWLEDGED || outcome == BX_NO_SESSION) {
+    if (ask->why == BX_END_EXPIRED) server->counters.expired++;
+    bx_session_close(server, s, ask->why);
+  } else {
+    bx_wheel_set(&server->wheel, &s->expiry, server->now + 1000);
+  }
+  bx_free(ask);
+}
+
+void bx_session_ask_end(struct bx_server *server, struct bx_session *s, enum bx_end why) {
+  struct ask_end *ask;
+
+  if (s->ending) return;
+  s->ending = true;
+  ask = bx_alloc(sizeof *ask);
+  ask->server = server;
+  ask->why = why;
+  ask->request = (struct bx_request){.kind = BX_REQUEST_END, .done = end_decided, .session = s};
+  ask->request.reason = why == BX_END_LOST ? BX_REASON_LOST : BX_REASON_EXPIRED;
+  bx_list_init(&ask->request.link);
+  s->pins++;
+  server->engine->ops->submit(server->engine, &ask->request);
 }
 
 void bx_sessions_reap(struct bx_server *server) {

@@ -16,6 +16,7 @@
 #pragma once
 
 #include "bayeux/counters.h"
+#include "bayeux/engine.h"
 #include "bayeux/journal.h"
 #include "bayeux/wheel.h"
 
@@ -27,7 +28,8 @@ enum bx_session_state { BX_SESSION_LIVE, BX_SESSION_READING, BX_SESSION_AWAY, BX
 #define BX_SESSION_STATES 4
 
 // Why a session ended.
-enum bx_end { BX_END_DISCONNECT, BX_END_EXPIRED, BX_END_LOST, BX_END_REFUSED, BX_END_SHUTDOWN };
+// MOVED: it goes on elsewhere; nobody is told.
+enum bx_end { BX_END_DISCONNECT, BX_END_EXPIRED, BX_END_LOST, BX_END_REFUSED, BX_END_SHUTDOWN, BX_END_MOVED };
 
 // What is known of the last answer to a poll.
 enum bx_arrival {
@@ -85,13 +87,19 @@ struct bx_session {
   bx_millis created, last_connect;
   const char *transport;   // of the last connect, static text
   char address[64];        // of the peer at the handshake or last connect
-  uint32_t generation;
-  bool recorded;   // the engine holds its record
+  uint64_t born;       // milliseconds since 1970, when its record tells; else 0
+  uint32_t generation; // raised by each change of owner
+  bool recorded;       // the engine holds its record
+  bool ending;         // its end is asked for
+  bool released;       // out of the table: its record is on its way to another node
+  struct bx_engine_mark mark;   // the engine's
   char id[];       // terminated
 };
 
 struct bx_session *bx_session_create(struct bx_server *, struct bx_slice id);
-// Ends it: leaves the index, answers and closes what is attached, is freed by the reap.
+// Asks the engine for its end; it is closed when that is granted, or asked for again in a second.
+void bx_session_ask_end(struct bx_server *, struct bx_session *, enum bx_end);
+// Ends it here: leaves the index, answers and closes what is attached, is freed by the reap.
 void bx_session_close(struct bx_server *, struct bx_session *, enum bx_end);
 // Frees what is CLOSING and not pinned.
 void bx_sessions_reap(struct bx_server *);

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages for sessions that are not here: before a batch is executed, the engine is asked for each
+// of them. A session is then in the table, or its messages were executed where it lives, or it is
+// unknown, or nobody can say now.
+#include "bayeux/server_private.h"
+
+#define MAX_ID 64   // longer ones are nobody's
+
+struct locate {
+  struct bx_request request;
+  struct bx_batch *batch;
+  struct bx_buffer id, text;
+};
+
+// What of the pipeline needs the session here. A publish does not: its clientId is checked where the
+// message is appended.
+enum need { NEEDS_NOTHING, NEEDS_IT_SOMEWHERE, NEEDS_IT_HERE };
+
+static enum need need_of(const struct bx_message *m) {
+  static const struct bx_slice verbs[] = {{"/meta/subscribe", 15}, {"/meta/unsubscribe", 17}, {"/meta/disconnect", 16}};
+
+  if (m->channel.type != BX_JSON_STRING || m->client_id.type != BX_JSON_STRING) return NEEDS_NOTHING;
+  if (bx_value_is(&m->channel, BX_LIT("/meta/connect")))
+    return bx_value_is(&m->connection_type, BX_LIT("eventsource")) ? NEEDS_IT_SOMEWHERE : NEEDS_IT_HERE;
+  for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+    if (bx_value_is(&m->channel, verbs[i])) return NEEDS_IT_SOMEWHERE;
+  return NEEDS_NOTHING;
+}
+
+static bool is_for(const struct bx_message *m, struct bx_slice id) {
+  return need_of(m) != NEEDS_NOTHING && bx_value_is(&m->client_id, id);
+}
+
+// The message as it was sent, but for white space between its members.
+static void add_text(const struct bx_batch *b, const struct bx_message *m, struct bx_buffer *out) {
+  bx_buffer_char(out, out->len == 0 ? '[' : ',');
+  bx_buffer_char(out, '{');
+  for (uint32_t i = 0; i < m->count; i++) {
+    const struct bx_member *member = &b->messages.members[m->first + i];
+
+    if (i > 0) bx_buffer_char(out, ',');
+    bx_buffer_slice(out, member->key.raw);
+    bx_buffer_char(out, ':');
+    bx_buffer_slice(out, member->value.raw);
+  }
+  bx_buffer_char(out, '}');
+}
+
+// Each reply goes to the message it answers: one per message, in order.
+static void take_replies(struct locate *l, struct bx_slice replies) {
+  struct bx_batch *b = l->batch;
+  struct bx_slice id = bx_buffer_view(&l->id);
+  struct bx_value ignored, reply;
+  struct bx_scan s;
+  bool more;
+
+  bx_scan_init(&s, replies, 64);
+  more = bx_scan_enter(&s);
+  for (uint32_t i = 0; i < b->messages.count; i++) {
+    if (!is_for(&b->messages.at[i], id)) continue;
+    b->index[i].settled = true;
+    more = more && bx_scan_item(&s, &ignored) && bx_scan_value(&s, &reply);
+    if (!more) continue;
+    b->index[i].at = b->replies.len;
+    b->index[i].len = reply.raw.len;
+    bx_buffer_slice(&b->replies, reply.raw);
+  }
+}
+
+// Nobody can say whether the session exists: a connect tries again soon, the others are refused.
+static void refuse(struct locate *l) {
+  struct bx_batch *b = l->batch;
+  struct bx_slice id = bx_buffer_view(&l->id);
+
+  for (uint32_t i = 0; i < b->messages.count; i++) {
+    const struct bx_message *m = &b->messages.at[i];
+    struct bx_buffer error = {0}, *out;
+
+    if (!is_for(m, id)) continue;
+    b->index[i].settled = true;
+    if (need_of(m) == NEEDS_IT_HERE) {
+      out = bx_reply_open(b, i, true, true);
+      bx_reply_advice(out, bx_server_uniform(b->server, 800, 1200), b->timeout);
+      bx_reply_close(b, i);
+      continue;
+    }
+    bx_error_text(&error, "503", &m->client_id, "Not available");
+    bx_reply_error(b, i, true, bx_buffer_view(&error));
+    bx_buffer_fini(&error);
+  }
+}
+
+static void located(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
+  struct locate *l = bx_container_of(request, struct locate, request);
+  struct bx_batch *b = l->batch;
+
+  (void)position;
+  if (outcome == BX_RELAYED) take_replies(l, request->replies);
+  if (outcome == BX_REFUSED || outcome == BX_UNKNOWN) refuse(l);
+  bx_buffer_fini(&l->id);
+  bx_buffer_fini(&l->text);
+  bx_free(l);
+  if (--b->locating == 0) bx_batch_execute(b);
+}
+
+static void ask(struct bx_batch *b, uint32_t first) {
+  struct locate *l = bx_alloc(sizeof *l);
+  bool mover = false;
+
+  bx_value_decode(&b->messages.at[first].client_id, &l->id);
+  for (uint32_t i = first; i < b->messages.count; i++) {
+    if (!is_for(&b->messages.at[i], bx_buffer_view(&l->id))) continue;
+    mover |= need_of(&b->messages.at[i]) == NEEDS_IT_HERE;
+    add_text(b, &b->messages.at[i], &l->text);
+  }
+  bx_buffer_char(&l->text, ']');
+  l->batch = b;
+  l->request = (struct bx_request){.kind = BX_REQUEST_LOCATE, .done = located, .mover = mover};
+  l->request.id = bx_buffer_view(&l->id);
+  l->request.text = bx_buffer_view(&l->text);
+  bx_list_init(&l->request.link);
+  b->locating++;
+  b->server->engine->ops->submit(b->server->engine, &l->request);
+}
+
+// The first message of each client id that is not in the table.
+static bool is_first(const struct bx_batch *b, uint32_t index) {
+  const struct bx_value *id = &b->messages.at[index].client_id;
+
+  for (uint32_t i = 0; i < index; i++) {
+    const struct bx_message *m = &b->messages.at[i];
+
+    if (need_of(m) != NEEDS_NOTHING && bx_slice_equal(m->client_id.raw, id->raw)) return false;
+  }
+  return true;
+}
+
+void bx_batch_locate(struct bx_batch *b) {
+  b->locating = 1;
+  for (uint32_t i = 0; i < b->messages.count; i++) {
+    const struct bx_message *m = &b->messages.at[i];
+
+    if (need_of(m) == NEEDS_NOTHING || m->client_id.escaped || m->client_id.raw.len - 2 > MAX_ID) continue;
+    if (bx_server_find_session(b->server, bx_value_inside(&m->client_id)) == NULL && is_first(b, i)) ask(b, i);
+  }
+  if (--b->locating == 0) bx_batch_execute(b);
+}
