@@ -1,0 +1,57 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- append: the publishes of one turn, in order, under consecutive positions.
+--
+-- ns e node incarnation deadline seq0 maxlen [clientId once channel text]...
+--   -> OK r1 r2 ... | EPOCH e | FENCED | LATE | FULL | BAD key: nothing was written
+-- ri: "<position>" | "=<position>" the first one's, from the once-key | "-401" no such session |
+--     "-503" this one could not be written
+
+local e, node, incarnation, deadline, seq, maxlen = ARGV[2], ARGV[3], ARGV[4], number(ARGV[5]), number(ARGV[6]), number(ARGV[7])
+if #ARGV < 7 or (#ARGV - 7) % 4 ~= 0 or not deadline or not seq or not maxlen then return arguments() end
+
+local other, p = other_epoch(e)
+if other then return other end
+if fenced(node, incarnation) then return {'FENCED'} end
+if now() > deadline then return {'LATE'} end
+local bad = misfit(journal_key, 'stream')
+if bad then return {'BAD', bad} end
+
+local function add(position, channel, text, origin)
+  local id = decimal(position) .. '-0'
+  if maxlen == 0 then return redis.pcall('XADD', journal_key, id, 'c', channel, 'm', text, 'o', origin) end
+  return redis.pcall('XADD', journal_key, 'MAXLEN', '~', decimal(maxlen), id, 'c', channel, 'm', text, 'o', origin)
+end
+
+local reply, began = {'OK'}, false
+for i = 8, #ARGV, 4 do
+  local client, once, result = ARGV[i], ARGV[i + 1], nil
+  if client ~= '' and redis.call('EXISTS', session_key(client)) == 0 then
+    result = '-401'
+  elseif once ~= '' then
+    local first = redis.pcall('GET', once_key(once))
+    if failed(first) then
+      result = '-503'
+    elseif first then
+      result = '=' .. first
+    end
+  end
+  if not result then
+    local written = add(p + 1, ARGV[i + 2], ARGV[i + 3], node .. ':' .. decimal(seq + (i - 8) / 4))
+    if not failed(written) then
+      p, began = p + 1, true
+      result = decimal(p)
+      if once ~= '' then redis.call('SET', once_key(once), result, 'PX', ONCE_LIFE) end
+    elseif not began then
+      -- The first write tells for the whole call. An id that is too small is a head that went back:
+      -- the caller says hello, which begins an epoch above the journal.
+      if string.find(written.err, 'equal or smaller', 1, true) then return {'EPOCH', '0'} end
+      return refused(written)
+    else
+      result = '-503'
+    end
+  end
+  reply[#reply + 1] = result
+end
+
+if began then redis.call('HSET', head_key, 'p', decimal(p)) end
+return reply

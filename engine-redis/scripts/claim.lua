@@ -1,0 +1,34 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- claim: takes a session whose owner does not answer. A record that says `live` has no position of
+-- its own: the mark of the old owner stands for it. Without a mark nobody knows what has arrived.
+-- An exact position keeps its `sent`: the next connect id tells whether that arrived.
+--
+-- ns id g me -> OK as load, after the claim | MOVED n g | NONE | LOST: ended by this call | BAD key
+
+local id, g, me = ARGV[2], ARGV[3], ARGV[4]
+if #ARGV ~= 4 then return arguments() end
+
+local r, bad = record(id)
+bad = bad or unfinishable(r) or misfit(subs_key(id), 'hash')
+if bad then return {'BAD', bad} end
+if not r then return {'NONE'} end
+if decimal(r.g) ~= g then return {'MOVED', r.n, decimal(r.g)} end
+
+local mark = nil
+if r.k == 'live' then
+  mark = redis.pcall('GET', mark_key(r.n))
+  mark = not failed(mark) and number(mark) and mark or nil
+  if not mark then
+    finish(id, r, 'lost', me)
+    return {'LOST'}
+  end
+end
+
+local old = r.n
+essential()
+r.n, r.g = me, r.g + 1
+if mark then r.k, r.sent = mark, mark end
+redis.call('HSET', session_key(id), 'n', r.n, 'g', decimal(r.g), 'k', r.k, 'sent', r.sent)
+-- g is the new one: an owner below it has lost the session.
+if old ~= '' and old ~= me then post(old, 't', 'lost', 'id', id, 'g', decimal(r.g)) end
+return told(id, r)

@@ -1,0 +1,185 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Put in front of every script. The one Lua file that knows the keys, and what several scripts share.
+--
+-- Rules that all scripts keep:
+-- * ARGV[1] is the namespace. All numbers travel as decimal text; ids of streams are written by
+--   '%.0f', because Lua would turn 1763700000000001 into 1.7637e+15.
+-- * Everything is checked before the first write. Redis does not roll a script back.
+-- * Redis tests memory, role, replicas and disk at a script's first write only. A script whose first
+--   write is refused has written nothing; one whose first write passed is not refused later. So
+--   scripts that take memory let that write tell (FULL), and scripts that must work when memory is
+--   full begin with a deletion, which is never refused for memory: see `essential`.
+-- * {'BAD', key}: a key does not hold what it should; nothing was written. An error reply says the
+--   same of anything unforeseen: nothing was written.
+
+local ns = ARGV[1]
+
+local HOUR = 3600000
+local HEARTBEAT = 3000           -- ms: without a tick for so long a node counts as dead
+local FORGOTTEN = 60000          -- ms: and after so long it is not listed any more
+local LINK_LIFE = HOUR           -- renewed by each tick
+local MARK_LIFE = 2 * HOUR       -- twice the longest life of a session
+local BACKSTOP = HOUR            -- a record outlives its deadline by this, should nobody reap it
+local ONCE_LIFE = 300000
+local INBOX_LIFE = 60
+local INBOX_LENGTH = 10000
+local EVENTS_LENGTH = 100000
+
+local head_key = ns .. ':head'               -- hash e p f s run
+local journal_key = ns .. ':journal'         -- stream <position>-0
+local sessions_key = ns .. ':sessions'       -- zset id -> deadline
+local nodes_key = ns .. ':nodes'             -- zset node -> time of its last tick
+local events_key = ns .. ':events'           -- stream of life-cycle events
+
+local function session_key(id) return ns .. ':session:' .. id end   -- hash, see `record`
+local function subs_key(id) return ns .. ':subs:' .. id end         -- hash pattern -> start[:upto]
+local function user_key(user) return ns .. ':user:' .. user end     -- set of session ids
+local function node_key(node) return ns .. ':node:' .. node end     -- hash head mark sessions
+local function mark_key(node) return ns .. ':mark:' .. node end     -- position
+local function link_key(node) return ns .. ':link:' .. node end     -- hash i role address since
+local function inbox_key(node) return ns .. ':inbox:' .. node end   -- stream
+local function once_key(key) return ns .. ':once:' .. key end       -- position
+
+local function decimal(n) return string.format('%.0f', n) end
+
+-- A number out of a key or an argument, or nil. Sixteen digits stay exact in a double up to 2^53,
+-- which positions reach in the year 2255.
+local function number(text)
+  if type(text) == 'string' and #text <= 16 and string.find(text, '^%d+$') then return tonumber(text) end
+  return nil
+end
+
+-- The extent of a subscription: start, or start:upto while a backfill is not confirmed.
+local function extent(text) return string.find(text, '^%d+$') or string.find(text, '^%d+:%d+$') end
+
+-- Milliseconds and whole seconds of this Redis' clock.
+local function now()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000), tonumber(t[1])
+end
+
+-- The first of the given (key, type) pairs that exists with another type, or nil.
+local function misfit(...)
+  local expected = {...}
+  for i = 1, #expected, 2 do
+    local is = redis.call('TYPE', expected[i]).ok
+    if is ~= 'none' and is ~= expected[i + 1] then return expected[i] end
+  end
+  return nil
+end
+
+-- Begins the writes of a script that must work when memory is full.
+local function essential() redis.call('DEL', ns .. ':none') end
+
+-- What to answer when the first write of a script was refused.
+local function refused(reply)
+  if string.find(reply.err, 'OOM', 1, true) then return {'FULL'} end
+  return reply
+end
+
+local function failed(reply) return type(reply) == 'table' and reply.err ~= nil end
+
+local function arguments() return redis.error_reply('ERR wrong arguments') end
+
+-- epoch, last position: nil, nil when there is no head; nil, key when it is malformed.
+local function current()
+  local values = redis.pcall('HMGET', head_key, 'e', 'p')
+  if failed(values) then return nil, head_key end
+  if not values[1] and not values[2] then return nil, nil end
+  local e, p = number(values[1]), number(values[2])
+  if not e or not p then return nil, head_key end
+  return e, p
+end
+
+-- The reply for a caller whose epoch is not the current one, or nil. Then the last position.
+local function other_epoch(e)
+  local is, p = current()
+  if not is then return p and {'BAD', p} or {'EPOCH', '0'}, 0 end
+  if decimal(is) ~= e then return {'EPOCH', decimal(is)}, p end
+  return nil, p
+end
+
+-- A link that was retired by a later hello, or whose node was forgotten, may not write.
+local function fenced(node, incarnation)
+  local is = redis.pcall('HGET', link_key(node), 'i')
+  return failed(is) or is ~= incarnation
+end
+
+-- A record of a session, with numbers checked; or nil (there is none); or nil, key (malformed).
+local function record(id)
+  local key = session_key(id)
+  local v = redis.pcall('HMGET', key, 'n', 'g', 'k', 'sent', 'cid', 'vary', 'life', 'user', 'created')
+  if failed(v) then return nil, key end
+  if not v[1] and not v[2] and redis.call('EXISTS', key) == 0 then return nil, nil end
+  local r = {n = v[1], g = number(v[2]), k = v[3], sent = v[4], cid = v[5] or '', vary = v[6] or '0',
+             life = v[7], user = v[8] or '', created = v[9] or '0'}
+  if not r.n or not r.g or not number(r.sent) or not number(r.life) or not (r.k == 'live' or number(r.k)) then
+    return nil, key
+  end
+  return r
+end
+
+-- The record, if it is at (n, g); otherwise nil and the reply that refuses.
+local function owned(id, n, g)
+  local r, bad = record(id)
+  if bad then return nil, {'BAD', bad} end
+  if not r then return nil, {'NONE'} end
+  if r.n ~= n or decimal(r.g) ~= g then return nil, {'MOVED', r.n, decimal(r.g)} end
+  return r
+end
+
+local function deadline_of(id)
+  return tonumber(redis.call('ZSCORE', sessions_key, id) or '0')
+end
+
+-- Moves a deadline, and behind it the life of all that belongs to the session. A set of a user
+-- lives as long as the last of the sessions in it.
+local function set_deadline(id, user, at)
+  local expiry = decimal(at + BACKSTOP)
+  redis.call('ZADD', sessions_key, decimal(at), id)
+  redis.call('PEXPIREAT', session_key(id), expiry)
+  redis.call('PEXPIREAT', subs_key(id), expiry)
+  if user ~= '' and redis.call('PEXPIRETIME', user_key(user)) < at + BACKSTOP then
+    redis.call('PEXPIREAT', user_key(user), expiry)
+  end
+end
+
+-- A message for a node. A node that is dead does not read: hence the bounds.
+local function post(node, ...)
+  local key = inbox_key(node)
+  redis.call('XADD', key, 'MAXLEN', '~', INBOX_LENGTH, '*', ...)
+  redis.call('EXPIRE', key, INBOX_LIFE)
+end
+
+-- The reply of load: the record with its subscriptions. The node's heartbeat tells whether it lives.
+local function told(id, r)
+  local reply = {'OK', r.n, decimal(redis.call('EXISTS', node_key(r.n))), decimal(r.g), r.k, r.sent, r.cid, r.vary,
+                 r.life, r.user, r.created, decimal(deadline_of(id))}
+  local subs = redis.call('HGETALL', subs_key(id))
+  for i = 1, #subs do reply[#reply + 1] = subs[i] end
+  return reply
+end
+
+-- The keys that `finish` writes, if one of them has another type.
+local function unfinishable(r)
+  local bad = misfit(sessions_key, 'zset', events_key, 'stream')
+  if not bad and r and r.user ~= '' then bad = misfit(user_key(r.user), 'set') end
+  if not bad and r and r.n ~= '' then bad = misfit(inbox_key(r.n), 'stream') end
+  return bad
+end
+
+-- Ends a session; r may be nil (the record expired, or is malformed). True if it was this call: who
+-- takes the id out of the set of sessions has ended it, and tells. ZREM is first also because it is
+-- never refused for memory.
+local function finish(id, r, reason, me)
+  local was = redis.call('ZREM', sessions_key, id) == 1
+  redis.call('DEL', session_key(id), subs_key(id))
+  local user = r and r.user or ''
+  if user ~= '' then redis.call('SREM', user_key(user), id) end
+  if not was then return false end
+  redis.call('XADD', events_key, 'MAXLEN', '~', EVENTS_LENGTH, '*',
+             'k', 'disconnect', 'id', id, 'reason', reason, 'user', user)
+  if r and r.n ~= '' and r.n ~= me then post(r.n, 't', 'ended', 'id', id) end
+  return true
+end
+

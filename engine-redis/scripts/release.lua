@@ -1,0 +1,23 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- release: the owner gives a session to another node (or, with an empty name, to whoever claims it),
+-- with the exact positions, and the extents of backfills that are not confirmed.
+--
+-- ns id n g to k sent cid vary [pattern start[:upto]]... -> OK g+1 | MOVED n g | NONE | BAD key
+
+local id, n, g, to, k, sent, cid, vary = ARGV[2], ARGV[3], ARGV[4], ARGV[5], number(ARGV[6]), number(ARGV[7]), ARGV[8], ARGV[9]
+if #ARGV < 9 or (#ARGV - 9) % 2 ~= 0 or not k or not sent then return arguments() end
+for i = 11, #ARGV, 2 do
+  if not extent(ARGV[i]) then return arguments() end
+end
+
+local r, reply = owned(id, n, g)
+if not r then return reply end
+local bad = misfit(subs_key(id), 'hash')
+if bad then return {'BAD', bad} end
+
+essential()
+redis.call('HSET', session_key(id), 'n', to, 'g', decimal(r.g + 1), 'k', decimal(k), 'sent', decimal(sent), 'cid', cid, 'vary', vary)
+for i = 10, #ARGV, 2 do
+  if redis.call('HEXISTS', subs_key(id), ARGV[i]) == 1 then redis.call('HSET', subs_key(id), ARGV[i], ARGV[i + 1]) end
+end
+return {'OK', decimal(r.g + 1)}

@@ -1,0 +1,47 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- resave: after a new epoch an owner writes its sessions again, because the records may have gone
+-- back. Accepted where the record is missing or malformed, has a lower g, or is at (n, g).
+--
+-- ns e n [id g k sent cid vary life user created nsubs [pattern start[:upto]]xnsubs]...
+--   -> OK [accepted id]... | EPOCH e | BAD key
+
+local e, n = ARGV[2], ARGV[3]
+if #ARGV < 3 then return arguments() end
+
+-- All is read before anything is written.
+local wanted, i = {}, 4
+while i <= #ARGV do
+  local w = {id = ARGV[i], g = number(ARGV[i + 1]), k = ARGV[i + 2], sent = ARGV[i + 3], cid = ARGV[i + 4], vary = ARGV[i + 5],
+             life = number(ARGV[i + 6]), user = ARGV[i + 7], created = ARGV[i + 8], first = i + 10}
+  local subs = number(ARGV[i + 9])
+  if not subs or not w.g or not w.life or not number(w.sent) or not (w.k == 'live' or number(w.k)) then return arguments() end
+  w.last = i + 9 + 2 * subs
+  if w.last > #ARGV then return arguments() end
+  for j = w.first + 1, w.last, 2 do
+    if not extent(ARGV[j]) then return arguments() end
+  end
+  wanted[#wanted + 1] = w
+  i = w.last + 1
+end
+
+local other = other_epoch(e)
+if other then return other end
+local bad = misfit(sessions_key, 'zset')
+if bad then return {'BAD', bad} end
+
+local reply, time = {'OK'}, now()
+essential()
+for _, w in ipairs(wanted) do
+  local r = record(w.id)
+  local mine = not r or r.g < w.g or (r.g == w.g and r.n == n)
+  if mine and (w.user == '' or not misfit(user_key(w.user), 'set')) then
+    redis.call('DEL', session_key(w.id), subs_key(w.id))
+    redis.call('HSET', session_key(w.id), 'n', n, 'g', decimal(w.g), 'k', w.k, 'sent', w.sent, 'cid', w.cid, 'vary', w.vary,
+               'life', decimal(w.life), 'user', w.user, 'created', w.created)
+    for j = w.first, w.last, 2 do redis.call('HSET', subs_key(w.id), ARGV[j], ARGV[j + 1]) end
+    if w.user ~= '' then redis.call('SADD', user_key(w.user), w.id) end
+    set_deadline(w.id, w.user, time + w.life)
+    reply[#reply + 1] = w.id
+  end
+end
+return reply

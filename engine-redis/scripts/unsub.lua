@@ -1,0 +1,15 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- unsub: removes subscriptions, with their starts.
+--
+-- ns id n g [pattern]... -> OK | MOVED n g | NONE | BAD key
+
+local id, n, g = ARGV[2], ARGV[3], ARGV[4]
+if #ARGV < 4 then return arguments() end
+
+local r, reply = owned(id, n, g)
+if not r then return reply end
+local bad = misfit(subs_key(id), 'hash')
+if bad then return {'BAD', bad} end
+
+for i = 5, #ARGV do redis.call('HDEL', subs_key(id), ARGV[i]) end
+return {'OK'}
