@@ -21,6 +21,7 @@ int ab_daemon_configure(struct ab_daemon *d, const struct cf_section *sections, 
   int status = 0;
   d->config = bk_daemon_start(&start, argc, argv, &status);
   if (!d->config) return status;
+  bk_info("start", bk_s("version", MORA_VERSION));
   d->loop = bk_loop_create();
   d->health = (struct bk_health){.reasons = reasons, .context = d};
   return -1;
@@ -39,13 +40,14 @@ int ab_daemon_fault(const struct ab_daemon *d, const char *key, const char *form
 // -- running ---------------------------------------------------------------------------------------
 
 bool ab_daemon_listen(struct ab_daemon *d, struct cf_strings addresses, const struct bk_listener_options *options) {
-  for (size_t i = 0; i < addresses.count && d->listener_count < AB_MAX_LISTENERS; i++) {
+  for (size_t i = 0; i < addresses.count; i++) {
     struct bk_listener_options each = *options;
-    char error[256];
+    char error[256] = "too many addresses";
     each.address = addresses.at[i];
-    struct bk_listener *l = bk_listener_open(d->loop, &each, error, sizeof error);
+    struct bk_listener *l = NULL;
+    if (d->listener_count < AB_MAX_LISTENERS) l = bk_listener_open(d->loop, &each, error, sizeof error);
     if (!l) {
-      fprintf(stderr, "%s: cannot listen on %s: %s\n", d->program.name, each.address, error);
+      bk_error("listen.failed", bk_s("listener", each.name), bk_s("address", each.address), bk_s("error", error));
       return false;
     }
     d->listeners[d->listener_count++] = l;
@@ -90,6 +92,7 @@ void ab_daemon_close(struct ab_daemon *d) {
 
 void ab_daemon_fini(struct ab_daemon *d) {
   ab_daemon_close(d);
+  bk_info("stop", bk_u("requests", d->owed.count));
   bk_loop_destroy(d->loop);
   cf_free(d->config);
 }

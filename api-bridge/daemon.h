@@ -47,7 +47,7 @@ int ab_daemon_configure(struct ab_daemon *, const struct cf_section *sections, s
 // Prints a fault of the configuration that concerns several keys; returns 2, the exit status.
 int ab_daemon_fault(const struct ab_daemon *, const char *key, const char *format, ...) BX_PRINTF(3, 4);
 
-// Opens a listener per address, `options` without its address. False: the fault was printed.
+// Opens a listener per address, `options` without its address. False: one could not be, which was logged.
 bool ab_daemon_listen(struct ab_daemon *, struct cf_strings addresses, const struct bk_listener_options *options);
 
 void ab_daemon_run(struct ab_daemon *);

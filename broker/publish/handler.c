@@ -8,6 +8,9 @@ const struct bk_metric bk_publish_metrics[] = {
 #undef X
         {0}};
 
+// What a broker says of such an entry, and a gateway passes on with the same status.
+#define TOO_LARGE "data: too large"
+
 // A request whose publish is under way. Two things end it, in either order: the publisher's answer
 // and the end of the exchange. The request borrows from the body of the exchange.
 struct job {
@@ -62,14 +65,14 @@ static void write_fault(struct bx_buffer *out, const struct bk_publish_entry *e)
   bx_buffer_fini(&text);
 }
 
-static int status_of(enum bk_publish_outcome outcome) {
-  switch (outcome) {
+static int status_of(const struct bk_publish_result *r) {
+  switch (r->outcome) {
   case BK_PUBLISH_ACKNOWLEDGED: return 200;
   case BK_PUBLISH_REFUSED: return 503;
   case BK_PUBLISH_UNKNOWN: return 504;
   case BK_PUBLISH_BAD: break;
   }
-  return 400;
+  return bx_slice_equal(r->error, BX_LIT(TOO_LARGE)) ? 413 : 400;
 }
 
 // One slot per entry: faults where they were found, results for the rest, in order.
@@ -80,7 +83,7 @@ static void answer(struct bk_exchange *x, const struct bk_publish_request *r, co
   for (size_t i = 0; i < r->count; i++) {
     const struct bk_publish_entry *e = &r->entries[i];
     if (i > 0) bx_buffer_char(&body, ',');
-    if (!r->list) status = e->too_large ? 413 : e->fault ? 400 : status_of(results->outcome);
+    if (!r->list) status = e->too_large ? 413 : e->fault ? 400 : status_of(results);
     if (e->fault)
       write_fault(&body, e);
     else
@@ -148,7 +151,7 @@ static size_t judge_sizes(struct bk_publish_request *r, size_t max) {
     if (e->fault) continue;
     e->too_large = max > 0 && e->item.data.len + e->item.ext.len > max;
     if (e->too_large)
-      e->fault = "data: too large";
+      e->fault = TOO_LARGE;
     else
       good++;
   }

@@ -83,6 +83,21 @@ test('a body over the limit is 413', async t => {
   assert.equal((await getJson(api.url('api', '/v1/nothing'))).status, 404);
 });
 
+test('an entry over limits.message is 413 through mora-api as at the broker, in a list its slot says so', async t => {
+  const broker = await startBroker(t);
+  const api = await startApi(t, broker);
+  await ready(api, 'api');
+  const large = entry('/a', 'x'.repeat(70000));
+  for (const url of [broker.admin('/v1/publish'), api.url('api', '/v1/publish')]) {
+    const {status, json} = await postJson(url, large);
+    assert.equal(status, 413);
+    assert.deepEqual(Object.keys(json), ['error']);
+    const list = await postJson(url, [large, entry()]);
+    assert.equal(list.status, 200);
+    assert.deepEqual(list.json.map(slot => slot.outcome ?? slot), [json, 'acknowledged']);
+  }
+});
+
 test('three outcomes: what the broker said, or did not say', async t => {
   const {admin, publish} = await apiOn(t, {'api.timeout': '500ms'});
   const refused = {status: 503, json: {outcome: 'refused', error: '503:/a:Not published'}};
@@ -96,6 +111,7 @@ test('three outcomes: what the broker said, or did not say', async t => {
     [{body: [{outcome: 'refused', error: '503:/a:It says why'}]}, {status: 503, json: {outcome: 'refused', error: '503:/a:It says why'}}],
     [{body: [{outcome: 'unknown', error: '504:/a:Outcome unknown'}]}, unknown],
     [{body: [{error: 'no such thing'}]}, {status: 400, json: {error: 'no such thing'}}],
+    [{body: [{error: 'data: too large'}]}, {status: 413, json: {error: 'data: too large'}}],
   ];
   for (const [told, expected] of rows) {
     admin.answer = () => told;
@@ -209,6 +225,24 @@ test('an open API off loopback does not start', async () => {
   const {code, stderr} = await run('mora-api', ['--set', 'api.listen=0.0.0.0:0']);
   assert.equal(code, 2);
   assert.match(stderr, /--set: api\.listen: .*set api\.tokens/);
+});
+
+test('an address that is taken, or one too many, ends the start with an event that names it', async t => {
+  const {api} = await apiOn(t);
+  const taken = api.address('api');
+  const many = JSON.stringify(Array.from({length: 17}, () => '127.0.0.1:0'));
+  for (const [program, key] of [['mora-api', 'api'], ['mora-web', 'web']]) {
+    for (const [listen, address, why] of [[taken, taken, /in use/], [many, '127.0.0.1:0', /too many addresses/]]) {
+      const {code, stderr} = await run(program, ['--set', 'logging.format=json', '--set', `${key}.listen=${listen}`]);
+      assert.equal(code, 1);
+      const events = stderr.trim().split('\n').map(line => JSON.parse(line));
+      assert.equal(events[0].event, 'start');
+      const failed = events.find(({event}) => event === 'listen.failed');
+      assert.deepEqual([failed.listener, failed.address], [key, address]);
+      assert.match(failed.error, why);
+      assert.deepEqual([events.at(-1).event, events.at(-1).requests], ['stop', 0]);
+    }
+  }
 });
 
 test('the token for the broker is presented', async t => {
