@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import {test} from './lib/suite.mjs';
 import {startBroker} from './lib/daemon.mjs';
-import {getJson, keepAlive} from './lib/http.mjs';
+import {getJson} from './lib/http.mjs';
 import {deliveries} from './lib/bayeux.mjs';
 import {until, within} from './lib/wait.mjs';
 import {Wire, asSocketUrl, hold, poller, publish, settle} from './support/wire.mjs';
@@ -53,19 +53,18 @@ test('websockets get what was published before, then 1001', async t => {
 
 test('it is not ready and accepts nobody while a socket is slow to leave; it ends all the same', async t => {
   const broker = await start(t);
-  const agent = keepAlive(t);
-  const ready = broker.url('broker', '/readyz');
-  assert.equal((await getJson(ready, {agent})).status, 200);
+  const ready = broker.admin('/readyz');
+  assert.equal((await getJson(ready)).status, 200);
   const deaf = await Wire.client(t, asSocketUrl(broker.bayeux));
   deaf.deafen();   // it never answers the close
   const ended = broker.stop();
-  await until(() => refuses(broker.address('broker')), 'the listener to close');
-  const answer = await getJson(ready, {agent}).catch(error => error);   // closed with the rest, or it tells
-  if (!(answer instanceof Error)) {
-    assert.equal(answer.status, 503);
-    assert.equal(answer.json.ready, false);
-    assert.ok(answer.json.reasons.length > 0);
-  }
+  const state = await until(async () => {
+    const answer = await getJson(ready);
+    return answer.status === 503 && answer.json;
+  }, 'the admin listener to say so');
+  assert.deepEqual(state, {ready: false, reasons: ['draining']});
+  assert.equal(await refuses(broker.address('broker')), true);
+  assert.equal((await getJson(broker.admin('/healthz'))).status, 200);
   await ended;
 });
 
@@ -90,6 +89,7 @@ test('a second SIGTERM ends it at once', async t => {
   await until(() => refuses(broker.address('broker')), 'the listener to close');
   child.kill('SIGTERM');
   await within(ended, 'the process to end');
+  assert.equal(child.exitCode, 128 + 15, 'not the end of a drain');
   await stopped;
 });
 
