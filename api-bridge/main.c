@@ -84,8 +84,8 @@ static void start(struct api *a) {
 }
 
 int main(int argc, char **argv) {
-  static const char *const foreign[] = {"broker.", "engine.", "journal.", "access.", "auth.",  "authority.",
-                                        "limits.", "tls.",    "admin.",   "web.",    "redis.", NULL};
+  static const char *const foreign[] = {"broker.", "engine.", "journal.", "access.", "auth.", "authority.",
+                                        "limits.", "tls.",    "admin.",   "web.",    NULL};
   struct api a = {
       .daemon = {.program = {"mora-api", "Publishing and chat over HTTP: what is posted becomes channel events."},
                  .foreign = foreign,

@@ -88,8 +88,8 @@ static void stop(struct web *w) {
 }
 
 int main(int argc, char **argv) {
-  static const char *const foreign[] = {"broker.", "engine.", "journal.", "access.", "auth.",  "authority.",
-                                        "limits.", "tls.",    "admin.",   "api.",    "redis.", NULL};
+  static const char *const foreign[] = {"broker.", "engine.", "journal.", "access.", "auth.", "authority.",
+                                        "limits.", "tls.",    "admin.",   "api.",    NULL};
   struct web w = {
       .daemon = {.program = {"mora-web", "Chat pages for browsers, on top of mora-broker and mora-api."},
                  .foreign = foreign,
