@@ -9,5 +9,11 @@ target_link_libraries(world PUBLIC bayeux PkgConfig::CMOCKA)
 foreach(part reading verbs evidence connects)
   mora_unit_test(${part} world)
 endforeach()
+
+# What every engine has to do, as transcripts: support/engine_script.h.
+add_library(engine_script STATIC support/engine_script.c)
+target_link_libraries(engine_script PUBLIC bayeux PkgConfig::CMOCKA)
+mora_unit_test(engine engine_script)
+
 target_compile_definitions(test_verbs PRIVATE MORA_VECTORS="${CMAKE_SOURCE_DIR}/tests/conformance/faye-vectors.jsonl")
 target_link_libraries(test_verbs PRIVATE PkgConfig::JANSSON)
