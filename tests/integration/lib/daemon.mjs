@@ -12,6 +12,9 @@
 // MORA_BIN_DIR says where the binaries are (default build/asan/bin). TARGET=faye makes
 // startBroker() start the Faye server of faye_server.mjs in place of mora-broker: a suite that
 // passes there too expects what Faye does.
+//
+// MORA_TEST_ENGINE=redis gives every broker that says nothing else the Redis engine: one redis-server
+// for the process, a namespace for each broker, which stays its own when it is started again.
 
 import {spawn} from 'node:child_process';
 import {existsSync, readFileSync} from 'node:fs';
@@ -23,6 +26,7 @@ import {getJson} from './http.mjs';
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url));
 export const target = process.env.TARGET || 'mora';
+export const testEngine = process.env.MORA_TEST_ENGINE || '';
 const binaries = resolve(root, process.env.MORA_BIN_DIR || 'build/asan/bin');
 
 const REPORT = /ERROR: AddressSanitizer|LeakSanitizer|runtime error:|UndefinedBehaviorSanitizer/;
@@ -33,6 +37,13 @@ process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL');
 });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
+
+// A child that ends with this process at the latest.
+export function adopt(child) {
+  children.add(child);
+  const forget = () => children.delete(child);
+  return child.on('close', forget).on('error', forget);
+}
 
 export function binary(name) {
   const path = resolve(binaries, name);
@@ -63,8 +74,7 @@ export function environment(extra = {}) {
 // Runs a program to its end: {code, signal, stdout, stderr}. For mora, --check-config and the like.
 export function run(command, args = [], {env = {}, input = '', deadline = DEADLINE} = {}) {
   const path = command.includes('/') ? command : binary(command);
-  const child = spawn(path, args, {env: environment(env), stdio: ['pipe', 'pipe', 'pipe']});
-  children.add(child);
+  const child = adopt(spawn(path, args, {env: environment(env), stdio: ['pipe', 'pipe', 'pipe']}));
   const out = {code: null, signal: null, stdout: '', stderr: ''};
   child.stdout.setEncoding('utf8').on('data', text => { out.stdout += text; });
   child.stderr.setEncoding('utf8').on('data', text => { out.stderr += text; });
@@ -73,7 +83,7 @@ export function run(command, args = [], {env = {}, input = '', deadline = DEADLI
   const done = new Promise((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code, signal) => resolve(Object.assign(out, {code, signal})));
-  }).finally(() => children.delete(child));
+  });
   return within(done, `${command} to end`, deadline).catch(error => {
     child.kill('SIGKILL');
     throw error;
@@ -111,15 +121,13 @@ export class Daemon {
     const flags = Object.entries(set).flatMap(([key, value]) => ['--set', `${key}=${JSON.stringify(value)}`]);
     const [path, ...first] = this.command;
     this.log = new Feed();  // of this run; stderr is of all runs
-    const child = spawn(path, [...first, ...this.args, ...flags],
-                        {env: environment(this.env), stdio: ['ignore', 'inherit', 'pipe']});
-    children.add(child);
+    const child = adopt(spawn(path, [...first, ...this.args, ...flags],
+                              {env: environment(this.env), stdio: ['ignore', 'inherit', 'pipe']}));
     this.child = child;
     this.ended = new Promise((resolve, reject) => {
       child.on('error', reject);
       child.on('close', (code, signal) => resolve({code, signal}));
     }).finally(() => {
-      children.delete(child);
       this.child = null;
       this.log.end(new Error(`${this.name} ended`));
     });
@@ -203,9 +211,18 @@ async function started(t, daemon) {
   return daemon;
 }
 
+let namespaces = 0;
+async function engineSettings({set = {}}) {
+  if (testEngine !== 'redis' || target === 'faye' || 'engine.type' in set) return {};
+  const {sharedRedis} = await import('../support/redis.mjs');
+  const redis = await sharedRedis();
+  return {'engine.type': 'redis', 'engine.url': redis.url(), 'engine.namespace': `test${++namespaces}`};
+}
+
 // A Bayeux server: mora-broker, or Faye with TARGET=faye. `bayeux` is the URL of its first mount.
 export async function startBroker(t, {mount = '/bayeux', ...options} = {}) {
   const faye = target === 'faye';
+  options.set = {...await engineSettings(options), ...options.set};
   const command = faye ? [process.execPath, fileURLToPath(new URL('faye_server.mjs', import.meta.url))]
                        : [binary('mora-broker')];
   const daemon = new Daemon(faye ? 'faye' : 'mora-broker',
