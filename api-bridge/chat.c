@@ -16,14 +16,11 @@ const struct bk_metric ab_chat_metrics[] = {
 #undef X
         {0}};
 
-// A post whose publish is under way. Two things end it, in either order: the publisher's answer and
-// the end of the exchange.
+// A post whose publish is under way.
 struct post {
+  struct bk_asked asked;
   struct ab_chat *chat;
-  struct bk_exchange *exchange;   // NULL: ended
-  struct bk_debt debt;
-  bool publishing;   // the publisher still has our `done`
-  char *model;       // JSON text, the answer; NULL: given
+  char *model;   // JSON text, the answer; NULL: given
 };
 
 // -- what a post says ------------------------------------------------------------------------------
@@ -97,20 +94,7 @@ static json_t *model_from(struct ab_chat *chat, const json_t *body, char id[AB_O
 
 // -- the answer ------------------------------------------------------------------------------------
 
-static void post_free_when_over(struct post *p) {
-  if (p->exchange || p->publishing) return;
-  bx_free(p);
-}
-
-static void exchange_ended(struct bk_exchange *x, enum bk_arrival arrival) {
-  (void)arrival;
-  struct post *p = bk_exchange_user(x);
-  p->exchange = NULL;
-  bk_debt_end(&p->debt);
-  post_free_when_over(p);
-}
-
-static const struct bk_exchange_ops held = {.ended = exchange_ended};
+static void post_free(struct bk_asked *a) { bx_free(bx_container_of(a, struct post, asked)); }
 
 static void published(void *context, const struct bk_publish_result *result, size_t count) {
   struct post *p = context;
@@ -120,31 +104,29 @@ static void published(void *context, const struct bk_publish_result *result, siz
     p->chat->counters.created++;
   else
     p->chat->counters.failed++;
-  if (p->exchange) bk_debt_answer(&p->debt, p->exchange);
-  if (p->exchange && created) {
-    bk_exchange_respond(p->exchange, &(struct bk_response){
-                                         .status = 200,
-                                         .content_type = "application/json",
-                                         .body = bx_slice_of(p->model),
-                                     });
-  } else if (p->exchange && result->outcome == BK_PUBLISH_UNKNOWN) {
-    bk_exchange_refuse(p->exchange, 504, "it is not known whether the message was published");
-  } else if (p->exchange) {
-    bk_exchange_refuse(p->exchange, 503, "the message was not published");
+  struct bk_exchange *x = bk_asked_answer(&p->asked);
+  if (x && created) {
+    bk_exchange_respond(x, &(struct bk_response){
+                               .status = 200,
+                               .content_type = "application/json",
+                               .body = bx_slice_of(p->model),
+                           });
+  } else if (x && result->outcome == BK_PUBLISH_UNKNOWN) {
+    bk_exchange_refuse(x, 504, "it is not known whether the message was published");
+  } else if (x) {
+    bk_exchange_refuse(x, 503, "the message was not published");
   }
   free(p->model);
   p->model = NULL;
-  p->publishing = false;
-  post_free_when_over(p);
+  bk_asked_done(&p->asked);
 }
 
 // Takes `model`. The text of the event is put together around the text of the model.
 static void publish(struct ab_chat *chat, struct bk_exchange *x, struct bx_slice room, const char *id, json_t *model) {
   struct post *p = bx_alloc(sizeof *p);
-  *p = (struct post){.chat = chat, .exchange = x, .publishing = true, .model = json_dumps(model, JSON_COMPACT)};
+  *p = (struct post){.chat = chat, .model = json_dumps(model, JSON_COMPACT)};
   BX_BUG_ON(!p->model);
   json_decref(model);
-  bk_debt_begin(&p->debt, chat->owed);
   struct bx_buffer channel = {0}, event = {0};
   bx_buffer_printf(&channel, "/api/v1/rooms/%.*s/chatMessages", (int)room.len, room.at);
   bx_buffer_lit(&event, "{\"operation\":\"create\",\"model\":");
@@ -152,7 +134,7 @@ static void publish(struct ab_chat *chat, struct bk_exchange *x, struct bx_slice
   bx_buffer_char(&event, '}');
   struct bk_publish_item item = {
       .channel = bx_buffer_view(&channel), .data = bx_buffer_view(&event), .id = bx_slice_of(id)};
-  bk_exchange_hold(x, &held, p);
+  bk_asked_begin(&p->asked, x, chat->owed, post_free);
   bk_publisher_publish(chat->publisher, &item, 1, (struct bk_publish_done){published, p});
   bx_buffer_fini(&channel);
   bx_buffer_fini(&event);
@@ -161,7 +143,10 @@ static void publish(struct ab_chat *chat, struct bk_exchange *x, struct bx_slice
 void ab_chat_post(void *context, struct bk_exchange *x) {
   struct ab_chat *chat = context;
   chat->counters.posts++;
-  if (!bk_tokens_admit(chat->tokens, x)) return;
+  if (!bk_tokens_admit(chat->tokens, x)) {
+    chat->counters.unauthorized++;
+    return;
+  }
   struct bx_slice room = bk_exchange_parameter(x, "roomId"), text = bk_exchange_body(x);
   const char *fault = NULL;
   json_error_t error;

@@ -26,10 +26,11 @@
 
 enum { AB_MAX_TEXT = 4096, AB_MAX_NAME = 64, AB_MAX_ROOM = 128 };   // characters
 
-#define AB_CHAT_COUNTERS(X)                                                         \
-  X(posts, BK_COUNTER, "mora_chat_posts_total", "Requests to post a chat message.") \
-  X(created, BK_COUNTER, "mora_chat_created_total", "Chat messages published.")     \
-  X(bad, BK_COUNTER, "mora_chat_bad_total", "Posts refused for what they said.")    \
+#define AB_CHAT_COUNTERS(X)                                                                     \
+  X(posts, BK_COUNTER, "mora_chat_posts_total", "Requests to post a chat message.")             \
+  X(unauthorized, BK_COUNTER, "mora_chat_unauthorized_total", "Posts refused for their token.") \
+  X(created, BK_COUNTER, "mora_chat_created_total", "Chat messages published.")                 \
+  X(bad, BK_COUNTER, "mora_chat_bad_total", "Posts refused for what they said.")                \
   X(failed, BK_COUNTER, "mora_chat_failed_total", "Posts that were not, or perhaps not, published.")
 
 struct ab_chat_counters {

@@ -8,28 +8,13 @@
 
 enum { TIMEOUT = 15000, MAX_ANSWER = 256 << 10 };   // ms (longer than mora-api's own), bytes
 
-// Two things end it, in either order: mora-api's answer and the end of the exchange.
+// A post that mora-api was asked about.
 struct post {
+  struct bk_asked asked;
   struct gw_messages *messages;
-  struct bk_exchange *exchange;   // NULL: ended
-  struct bk_debt debt;
-  bool asking;   // the client still has our `done`
 };
 
-static void post_free_when_over(struct post *p) {
-  if (p->exchange || p->asking) return;
-  bx_free(p);
-}
-
-static void exchange_ended(struct bk_exchange *x, enum bk_arrival arrival) {
-  (void)arrival;
-  struct post *p = bk_exchange_user(x);
-  p->exchange = NULL;
-  bk_debt_end(&p->debt);
-  post_free_when_over(p);
-}
-
-static const struct bk_exchange_ops held = {.ended = exchange_ended};
+static void post_free(struct bk_asked *a) { bx_free(bx_container_of(a, struct post, asked)); }
 
 static void pass_on(struct bk_exchange *x, int status, struct bx_slice body) {
   switch (status) {
@@ -53,12 +38,9 @@ static void answered(void *context, int status, struct bx_slice body, const char
   if (status != 200 && status != 400)
     bk_warn("post.failed", bk_s("api", p->messages->api), bk_u("status", status > 0 ? (uint64_t)status : 0),
             bk_s("reason", error));
-  if (p->exchange) {
-    bk_debt_answer(&p->debt, p->exchange);
-    pass_on(p->exchange, status, body);
-  }
-  p->asking = false;
-  post_free_when_over(p);
+  struct bk_exchange *x = bk_asked_answer(&p->asked);
+  if (x) pass_on(x, status, body);
+  bk_asked_done(&p->asked);
 }
 
 bool gw_same_site(struct bx_slice fetch_site, struct bx_slice origin, struct bx_slice host) {
@@ -97,9 +79,8 @@ void gw_messages_post(void *context, struct bk_exchange *x) {
   bx_buffer_printf(&url, "%.*s/v1/rooms/%.*s/chatMessages", (int)base, m->api, (int)room.len, room.at);
   bx_buffer_char(&url, 0);
   struct post *p = bx_alloc(sizeof *p);
-  *p = (struct post){.messages = m, .exchange = x, .asking = true};
-  bk_debt_begin(&p->debt, m->owed);
-  bk_exchange_hold(x, &held, p);
+  *p = (struct post){.messages = m};
+  bk_asked_begin(&p->asked, x, m->owed, post_free);
   bk_http_client_send(m->client, &(struct bk_http_client_request){
                                      .method = "POST",
                                      .url = url.at,

@@ -25,7 +25,10 @@ json_t *bk_admin_string(struct bx_slice s) { return json_stringn(s.at ? s.at : "
 static void handle(void *context, struct bk_exchange *x) {
   struct bk_admin_verb *verb = context;
   struct bk_admin *a = verb->admin;
-  if (!bk_tokens_admit(&a->tokens, x)) return;
+  if (!bk_tokens_admit(&a->tokens, x)) {
+    a->counters.unauthorized++;
+    return;
+  }
   a->counters.requests++;
   verb->handle(a, x);
 }

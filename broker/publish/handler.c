@@ -11,20 +11,14 @@ const struct bk_metric bk_publish_metrics[] = {
 // What a broker says of such an entry, and a gateway passes on with the same status.
 #define TOO_LARGE "data: too large"
 
-// A request whose publish is under way. Two things end it, in either order: the publisher's answer
-// and the end of the exchange. The request borrows from the body of the exchange.
+// A request whose publish is under way. It borrows from the body of the exchange.
 struct job {
+  struct bk_asked asked;
   struct bk_publish_handler *handler;
   struct bk_publish_request request;
-  struct bk_exchange *exchange;   // NULL: ended
-  struct bk_debt debt;
-  bool publishing;   // the publisher still has our `done`
 };
 
-static void job_free_when_over(struct job *j) {
-  if (j->exchange || j->publishing) return;
-  bx_free(j);
-}
+static void job_free(struct bk_asked *a) { bx_free(bx_container_of(a, struct job, asked)); }
 
 static void respond(struct bk_exchange *x, int status, const struct bx_buffer *body) {
   bk_exchange_respond(x, &(struct bk_response){
@@ -108,26 +102,14 @@ static void count(struct bk_publish_counters *c, const struct bk_publish_result 
 static void published(void *context, const struct bk_publish_result *results, size_t n) {
   struct job *j = context;
   count(&j->handler->counters, results, n);
-  if (j->exchange) {
-    bk_debt_answer(&j->debt, j->exchange);
-    answer(j->exchange, &j->request, results);
-  } else {
+  struct bk_exchange *x = bk_asked_answer(&j->asked);
+  if (x)
+    answer(x, &j->request, results);
+  else
     j->handler->counters.abandoned++;
-  }
   bk_publish_request_fini(&j->request);   // the exchange may go on for long
-  j->publishing = false;
-  job_free_when_over(j);
+  bk_asked_done(&j->asked);
 }
-
-static void exchange_ended(struct bk_exchange *x, enum bk_arrival arrival) {
-  (void)arrival;
-  struct job *j = bk_exchange_user(x);
-  j->exchange = NULL;
-  bk_debt_end(&j->debt);
-  job_free_when_over(j);
-}
-
-static const struct bk_exchange_ops held = {.ended = exchange_ended};
 
 // Moves the request into a job and hands its good entries to the publisher.
 static void publish(struct bk_publish_handler *h, struct bk_exchange *x, struct bk_publish_request *r, size_t good) {
@@ -136,9 +118,8 @@ static void publish(struct bk_publish_handler *h, struct bk_exchange *x, struct 
   for (size_t i = 0; i < r->count; i++)
     if (!r->entries[i].fault) items[n++] = r->entries[i].item;
   struct job *j = bx_alloc(sizeof *j);
-  *j = (struct job){.handler = h, .request = *r, .exchange = x, .publishing = true};
-  bk_debt_begin(&j->debt, h->owed);
-  bk_exchange_hold(x, &held, j);
+  *j = (struct job){.handler = h, .request = *r};
+  bk_asked_begin(&j->asked, x, h->owed, job_free);
   bk_publisher_publish(h->publisher, items, n, (struct bk_publish_done){published, j});
   bx_free(items);
 }

@@ -39,3 +39,20 @@ static inline void bk_debt_answer(struct bk_debt *d, struct bk_exchange *x) {
   else
     bk_debt_end(d);
 }
+
+// A request whose answer depends on somebody else: a publisher, another daemon. Two things end it, in
+// either order: what was asked for comes, and the exchange ends; the later one calls `release`. The
+// first member of what a handler keeps per request.
+struct bk_asked {
+  struct bk_exchange *exchange;   // NULL: ended, there is nobody to answer
+  struct bk_debt debt;
+  bool asking;   // what was asked for is still to come
+  void (*release)(struct bk_asked *);
+};
+
+// Holds the exchange, of which it becomes the user. `owed` may be NULL.
+void bk_asked_begin(struct bk_asked *, struct bk_exchange *, struct bk_owed *, void (*release)(struct bk_asked *));
+// It came: the exchange, to be answered at once, or NULL.
+struct bk_exchange *bk_asked_answer(struct bk_asked *);
+// Behind that: `release` when the exchange has ended.
+void bk_asked_done(struct bk_asked *);

@@ -136,8 +136,10 @@ test('requests without the token', async t => {
   const read = async () => (await getJson(broker.admin('/v1/stats'), {headers})).json;
   const before = await read();
   for (let n = 0; n < 2; n++) assert.equal((await postJson(broker.admin('/v1/publish'), {channel: '/a', data: 1})).status, 401);
+  for (const path of ['/v1/stats', '/metrics', '/v1/tail?channel=/a']) assert.equal((await request(broker.admin(path))).status, 401);
   const after = await read();
   assert.equal(after.publish.unauthorized - before.publish.unauthorized, 2);
+  assert.equal(after.admin.unauthorized - before.admin.unauthorized, 3);
   assert.equal(after.publish.requests - before.publish.requests, 2);
   assert.equal(after.published, before.published);
 });

@@ -21,8 +21,8 @@ async function apiOn(t, set = {}) {
 }
 
 // A number of /metrics.
-async function metric(daemon, name) {
-  const {text} = await getJson(daemon.url('api', '/metrics'));
+async function metric(daemon, name, headers = {}) {
+  const {text} = await getJson(daemon.url('api', '/metrics'), {headers});
   const match = new RegExp(`^${name} (\\S+)$`, 'm').exec(text);
   assert.ok(match, `${name} is not in the metrics`);
   return Number(match[1]);
@@ -204,6 +204,9 @@ test('tokens: any of the list, by their exact bytes', async t => {
   }
   assert.equal((await postJson(api.url('api', '/v1/rooms/r/chatMessages'), {text: 'x'})).status, 401);
   assert.equal((await getJson(api.url('api', '/metrics'))).status, 401);
+  const counted = name => metric(api, name, {authorization: 'Bearer first-token'});
+  assert.equal(await counted('mora_publish_unauthorized_total'), 8);
+  assert.equal(await counted('mora_chat_unauthorized_total'), 1);
   // A page's request carries no token, so with tokens its origin does not matter.
   const page = await publish(entry(), {headers: {authorization: 'Bearer first-token', origin: 'https://app.example'}});
   assert.equal(page.status, 200);
@@ -300,6 +303,8 @@ test('chat messages that are refused', async t => {
   for (const room of ['*', '**', 'a.b', 'a%20b', 'x'.repeat(129)]) assert.equal((await post({text: 'x'}, room)).status, 400, room);
   assert.ok([400, 404].includes((await post({text: 'x'}, 'a%2Fb')).status));   // decoded it is another path
   assert.equal(admin.requests.length, 2);
+  assert.equal(await metric(api, 'mora_chat_created_total'), 2);
+  assert.equal(await metric(api, 'mora_chat_bad_total'), 16);
 });
 
 test('a chat message that was not, or perhaps not, published', async t => {
@@ -310,6 +315,9 @@ test('a chat message that was not, or perhaps not, published', async t => {
     assert.equal(answer.status, status);
     assert.ok(answer.json.error);
   }
+  for (const [name, value] of Object.entries({chat_posts: 2, chat_created: 0, chat_failed: 2, publisher_requests: 2, publisher_items: 2,
+                                              publisher_refused: 1, publisher_unknown: 1}))
+    assert.equal(await metric(api, `mora_${name}_total`), value, name);
 });
 
 // -- mora-web --------------------------------------------------------------------------------------
