@@ -66,7 +66,7 @@ struct bx_record {
   bx_position conf, sent;
   uint64_t connect_id;             // of the last connect; has_connect_id false: there was none
   bool has_connect_id, ids_vary;
-  bx_millis life;
+  bx_millis life, remaining;       // remaining: until it expires
   uint64_t created;                // milliseconds since 1970
   struct bx_record_subscription {
     struct bx_slice pattern;
@@ -83,10 +83,10 @@ struct bx_remote_call {
 
 // What an engine keeps in each session: where it stands on the engine's lists.
 struct bx_engine_mark {
-  struct bx_list link, dirty_link;
+  struct bx_list link, dirty_link, touched_link;
   uint64_t since;
   bool covered, dirty;
-  bool touched;
+  bx_millis deadline_told;
   uint64_t pinged;                 // engine's tick when the newest ping with a position was sent
 };
 
@@ -97,6 +97,11 @@ struct bx_engine_events {
   void (*appended)(void *context, bx_position, struct bx_slice channel, struct bx_frame *);
 
   // Only from engines of several nodes:
+  // The journal begins: nothing at or below `base` can be read here.
+  void (*begin)(void *context, bx_position base);
+  // The head goes on to this position without an entry.
+  void (*jump)(void *context, bx_position);
+  struct bx_session *(*find)(void *context, struct bx_slice id);   // in the table; NULL: not here
   // Positions [from, to] can not be had any more: sessions that had not read them are lost.
   void (*gap)(void *context, bx_position from, bx_position to);
   // A new epoch begins at `first`. Entries above `survived` are void; survived 0: so are all sessions.
@@ -139,6 +144,7 @@ struct bx_engine_ops {
 struct bx_engine {
   const struct bx_engine_ops *ops;
   struct bx_engine_events events;   // set by the server before the first turn
+  uint64_t *frames;                 // counts frames; the server's
   uint64_t tick;                    // counted by engines that tick
   uint64_t epoch;                   // one unbroken journal; answers of publishes carry it
   bx_position base;                 // the position below the first of this epoch

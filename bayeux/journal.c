@@ -132,8 +132,12 @@ void bx_journal_cut(struct bx_journal *j, bx_position position) {
   while (j->first < j->next && newest(j) > position) drop_last(j);
 }
 
-void bx_journal_jump(struct bx_journal *j, bx_position from, bx_position to) {
-  (void)from;
+void bx_journal_begin(struct bx_journal *j, bx_position base) {
+  BX_BUG_ON(j->first != j->next);
+  j->base = j->trimmed = base;
+}
+
+void bx_journal_jump(struct bx_journal *j, bx_position to) {
   if (to > bx_journal_head(j)) j->jumped = to;
 }
 

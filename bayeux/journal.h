@@ -61,9 +61,10 @@ void bx_journal_trim(struct bx_journal *, bx_millis now);
 
 // Forgets entries above `position`: they are void.
 void bx_journal_cut(struct bx_journal *, bx_position position);
-// The head goes on to `to` without an entry: positions [from, to] are not in this journal. What was
-// not read up to there is lost to those who stand below.
-void bx_journal_jump(struct bx_journal *, bx_position from, bx_position to);
+// The head goes on to `to` without an entry.
+void bx_journal_jump(struct bx_journal *, bx_position to);
+// An empty journal begins behind `base`.
+void bx_journal_begin(struct bx_journal *, bx_position base);
 
 // The newest position, or the base when nothing was appended yet.
 bx_position bx_journal_head(const struct bx_journal *);

@@ -22,7 +22,7 @@ struct bx_session *bx_session_adopt(struct bx_server *server, const struct bx_re
   s->life = r->life;
   for (size_t i = 0; i < r->subscription_count; i++)
     bx_session_restore(server, s, r->subscriptions[i].pattern, r->subscriptions[i].start, r->subscriptions[i].upto);
-  bx_wheel_set(&server->wheel, &s->expiry, server->now + s->life);
+  bx_wheel_set(&server->wheel, &s->expiry, server->now + r->remaining);
   server->counters.moves++;
   return s;
 }
@@ -139,7 +139,8 @@ void bx_server_gap(struct bx_server *server, bx_position from, bx_position to) {
 
       if (bx_session_conf(server, s) < to) bx_session_lose(server, s);
     }
-  bx_journal_jump(&server->journal, from, to);
+  (void)from;
+  bx_journal_jump(&server->journal, to);
 }
 
 static void lose_all(struct bx_server *server) {
@@ -165,7 +166,7 @@ void bx_server_epoch(struct bx_server *server, uint64_t epoch, bx_position first
     lose_all(server);
     server->losing_all = false;
   }
+  (void)first;   // the head goes there with the entry itself
   restart_readers(server);
   bx_journal_cut(&server->journal, survived);
-  bx_journal_jump(&server->journal, first, first);
 }

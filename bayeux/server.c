@@ -33,6 +33,17 @@ static void epoch(void *context, uint64_t number, bx_position first, bx_position
   bx_server_epoch(context, number, first, survived);
 }
 
+static void begin(void *context, bx_position base) { bx_journal_begin(&((struct bx_server *)context)->journal, base); }
+
+static void jump(void *context, bx_position to) {
+  struct bx_server *server = context;
+
+  bx_journal_jump(&server->journal, to);
+  bx_list_splice(&server->readers, &server->ahead);
+}
+
+static struct bx_session *find(void *context, struct bx_slice id) { return bx_server_find_session(context, id); }
+
 static struct bx_session *adopt(void *context, const struct bx_record *r) { return bx_session_adopt(context, r); }
 
 static void release(void *context, struct bx_session *s, struct bx_record *out) {
@@ -65,8 +76,12 @@ struct bx_server *bx_server_create(const struct bx_env *env, const struct bx_ser
   bx_list_init(&server->relays);
   bx_list_init(&server->connections);
   bx_list_init(&server->spare_blocks);
+  engine->frames = &server->counters.frames;
   engine->events = (struct bx_engine_events){.context = server,
                                              .appended = appended,
+                                             .begin = begin,
+                                             .jump = jump,
+                                             .find = find,
                                              .gap = gap,
                                              .epoch = epoch,
                                              .adopt = adopt,

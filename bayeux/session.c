@@ -72,6 +72,7 @@ struct bx_session *bx_session_create(struct bx_server *server, struct bx_slice i
   bx_list_init(&s->subscriptions);
   bx_list_init(&s->mark.link);
   bx_list_init(&s->mark.dirty_link);
+  bx_list_init(&s->mark.touched_link);
   bx_timer_init(&s->expiry, expire);
   bx_timer_init(&s->weigh, bx_session_weigh);
   s->server = server;

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// Publishing: one call for all publishes of a turn, in order, and three outcomes.
+//
+//   waiting --sent--> sent --the own tail has it, or 50 ms after Redis said so--> acknowledged
+//      |                |---- refused by the script -----------------------------> refused
+//      | link down      | link down
+//      v                v
+//    refused          unsure -- seen on the tail --> acknowledged
+//                       |------ hello has answered on a new link (which fenced the old one), the tail
+//                       |       has passed the head that it saw, and the entry is not there --> refused
+//                       +------ the time is up --> unknown
+#include "engine-redis/core/private.h"
+
+#define GRACE 500   // ms beyond the command's time in which an unsure publish may still become known
+
+struct er_publish {
+  struct bx_list link;
+  struct bx_request *request;
+  uint64_t sequence;
+  bx_millis deadline;
+  bx_position position;     // told by the script; 0: not yet
+  bx_millis told_at;
+  bool resolves;            // unsure, and a new hello has answered since
+};
+
+struct append_call {
+  struct er_call call;
+  uint64_t first;           // sequence
+  size_t count;
+};
+
+static struct er_publish *of(struct bx_list *link) { return bx_container_of(link, struct er_publish, link); }
+
+static void finish(struct er_publish *p, enum bx_outcome outcome, bx_position position) {
+  struct bx_request *request = p->request;
+
+  bx_list_remove(&p->link);
+  bx_free(p);
+  request->done(request, outcome, position);
+}
+
+static void finish_all(struct bx_list *list, enum bx_outcome outcome) {
+  struct bx_list todo;
+
+  bx_list_init(&todo);
+  bx_list_splice(&todo, list);
+  while (!bx_list_empty(&todo)) finish(of(todo.next), outcome, 0);
+}
+
+void er_publish(struct er_core *c, struct bx_request *request) {
+  struct er_publish *p = bx_alloc(sizeof *p);
+  size_t bytes = request->frame->len;
+
+  p->request = request;
+  p->deadline = c->now + c->options.command_timeout + GRACE;
+  bx_list_init(&p->link);
+  // What cannot be taken is told in the turn, as everything is.
+  if (c->waiting_count >= ER_WAITING_COUNT || c->waiting_bytes + bytes > ER_WAITING_BYTES || !er_usable(c)) {
+    bx_list_append(&c->told, &p->link);
+    return;
+  }
+  bx_list_append(&c->waiting, &p->link);
+  c->waiting_count++;
+  c->waiting_bytes += bytes;
+}
+
+// -- the answer ------------------------------------------------------------------------------------
+
+static struct er_publish *sent_as(struct er_core *c, uint64_t sequence) {
+  bx_list_each (link, &c->sent) {
+    if (of(link)->sequence == sequence) return of(link);
+    if (of(link)->sequence > sequence) return NULL;
+  }
+  return NULL;
+}
+
+static void take_result(struct er_core *c, struct er_publish *p, struct bx_slice result) {
+  uint64_t position;
+
+  if (result.len > 1 && result.at[0] == '=' && er_text_u64((struct bx_slice){result.at + 1, result.len - 1}, &position)) {
+    p->request->repeated = true;
+    finish(p, BX_ACKNOWLEDGED, position);
+  } else if (er_text_u64(result, &position)) {
+    p->position = position;
+    p->told_at = c->now;
+    if (position <= c->head) finish(p, BX_ACKNOWLEDGED, position);
+  } else {
+    finish(p, bx_slice_equal(result, BX_LIT("-401")) ? BX_NO_SESSION : BX_REFUSED, 0);
+  }
+}
+
+static void refuse_call(struct er_core *c, const struct append_call *a) {
+  for (uint64_t s = a->first; s < a->first + a->count; s++) {
+    struct er_publish *p = sent_as(c, s);
+    if (p != NULL) finish(p, BX_REFUSED, 0);
+  }
+}
+
+static void appended(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
+  struct append_call *a = bx_container_of(call, struct append_call, call);
+
+  c->appends--;
+  if (reply == NULL) {
+    // er_append_link_down() has made them unsure.
+  } else if (er_reply_is(reply, "OK")) {
+    for (size_t i = 0; i < a->count; i++) {
+      struct er_publish *p = sent_as(c, a->first + i);
+      if (p != NULL) take_result(c, p, er_reply_text(reply, i + 1));
+    }
+  } else {
+    refuse_call(c, a);
+    if (er_reply_is(reply, "EPOCH")) er_hello(c);
+    if (er_reply_is(reply, "FENCED")) {
+      c->counters.fenced++;
+      c->env.reset(c->env.context, ER_COMMAND, "fenced");
+    }
+    if (er_reply_is(reply, "FULL")) er_event(c, "engine.full", "Redis is out of memory");
+    if (er_reply_is_error(reply)) er_event(c, "engine.refused", "%.*s", (int)reply->text.len, reply->text.at);
+  }
+  bx_free(a);
+}
+
+// -- one call a turn -------------------------------------------------------------------------------
+
+static void add_entry(struct er_arguments *args, const struct bx_request *r) {
+  er_arguments_text(args, r->publisher);
+  er_arguments_text(args, r->once);
+  er_arguments_text(args, r->channel);
+  er_arguments_text(args, (struct bx_slice){bx_frame_text(r->frame), r->frame->len});
+}
+
+static void send_some(struct er_core *c) {
+  struct append_call *a = bx_alloc(sizeof *a);
+  struct er_arguments args = {0};
+
+  a->call.done = appended;
+  a->first = c->sequence + 1;
+  er_arguments_u64(&args, c->epoch);
+  er_arguments_text(&args, c->options.node);
+  er_arguments_u64(&args, c->incarnation);
+  er_arguments_u64(&args, (uint64_t)((int64_t)c->now + c->clock + (int64_t)c->options.command_timeout));
+  er_arguments_u64(&args, a->first);
+  er_arguments_u64(&args, 2 * c->options.journal_messages);
+  while (!bx_list_empty(&c->waiting) && a->count < ER_APPEND_ENTRIES) {
+    struct er_publish *p = of(bx_list_take(&c->waiting));
+
+    p->sequence = ++c->sequence;
+    add_entry(&args, p->request);
+    bx_list_append(&c->sent, &p->link);
+    c->waiting_count--;
+    c->waiting_bytes -= p->request->frame->len;
+    a->count++;
+  }
+  c->appends++;
+  c->counters.appends++;
+  er_send(c, ER_COMMAND, "append", &args, &a->call);
+}
+
+void er_append_turn(struct er_core *c) {
+  finish_all(&c->told, BX_REFUSED);
+  while (!bx_list_empty(&c->waiting) && er_usable(c) && c->appends < ER_APPENDS) send_some(c);
+}
+
+bool er_append_busy(const struct er_core *c) {
+  return !bx_list_empty(&c->told) || (!bx_list_empty(&c->waiting) && er_usable(c) && c->appends < ER_APPENDS);
+}
+
+// -- the tail --------------------------------------------------------------------------------------
+
+static void acknowledge_from(struct bx_list *list, uint64_t sequence, bx_position position) {
+  bx_list_each (link, list) {
+    if (of(link)->sequence != sequence) continue;
+    finish(of(link), BX_ACKNOWLEDGED, position);
+    return;
+  }
+}
+
+void er_append_saw(struct er_core *c, uint64_t sequence, bx_position position) {
+  struct er_publish *p = sent_as(c, sequence);
+
+  if (p != NULL)
+    finish(p, BX_ACKNOWLEDGED, position);
+  else
+    acknowledge_from(&c->unsure, sequence, position);
+}
+
+// What was unsure and is not in the journal up to the head that hello saw is not there at all: the
+// link that carried it can not write any more.
+void er_append_tailed(struct er_core *c) {
+  if (c->head < c->hello_p) return;
+  bx_list_each (link, &c->unsure)
+    if (of(link)->resolves) finish(of(link), BX_REFUSED, 0);
+}
+
+void er_append_link_down(struct er_core *c) {
+  bx_list_each (link, &c->sent) {
+    if (of(link)->position != 0)
+      finish(of(link), BX_ACKNOWLEDGED, of(link)->position);
+    else
+      bx_list_remove(link), bx_list_append(&c->unsure, link);
+  }
+  finish_all(&c->waiting, BX_REFUSED);
+  c->waiting_count = c->waiting_bytes = 0;
+}
+
+void er_append_greeted(struct er_core *c) {
+  bx_list_each (link, &c->unsure) of(link)->resolves = true;
+  er_append_tailed(c);
+}
+
+void er_append_tick(struct er_core *c) {
+  bx_list_each (link, &c->sent) {
+    struct er_publish *p = of(link);
+    if (p->position != 0 && c->now >= p->told_at + ER_ACK_DELAY) finish(p, BX_ACKNOWLEDGED, p->position);
+  }
+  bx_list_each (link, &c->unsure)
+    if (c->now >= of(link)->deadline) finish(of(link), BX_UNKNOWN, 0);
+}
+
+void er_append_refuse_all(struct er_core *c) {
+  finish_all(&c->told, BX_REFUSED);
+  finish_all(&c->waiting, BX_REFUSED);
+  finish_all(&c->sent, BX_UNKNOWN);
+  finish_all(&c->unsure, BX_UNKNOWN);
+}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+// The core's life, its links, its turn and its tick: see core.h.
+#include "engine-redis/core/keys.h"
+#include "engine-redis/core/private.h"
+
+#define REAP_EVERY 1000      // ms
+#define REAP_AFTER 10000     // beyond their deadline: a living owner ends them itself
+#define REAP_TICKS 50        // uninterrupted ticks before this node reaps
+#define REAP_LIMIT 200
+#define STALE_AFTER 2000     // ms without an answered tick
+
+// -- the engine ------------------------------------------------------------------------------------
+
+static void submit(struct bx_engine *engine, struct bx_request *r) {
+  struct er_core *c = er_core_of(engine);
+
+  if (r->kind == BX_REQUEST_PUBLISH)
+    er_publish(c, r);
+  else
+    bx_list_append(&c->requests, &r->link);
+}
+
+static void run_requests(struct er_core *c) {
+  struct bx_list todo, *link;
+
+  bx_list_init(&todo);
+  bx_list_splice(&todo, &c->requests);
+  while ((link = bx_list_take(&todo)) != NULL) {
+    struct bx_request *r = bx_container_of(link, struct bx_request, link);
+
+    if (r->kind == BX_REQUEST_LOCATE)
+      er_locate(c, r);
+    else if (er_usable(c) && c->warm)
+      er_record_request(c, r);
+    else
+      r->done(r, BX_REFUSED, 0);
+  }
+}
+
+static void turn(struct bx_engine *engine, bx_millis now) {
+  struct er_core *c = er_core_of(engine);
+
+  c->now = now;
+  run_requests(c);
+  er_append_turn(c);
+}
+
+static bool busy(const struct bx_engine *engine) {
+  const struct er_core *c = bx_container_of(engine, const struct er_core, engine);
+  return !bx_list_empty(&c->requests) || er_append_busy(c);
+}
+
+static const char *not_ready(const struct bx_engine *engine) {
+  const struct er_core *c = bx_container_of(engine, const struct er_core, engine);
+
+  if (!c->up[ER_COMMAND] || !c->greeted) return "no link to Redis";
+  if (!c->warm || c->tail != ER_TAIL_READING) return "the journal is not read yet";
+  if (c->now > c->last_tick + STALE_AFTER) return "Redis does not answer";
+  return NULL;
+}
+
+static void drop_calls(struct er_core *c, enum er_which which) {
+  struct bx_list todo, *link;
+
+  bx_list_init(&todo);
+  bx_list_splice(&todo, &c->calls[which]);
+  while ((link = bx_list_take(&todo)) != NULL) {
+    struct er_call *call = bx_container_of(link, struct er_call, link);
+    call->done(c, call, NULL);
+  }
+}
+
+static void destroy(struct bx_engine *engine) {
+  struct er_core *c = er_core_of(engine);
+  struct bx_list *link;
+
+  c->up[ER_COMMAND] = c->up[ER_TAIL] = c->greeted = false;
+  c->tail = ER_TAIL_DOWN;
+  drop_calls(c, ER_TAIL);
+  drop_calls(c, ER_COMMAND);
+  er_locate_end_all(c, BX_REFUSED);
+  while ((link = bx_list_take(&c->requests)) != NULL) {
+    struct bx_request *r = bx_container_of(link, struct bx_request, link);
+    r->done(r, BX_REFUSED, 0);
+  }
+  er_append_refuse_all(c);
+  bx_buffer_fini(&c->run);
+  bx_free(c->strings);
+  bx_free(c);
+}
+
+static const struct bx_engine_ops ops = {.name = "redis",
+                                         .submit = submit,
+                                         .locates = true,
+                                         .touch = er_touch,
+                                         .changed = er_changed,
+                                         .gone = er_gone,
+                                         .turn = turn,
+                                         .busy = busy,
+                                         .not_ready = not_ready,
+                                         .destroy = destroy};
+
+static struct bx_slice keep(char **at, struct bx_slice text) {
+  struct bx_slice kept = {*at, text.len};
+
+  if (text.len > 0) memcpy(*at, text.at, text.len);
+  *at += text.len;
+  return kept;
+}
+
+struct er_core *er_core_create(const struct er_core_env *env, const struct er_core_options *o, bx_millis now) {
+  struct er_core *c = bx_alloc(sizeof *c);
+  char *at = bx_alloc(o->ns.len + o->node.len + o->role.len + o->address.len + 1);
+
+  c->engine.ops = &ops;
+  c->env = *env;
+  c->options = *o;
+  c->strings = at;
+  c->options.ns = keep(&at, o->ns);
+  c->options.node = keep(&at, o->node);
+  c->options.role = keep(&at, o->role);
+  c->options.address = keep(&at, o->address);
+  c->now = now;
+  for (size_t i = 0; i < ER_LINKS; i++) bx_list_init(&c->calls[i]);
+  bx_list_init(&c->waiting);
+  bx_list_init(&c->sent);
+  bx_list_init(&c->unsure);
+  bx_list_init(&c->told);
+  bx_list_init(&c->requests);
+  bx_list_init(&c->locates);
+  memcpy(c->inbox_at, "0-0", 4);
+  er_marks_init(c);
+  return c;
+}
+
+struct bx_engine *er_core_engine(struct er_core *c) { return &c->engine; }
+const struct er_counters *er_core_counters(const struct er_core *c) { return &c->counters; }
+
+// -- links -----------------------------------------------------------------------------------------
+
+void er_core_up(struct er_core *c, enum er_which which, struct bx_slice run_id, bx_millis now) {
+  c->now = now;
+  c->up[which] = true;
+  if (which == ER_TAIL) {
+    er_tail_up(c);
+    return;
+  }
+  bx_buffer_clear(&c->run);
+  bx_buffer_slice(&c->run, run_id);
+  er_hello(c);
+}
+
+void er_core_reply(struct er_core *c, enum er_which which, const struct er_reply *reply, bx_millis now) {
+  struct bx_list *link = bx_list_take(&c->calls[which]);
+  struct er_call *call;
+
+  c->now = now;
+  if (link == NULL) {
+    c->env.reset(c->env.context, which, "an answer to nothing");
+    return;
+  }
+  call = bx_container_of(link, struct er_call, link);
+  call->done(c, call, reply);
+}
+
+void er_core_down(struct er_core *c, enum er_which which, bx_millis now) {
+  c->now = now;
+  c->up[which] = false;
+  if (which == ER_TAIL) {
+    er_tail_down(c);
+    drop_calls(c, which);
+    return;
+  }
+  c->greeted = false;
+  c->good_ticks = 0;
+  er_append_link_down(c);
+  drop_calls(c, which);
+  er_locate_end_all(c, BX_REFUSED);
+}
+
+// -- time ------------------------------------------------------------------------------------------
+
+static void reaped(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
+  bx_free(call);
+  if (er_reply_is(reply, "OK")) c->counters.reaped += reply->count - 1;
+}
+
+// Sessions that nobody ended in time: their owner is gone. Not by a node that has just come back
+// itself, and not for a session's life after a new epoch.
+static void reap(struct er_core *c) {
+  struct er_arguments args = {0};
+  struct er_call *call;
+
+  if (c->good_ticks < REAP_TICKS || c->now < c->last_reap + REAP_EVERY) return;
+  if (c->counters.epochs > 0 && c->now < c->epoch_since + c->options.life) return;
+  c->last_reap = c->now;
+  call = bx_alloc(sizeof *call);
+  call->done = reaped;
+  er_arguments_text(&args, c->options.node);
+  er_arguments_u64(&args, (uint64_t)((int64_t)c->now + c->clock - REAP_AFTER));
+  er_arguments_u64(&args, REAP_LIMIT);
+  er_send(c, ER_COMMAND, "reap", &args, call);
+}
+
+// The rings know size and age of every entry; the stream is cut where the ring begins, when that
+// moved by a hundredth of the limit.
+static void trim(struct er_core *c) {
+  struct bx_server *server = c->engine.events.context;
+  struct er_arguments args = {0};
+  struct bx_buffer text = {0};
+  bx_position first;
+
+  if (server == NULL || !c->warm) return;
+  first = bx_journal_first(&server->journal);
+  if (first <= c->trimmed_at + c->options.journal_messages / 100) return;
+  c->trimmed_at = first;
+  bx_buffer_slice(&text, c->options.ns);
+  bx_buffer_lit(&text, ER_KEY_JOURNAL);
+  er_arguments_text(&args, bx_buffer_view(&text));
+  er_arguments_text(&args, BX_LIT("MINID"));
+  er_arguments_text(&args, BX_LIT("~"));
+  er_arguments_u64(&args, first);
+  er_send_blind(c, "XTRIM", &args);
+  bx_buffer_fini(&text);
+}
+
+void er_core_tick(struct er_core *c, bx_millis now) {
+  c->now = now;
+  er_append_tick(c);
+  er_locate_tick(c);
+  if (!er_usable(c)) return;
+  er_marks_tick(c);
+  trim(c);
+  reap(c);
+}
+
+// -- leaving ---------------------------------------------------------------------------------------
+
+void er_core_leave(struct er_core *c, bx_millis now) {
+  struct bx_server *server = c->engine.events.context;
+
+  c->now = now;
+  c->leaving = true;
+  for (int state = 0; server != NULL && state < BX_SESSION_CLOSING; state++)
+    bx_list_each (link, &server->states[state]) {
+      struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
+
+      if (!s->recorded || s->released) continue;
+      s->mark.covered = false;
+      bx_list_remove(&s->mark.link);
+      er_changed(&c->engine, s, false);
+    }
+  if (!er_usable(c) || !c->warm) c->left = true;
+}
+
+// The last tick is answered: others need not wait for the heartbeat to end.
+bool er_core_has_left(const struct er_core *c) { return c->left; }
+
+// -- the directory of nodes ------------------------------------------------------------------------
+
+struct nodes_call {
+  struct er_call call;
+  void (*done)(void *context, const struct er_node_info *, size_t count);
+  void *context;
+};
+
+static void listed(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
+  struct nodes_call *nc = bx_container_of(call, struct nodes_call, call);
+  size_t count = er_reply_is(reply, "OK") ? reply->count - 1 : 0;
+  struct er_node_info *nodes = bx_alloc((count + 1) * sizeof *nodes);
+
+  (void)c;
+  for (size_t i = 0; i < count; i++) {
+    const struct er_reply *row = er_reply_item(reply, i + 1);
+
+    nodes[i] = (struct er_node_info){
+        .node = er_reply_text(row, 0), .role = er_reply_text(row, 1), .address = er_reply_text(row, 2)};
+    er_reply_u64(row, 4, &nodes[i].head);
+    er_reply_u64(row, 5, &nodes[i].mark);
+    er_reply_u64(row, 6, &nodes[i].sessions);
+    er_reply_u64(row, 7, &nodes[i].age);
+  }
+  nc->done(nc->context, reply == NULL ? NULL : nodes, count);
+  bx_free(nodes);
+  bx_free(nc);
+}
+
+void er_core_ask_nodes(struct er_core *c, void (*done)(void *, const struct er_node_info *, size_t), void *context) {
+  struct er_arguments args = {0};
+  struct nodes_call *nc;
+
+  if (!er_usable(c)) {
+    done(context, NULL, 0);
+    return;
+  }
+  nc = bx_alloc(sizeof *nc);
+  nc->call.done = listed;
+  nc->done = done;
+  nc->context = context;
+  er_send(c, ER_COMMAND, "nodes", &args, &nc->call);
+}

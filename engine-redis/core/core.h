@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine on Redis, without Redis: replies, messages of other nodes and time come in, commands and
+// what the server is to know go out. Pure, as bayeux/ is, so that a simulator can drive it.
+//
+// A node has two links. *Command*: scripts, answered in order. *Tail*: reads the journal and the
+// node's inbox, and nothing else may wait behind it. Whoever drives a core tells it when a link is
+// up (er_core_up), what was answered (er_core_reply), and when a link ended (er_core_down); and calls
+// er_core_tick() every ER_TICK ms. Everything the core tells the server (bayeux/engine.h) it tells
+// from inside these calls and from the engine's turn.
+//
+// Rules: engine-protocol in docs/redis.md. Lifetime: the core is a struct bx_engine; the server that it
+// is given to destroys it. A core of role `publisher` has no sessions: it appends and tails.
+#pragma once
+
+#include "bayeux/engine.h"
+#include "bayeux/server.h"
+#include "engine-redis/core/reply.h"
+
+#define ER_TICK 200   // ms
+
+enum er_which { ER_COMMAND, ER_TAIL };
+#define ER_LINKS 2
+
+struct er_core;
+
+struct er_core_env {
+  void *context;
+  // A script by its name ("append"), or a plain command (upper case: "XREAD"). Borrowed for the call.
+  // For scripts the namespace is args[0].
+  void (*send)(void *context, enum er_which, const char *command, const struct bx_slice *args, size_t count);
+  // The link is of no use any more: end it (er_core_down follows) and bring up another.
+  void (*reset)(void *context, enum er_which, const char *why);
+  // Something for the log: a stable id and a detail.
+  void (*event)(void *context, const char *id, struct bx_slice detail);
+};
+
+struct er_core_options {
+  struct bx_slice ns;             // namespace
+  struct bx_slice node;           // new at each start of a process
+  struct bx_slice role;           // "broker" or "publisher"
+  struct bx_slice address;        // for the directory of nodes
+  bx_millis command_timeout;
+  bx_millis life;                 // the longest of a session: so long nothing is reaped after a new epoch
+  uint64_t journal_messages;      // the stream is kept at about twice as many
+};
+
+// What the engine counts, beyond the server's counters.
+#define ER_COUNTERS(X)                                                                                            \
+  X(appends, COUNTER, "mora_engine_appends_total", "Script calls that carried publishes.")                        \
+  X(ticks, COUNTER, "mora_engine_ticks_total", "Heartbeats that Redis answered.")                                 \
+  X(hellos, COUNTER, "mora_engine_hellos_total", "Links that were set up.")                                       \
+  X(epochs, COUNTER, "mora_engine_epochs_total", "Epochs begun while this node ran.")                             \
+  X(fenced, COUNTER, "mora_engine_fenced_total", "Calls refused because a newer link of this node exists.")       \
+  X(malformed, COUNTER, "mora_engine_malformed_total", "Entries, records and inbox messages that were skipped.")  \
+  X(exports, COUNTER, "mora_engine_exports_total", "Exact positions written to records.")                         \
+  X(asks, COUNTER, "mora_engine_asks_total", "Sessions asked for from other nodes.")                              \
+  X(calls, COUNTER, "mora_engine_calls_total", "Messages executed on other nodes.")                               \
+  X(claims, COUNTER, "mora_engine_claims_total", "Sessions claimed from nodes that did not answer.")              \
+  X(released, COUNTER, "mora_engine_released_total", "Sessions given to other nodes.")                            \
+  X(reaped, COUNTER, "mora_engine_reaped_total", "Sessions whose deadline was past and that nobody ended.")       \
+  X(not_recovered, COUNTER, "mora_engine_not_recovered_total", "Entries lost with a Redis and not appended again.")
+
+struct er_counters {
+#define X(field, kind, name, help) uint64_t field;
+  ER_COUNTERS(X)
+#undef X
+};
+
+struct er_core *er_core_create(const struct er_core_env *, const struct er_core_options *, bx_millis now);
+struct bx_engine *er_core_engine(struct er_core *);
+const struct er_counters *er_core_counters(const struct er_core *);
+
+void er_core_up(struct er_core *, enum er_which, struct bx_slice run_id, bx_millis now);
+void er_core_reply(struct er_core *, enum er_which, const struct er_reply *, bx_millis now);
+void er_core_down(struct er_core *, enum er_which, bx_millis now);
+void er_core_tick(struct er_core *, bx_millis now);
+
+// Writes where every session stands, and takes leave of the other nodes. Call after the last
+// connection is gone; er_core_has_left() tells when it is done.
+void er_core_leave(struct er_core *, bx_millis now);
+bool er_core_has_left(const struct er_core *);
+
+// The directory of nodes as of the last er_core_ask_nodes(): what `nodes` answered, or NULL.
+struct er_node_info {
+  struct bx_slice node, role, address;
+  uint64_t head, mark, sessions, age;
+};
+void er_core_ask_nodes(struct er_core *, void (*done)(void *context, const struct er_node_info *, size_t count), void *context);

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of the core share.
+#pragma once
+
+#include "engine-redis/core/core.h"
+
+#define ER_APPENDS 4               // calls in flight
+#define ER_APPEND_ENTRIES 512      // entries of one call
+#define ER_WAITING_COUNT 1000      // publishes that wait, at most
+#define ER_WAITING_BYTES (4 << 20)
+#define ER_ACK_DELAY 50            // ms that an acknowledgement waits for the own tail
+#define ER_ASK_TIME 300            // ms
+#define ER_CALL_TIME 2000
+#define ER_ROUNDS 4
+#define ER_HOLD_TICKS 10           // 2 s: so long may an unconfirmed session hold the mark back
+#define ER_MARK_LISTS 64           // ticks that are told apart
+
+// A command whose answer is to come. The embedding structure is freed by `done`, which is called
+// exactly once; reply NULL: the link ended first.
+struct er_call {
+  struct bx_list link;
+  void (*done)(struct er_core *, struct er_call *, const struct er_reply *);
+};
+
+// The sessions whose oldest unconfirmed delivery (or whose end of being live) fell into one tick.
+struct er_mark_list {
+  struct bx_list sessions;
+  bx_position head;                // of this node, when the tick began
+  uint64_t tick;
+};
+
+enum er_tail_state { ER_TAIL_DOWN, ER_TAIL_WARMING, ER_TAIL_READING };
+
+struct er_core {
+  struct bx_engine engine;
+  struct er_core_env env;
+  struct er_core_options options;
+  struct er_counters counters;
+  bx_millis now;
+  char *strings;                   // what options' slices point into
+
+  struct bx_list calls[ER_LINKS];  // er_call, in the order in which they were sent
+  bool up[ER_LINKS];
+  struct bx_buffer run;
+  uint64_t incarnation;
+  bool greeted;                    // hello has answered on this command link
+  uint64_t epoch;                  // 0: none known yet
+  bx_position hello_p;             // the journal's head as the last hello saw it
+  int64_t clock;                   // Redis' clock minus ours, ms
+  bx_millis last_tick;             // answered
+
+  // publishing
+  struct bx_list waiting, sent, unsure, told;   // struct er_publish
+  size_t waiting_count, waiting_bytes;
+  unsigned appends;                // calls in flight
+  uint64_t sequence;
+
+  struct bx_list requests;         // of records and locates, until the turn
+
+  // tail
+  enum er_tail_state tail;
+  bx_position head;                // applied; 0: nothing yet
+  bool warm, begun;
+  char inbox_at[48];
+
+  // sessions
+  struct er_mark_list marks[ER_MARK_LISTS];
+  uint64_t oldest_mark;            // tick
+  struct bx_list dirty;            // sessions whose record is to be written at the next tick
+  struct bx_list touched;
+  bool ticking;
+  uint64_t good_ticks;             // uninterrupted
+  bx_millis epoch_since, last_reap;
+  bx_position trimmed_at;
+  struct bx_list locates;          // struct er_locate
+  uint64_t questions;
+  bool leaving, left;
+};
+
+static inline struct er_core *er_core_of(struct bx_engine *e) { return bx_container_of(e, struct er_core, engine); }
+static inline struct bx_session *er_session_of_mark(struct bx_list *link) {
+  return bx_container_of(link, struct bx_session, mark.link);
+}
+
+// -- commands (command.c) -------------------------------------------------------------------------
+// Arguments of a command: added one by one, sent, freed.
+struct er_arguments {
+  struct bx_buffer bytes;
+  size_t *ends;
+  size_t count, cap;
+};
+void er_arguments_text(struct er_arguments *, struct bx_slice);
+void er_arguments_u64(struct er_arguments *, uint64_t);
+// For a script the namespace goes in front. Takes the call; frees the arguments.
+void er_send(struct er_core *, enum er_which, const char *command, struct er_arguments *, struct er_call *);
+// A call whose answer nobody needs.
+void er_send_blind(struct er_core *, const char *command, struct er_arguments *);
+static inline bool er_usable(const struct er_core *c) { return c->up[ER_COMMAND] && c->greeted; }
+void er_event(struct er_core *, const char *id, const char *format, ...) BX_PRINTF(3, 4);
+void er_malformed(struct er_core *, const char *what, struct bx_slice where);
+
+// -- epochs (hello.c) -----------------------------------------------------------------------------
+void er_hello(struct er_core *);
+void er_learn_epoch(struct er_core *, uint64_t epoch, bx_position first, bx_position survived);
+
+// -- publishing (append.c) ------------------------------------------------------------------------
+void er_publish(struct er_core *, struct bx_request *);
+void er_append_turn(struct er_core *);
+void er_append_link_down(struct er_core *);
+void er_append_saw(struct er_core *, uint64_t sequence, bx_position);   // an entry of ours on the tail
+void er_append_tailed(struct er_core *);                                // the tail moved
+void er_append_greeted(struct er_core *);                               // hello has answered on a new link
+void er_append_tick(struct er_core *);
+void er_append_refuse_all(struct er_core *);
+bool er_append_busy(const struct er_core *);
+
+// -- tail (tail.c) --------------------------------------------------------------------------------
+void er_tail_up(struct er_core *);
+void er_tail_down(struct er_core *);
+
+// -- records (records.c) --------------------------------------------------------------------------
+void er_record_request(struct er_core *, struct bx_request *);
+struct bx_session *er_adopt(struct er_core *, struct bx_slice id, const struct er_reply *loaded);
+void er_release(struct er_core *, struct bx_session *, struct bx_slice to, uint64_t question);
+void er_resave(struct er_core *);
+
+// -- who answers (locate.c) -----------------------------------------------------------------------
+void er_locate(struct er_core *, struct bx_request *);
+void er_locate_tick(struct er_core *);
+void er_locate_end_all(struct er_core *, enum bx_outcome);
+void er_inbox(struct er_core *, const struct er_reply *fields);
+void er_post(struct er_core *, struct bx_slice node, const char *type, struct bx_slice id, uint64_t question,
+             const char *more_field, struct bx_slice more);
+
+// -- marks (marks.c) ------------------------------------------------------------------------------
+void er_marks_init(struct er_core *);
+void er_changed(struct bx_engine *, struct bx_session *, bool partly);
+void er_gone(struct bx_engine *, struct bx_session *);
+void er_touch(struct bx_engine *, struct bx_session *);
+void er_marks_tick(struct er_core *);

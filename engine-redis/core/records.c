@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+// Session records: made, changed, given away, taken in, ended. Every write names the owner and the
+// generation that it believes in; a script refuses one that is not the record's any more.
+#include "engine-redis/core/private.h"
+
+struct record_call {
+  struct er_call call;
+  struct bx_request *request;
+};
+
+static void finish(struct bx_request *request, enum bx_outcome outcome) { request->done(request, outcome, 0); }
+
+// -- requests of the server ------------------------------------------------------------------------
+
+static enum bx_outcome created(struct er_core *c, struct bx_request *r, const struct er_reply *reply) {
+  uint64_t generation;
+
+  if (er_reply_is(reply, "EPOCH")) er_hello(c);
+  if (!er_reply_is(reply, "OK") || !er_reply_u64(reply, 1, &generation)) return BX_REFUSED;
+  r->session->generation = (uint32_t)generation;
+  r->session->mark.deadline_told = r->session->expiry.at;
+  return BX_ACKNOWLEDGED;
+}
+
+static void answered(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
+  struct record_call *rc = bx_container_of(call, struct record_call, call);
+  struct bx_request *r = rc->request;
+  struct bx_session *s = r->session;
+  enum bx_outcome outcome = BX_REFUSED;
+
+  bx_free(rc);
+  if (r->kind == BX_REQUEST_CREATE)
+    outcome = created(c, r, reply);
+  else if (er_reply_is(reply, "OK"))
+    outcome = BX_ACKNOWLEDGED;
+  else if (er_reply_is(reply, "NONE"))
+    outcome = BX_NO_SESSION;
+  if (er_reply_is(reply, "MOVED") && s->state != BX_SESSION_CLOSING) c->engine.events.forget(c->engine.events.context, s);
+  if (er_reply_is(reply, "BAD")) er_malformed(c, "record", er_reply_text(reply, 1));
+  finish(r, outcome);
+}
+
+static void add_owner(struct er_core *c, struct er_arguments *args, const struct bx_session *s) {
+  er_arguments_text(args, bx_session_id(s));
+  er_arguments_text(args, c->options.node);
+  er_arguments_u64(args, s->generation);
+}
+
+static const char *add_create(struct er_core *c, struct er_arguments *args, const struct bx_session *s) {
+  er_arguments_u64(args, c->epoch);
+  er_arguments_text(args, c->options.node);
+  er_arguments_text(args, bx_session_id(s));
+  er_arguments_text(args, BX_LIT(""));
+  er_arguments_u64(args, s->life);
+  er_arguments_u64(args, s->cursor);
+  return "create";
+}
+
+static const char *add_patterns(struct er_core *c, struct er_arguments *args, const struct bx_request *r) {
+  bool subscribe = r->kind == BX_REQUEST_SUBSCRIBE;
+
+  add_owner(c, args, r->session);
+  for (size_t i = 0; i < r->pattern_count; i++) {
+    er_arguments_text(args, r->patterns[i]);
+    if (subscribe) er_arguments_u64(args, r->start);
+  }
+  return subscribe ? "sub" : "unsub";
+}
+
+static const char *add_end(struct er_core *c, struct er_arguments *args, const struct bx_request *r) {
+  static const char *const reasons[] = {
+      [BX_REASON_DISCONNECT] = "disconnect", [BX_REASON_EXPIRED] = "expired", [BX_REASON_LOST] = "lost"};
+
+  add_owner(c, args, r->session);
+  er_arguments_text(args, bx_slice_of(reasons[r->reason]));
+  er_arguments_u64(args, 0);
+  er_arguments_text(args, c->options.node);
+  return "end";
+}
+
+void er_record_request(struct er_core *c, struct bx_request *r) {
+  struct er_arguments args = {0};
+  struct record_call *rc = bx_alloc(sizeof *rc);
+  const char *script;
+
+  rc->call.done = answered;
+  rc->request = r;
+  if (r->kind == BX_REQUEST_CREATE)
+    script = add_create(c, &args, r->session);
+  else if (r->kind == BX_REQUEST_END)
+    script = add_end(c, &args, r);
+  else
+    script = add_patterns(c, &args, r);
+  er_send(c, ER_COMMAND, script, &args, &rc->call);
+}
+
+// -- taking in -------------------------------------------------------------------------------------
+
+// "start" or "start:upto"
+static bool read_extent(struct bx_slice text, struct bx_record_subscription *out) {
+  const char *colon = memchr(text.at, ':', text.len);
+  size_t len = colon == NULL ? text.len : (size_t)(colon - text.at);
+  uint64_t upto = 0;
+
+  if (colon != NULL && !er_text_u64((struct bx_slice){colon + 1, text.len - len - 1}, &upto)) return false;
+  out->upto = upto;
+  return er_text_u64((struct bx_slice){text.at, len}, &out->start);
+}
+
+static bool read_subscriptions(const struct er_reply *loaded, size_t from, struct bx_record *r) {
+  r->subscriptions = bx_alloc((loaded->count / 2 + 1) * sizeof *r->subscriptions);
+  for (size_t i = from; i + 1 < loaded->count; i += 2) {
+    struct bx_record_subscription *sub = &r->subscriptions[r->subscription_count];
+
+    sub->pattern = er_reply_text(loaded, i);
+    if (bx_channel_classify(sub->pattern) == BX_CHANNEL_INVALID || bx_channel_depth(sub->pattern) > 64 ||
+        !read_extent(er_reply_text(loaded, i + 1), sub))
+      return false;
+    r->subscription_count++;
+  }
+  return true;
+}
+
+// What load and claim answer: OK n alive g k sent cid vary life user created deadline [pattern extent]...
+static bool read_record(const struct er_core *c, const struct er_reply *loaded, struct bx_record *r) {
+  uint64_t generation, vary, deadline;
+  int64_t now = (int64_t)c->now + c->clock;
+
+  if (!er_reply_u64(loaded, 3, &generation) || !er_reply_u64(loaded, 4, &r->conf) ||
+      !er_reply_u64(loaded, 5, &r->sent) || !er_reply_u64(loaded, 7, &vary) || !er_reply_u64(loaded, 8, &r->life) ||
+      !er_reply_u64(loaded, 10, &r->created) || !er_reply_u64(loaded, 11, &deadline) || r->conf > r->sent ||
+      generation > UINT32_MAX)
+    return false;
+  r->remaining = (int64_t)deadline > now ? (bx_millis)((int64_t)deadline - now) : 0;
+  r->generation = (uint32_t)generation;
+  r->has_connect_id = er_reply_u64(loaded, 6, &r->connect_id);
+  r->ids_vary = vary != 0;
+  r->user = er_reply_text(loaded, 9);
+  return read_subscriptions(loaded, 12, r);
+}
+
+struct bx_session *er_adopt(struct er_core *c, struct bx_slice id, const struct er_reply *loaded) {
+  struct bx_record record = {.id = id};
+  struct bx_session *s = NULL;
+
+  if (read_record(c, loaded, &record))
+    s = c->engine.events.adopt(c->engine.events.context, &record);
+  else
+    er_malformed(c, "record", id);
+  bx_free(record.subscriptions);
+  return s;
+}
+
+// -- giving away -----------------------------------------------------------------------------------
+
+struct release_call {
+  struct er_call call;
+  struct bx_session *session;   // pinned
+  uint64_t question;
+  uint32_t generation;
+  struct bx_buffer to;
+};
+
+static void released(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
+  struct release_call *rc = bx_container_of(call, struct release_call, call);
+  struct bx_session *s = rc->session;
+
+  if (er_reply_is(reply, "OK")) {
+    c->counters.released++;
+    er_post(c, bx_buffer_view(&rc->to), "yours", bx_session_id(s), rc->question, NULL, (struct bx_slice){0});
+  } else if (reply != NULL) {
+    er_post(c, bx_buffer_view(&rc->to), "moved", bx_session_id(s), rc->question, NULL, (struct bx_slice){0});
+  }
+  s->pins--;
+  c->engine.events.forget(c->engine.events.context, s);
+  bx_buffer_fini(&rc->to);
+  bx_free(rc);
+}
+
+static void add_uptos(struct er_arguments *args, const struct bx_session *s) {
+  struct bx_buffer extent = {0};
+
+  for (struct bx_list *link = s->subscriptions.next; link != &s->subscriptions; link = link->next) {
+    const struct bx_subscription *sub = bx_container_of(link, struct bx_subscription, link);
+
+    if (sub->upto == 0 && !sub->behind) continue;
+    bx_buffer_clear(&extent);
+    bx_buffer_u64(&extent, sub->known);
+    bx_buffer_char(&extent, ':');
+    bx_buffer_u64(&extent, sub->upto > sub->known ? sub->upto : sub->known + 1);
+    er_arguments_text(args, bx_topic_pattern(sub->topic));
+    er_arguments_text(args, bx_buffer_view(&extent));
+  }
+  bx_buffer_fini(&extent);
+}
+
+void er_release(struct er_core *c, struct bx_session *s, struct bx_slice to, uint64_t question) {
+  struct release_call *rc = bx_alloc(sizeof *rc);
+  struct er_arguments args = {0};
+  struct bx_record record;
+
+  c->engine.events.release(c->engine.events.context, s, &record);
+  er_gone(&c->engine, s);
+  s->pins++;
+  rc->call.done = released;
+  rc->session = s;
+  rc->question = question;
+  bx_buffer_slice(&rc->to, to);
+  add_owner(c, &args, s);
+  er_arguments_text(&args, to);
+  er_arguments_u64(&args, record.conf);
+  er_arguments_u64(&args, record.sent);
+  if (record.has_connect_id)
+    er_arguments_u64(&args, record.connect_id);
+  else
+    er_arguments_text(&args, BX_LIT(""));
+  er_arguments_u64(&args, record.ids_vary);
+  add_uptos(&args, s);
+  er_send(c, ER_COMMAND, "release", &args, &rc->call);
+}
+
+// -- after a new epoch -----------------------------------------------------------------------------
+
+#define RESAVE_AT_ONCE 100
+
+// Records that a rollback took back are written again, from what this node knows.
+static void add_record(struct er_core *c, struct er_arguments *args, const struct bx_session *s) {
+  struct bx_server *server = c->engine.events.context;
+
+  er_arguments_text(args, bx_session_id(s));
+  er_arguments_u64(args, s->generation);
+  er_arguments_u64(args, bx_session_conf(server, s));
+  er_arguments_u64(args, bx_session_sent(server, s));
+  if (s->has_connect_id)
+    er_arguments_u64(args, s->connect_id);
+  else
+    er_arguments_text(args, BX_LIT(""));
+  er_arguments_u64(args, s->ids_vary);
+  er_arguments_u64(args, s->life);
+  er_arguments_text(args, BX_LIT(""));
+  er_arguments_u64(args, s->born);
+  er_arguments_u64(args, s->subscription_count);
+  for (struct bx_list *link = s->subscriptions.next; link != &s->subscriptions; link = link->next) {
+    const struct bx_subscription *sub = bx_container_of(link, struct bx_subscription, link);
+
+    er_arguments_text(args, bx_topic_pattern(sub->topic));
+    er_arguments_u64(args, sub->start);
+  }
+}
+
+static void send_records(struct er_core *c, struct bx_list *states) {
+  struct er_arguments args = {0};
+  size_t count = 0;
+
+  for (struct bx_list *link = states->next; link != states; link = link->next) {
+    struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
+
+    if (!s->recorded || s->released) continue;
+    if (count == 0) {
+      er_arguments_u64(&args, c->epoch);
+      er_arguments_text(&args, c->options.node);
+    }
+    add_record(c, &args, s);
+    s->mark.covered = false;      // the record has an exact position now
+    er_changed(&c->engine, s, false);
+    if (++count < RESAVE_AT_ONCE) continue;
+    er_send_blind(c, "resave", &args);
+    count = 0;
+  }
+  if (count > 0) er_send_blind(c, "resave", &args);
+}
+
+void er_resave(struct er_core *c) {
+  struct bx_server *server = c->engine.events.context;
+
+  if (!er_usable(c)) return;
+  for (int state = 0; state < BX_SESSION_CLOSING; state++) send_records(c, &server->states[state]);
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tail: first the whole stream into the ring, page by page; then whatever is appended, and what
+// other nodes put into the inbox, by one blocking read.
+#include <stdio.h>
+
+#include "engine-redis/core/keys.h"
+#include "engine-redis/core/private.h"
+
+#define PAGE 1000
+#define READ_COUNT "512"
+#define READ_BLOCK "1000"   // ms; the link counts silence beyond 3 s as its death
+
+static void read_more(struct er_core *c);
+static void read_page(struct er_core *c);
+
+// -- entries ---------------------------------------------------------------------------------------
+
+// A field of an entry, whose fields are a flat list of names and values.
+static struct bx_slice field(const struct er_reply *fields, const char *name) {
+  for (size_t i = 0; fields != NULL && i + 1 < fields->count; i += 2)
+    if (bx_slice_equal(er_reply_text(fields, i), bx_slice_of(name))) return er_reply_text(fields, i + 1);
+  return (struct bx_slice){"", 0};
+}
+
+// "<position>-0"
+static bool read_id(struct bx_slice id, bx_position *position) {
+  return id.len > 2 && memcmp(id.at + id.len - 2, "-0", 2) == 0 &&
+         er_text_u64((struct bx_slice){id.at, id.len - 2}, position);
+}
+
+// "<node>:<sequence>", when the node is this one.
+static bool is_own(const struct er_core *c, struct bx_slice origin, uint64_t *sequence) {
+  size_t n = c->options.node.len;
+
+  return bx_slice_starts(origin, c->options.node) && origin.len > n + 1 && origin.at[n] == ':' &&
+         er_text_u64((struct bx_slice){origin.at + n + 1, origin.len - n - 1}, sequence);
+}
+
+static void begin(struct er_core *c, bx_position base) {
+  if (c->begun) return;
+  c->begun = true;
+  c->head = c->engine.base = base;
+  c->engine.events.begin(c->engine.events.context, base);
+}
+
+// Is this the next position? A jump is lawful over an entry of kind `epoch` only.
+static void step_to(struct er_core *c, bx_position position) {
+  if (position > c->head + 1) {
+    er_event(c, "engine.gap", "%llu to %llu", (unsigned long long)c->head + 1, (unsigned long long)position - 1);
+    c->engine.events.gap(c->engine.events.context, c->head + 1, position - 1);
+  }
+  c->head = position;
+}
+
+static void apply_epoch(struct er_core *c, bx_position position, const struct er_reply *fields) {
+  uint64_t survived = 0, epoch = 0;
+
+  if (!er_text_u64(field(fields, "s"), &survived) || !er_text_u64(field(fields, "e"), &epoch))
+    er_malformed(c, "epoch entry", BX_LIT(""));
+  else if (c->warm)
+    er_learn_epoch(c, epoch, position, survived);
+  if (position <= c->head) return;
+  c->head = position;
+  c->engine.events.jump(c->engine.events.context, position);
+}
+
+static void apply_message(struct er_core *c, bx_position position, const struct er_reply *fields) {
+  struct bx_slice channel = field(fields, "c"), text = field(fields, "m");
+  struct bx_frame *frame;
+  uint64_t sequence;
+
+  step_to(c, position);
+  if (bx_channel_classify(channel) != BX_CHANNEL_NAME || bx_channel_depth(channel) > 64 || text.len < 2 ||
+      text.at[0] != '{' || text.at[text.len - 1] != '}') {
+    er_malformed(c, "journal entry", channel);
+    c->engine.events.jump(c->engine.events.context, position);
+  } else {
+    frame = bx_frame_create(text.len, c->engine.frames);
+    memcpy(bx_frame_text(frame), text.at, text.len);
+    c->engine.events.appended(c->engine.events.context, position, channel, frame);
+    bx_frame_unref(frame);
+  }
+  if (is_own(c, field(fields, "o"), &sequence)) er_append_saw(c, sequence, position);
+}
+
+static void apply(struct er_core *c, const struct er_reply *entry) {
+  const struct er_reply *fields = er_reply_item(entry, 1);
+  struct bx_slice kind = field(fields, "k");
+  bx_position position;
+
+  if (!read_id(er_reply_text(entry, 0), &position)) {
+    er_malformed(c, "journal id", er_reply_text(entry, 0));
+    return;
+  }
+  begin(c, position - 1);
+  if (bx_slice_equal(kind, BX_LIT("epoch"))) {
+    apply_epoch(c, position, fields);
+  } else if (position <= c->head) {
+    return;   // seen
+  } else if (kind.len == 0) {
+    apply_message(c, position, fields);
+  } else {
+    step_to(c, position);   // a probe, or a kind of a later version
+    c->engine.events.jump(c->engine.events.context, position);
+  }
+}
+
+// -- reading ---------------------------------------------------------------------------------------
+
+static void add_position(struct er_arguments *args, const char *prefix, bx_position position) {
+  char text[40];
+
+  snprintf(text, sizeof text, "%s%llu-0", prefix, (unsigned long long)position);
+  er_arguments_text(args, bx_slice_of(text));
+}
+
+static void add_key(struct er_arguments *args, const struct er_core *c, const char *name, struct bx_slice more) {
+  struct bx_buffer key = {0};
+
+  bx_buffer_slice(&key, c->options.ns);
+  bx_buffer_slice(&key, bx_slice_of(name));
+  bx_buffer_slice(&key, more);
+  er_arguments_text(args, bx_buffer_view(&key));
+  bx_buffer_fini(&key);
+}
+
+static void take_stream(struct er_core *c, const struct er_reply *stream) {
+  const struct er_reply *entries = er_reply_item(stream, 1);
+  struct bx_slice name = er_reply_text(stream, 0);
+  bool journal = name.len == c->options.ns.len + sizeof ER_KEY_JOURNAL - 1 &&
+                 memcmp(name.at + c->options.ns.len, ER_KEY_JOURNAL, sizeof ER_KEY_JOURNAL - 1) == 0;
+
+  for (size_t i = 0; entries != NULL && i < entries->count; i++) {
+    const struct er_reply *entry = &entries->items[i];
+    struct bx_slice id = er_reply_text(entry, 0);
+
+    if (journal) {
+      apply(c, entry);
+      continue;
+    }
+    if (id.len < sizeof c->inbox_at) {
+      memcpy(c->inbox_at, id.at, id.len);
+      c->inbox_at[id.len] = '\0';
+    }
+    er_inbox(c, er_reply_item(entry, 1));
+  }
+}
+
+static void read_done(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
+  bx_free(call);
+  if (reply == NULL || c->tail != ER_TAIL_READING) return;
+  if (er_reply_is_error(reply)) {
+    er_event(c, "engine.tail_failed", "%.*s", (int)reply->text.len, reply->text.at);
+    c->env.reset(c->env.context, ER_TAIL, "the tail can not be read");
+    return;
+  }
+  for (size_t i = 0; reply->type == ER_REPLY_ARRAY && i < reply->count; i++) take_stream(c, &reply->items[i]);
+  er_append_tailed(c);
+  if (c->tail == ER_TAIL_READING) read_more(c);
+}
+
+static void read_more(struct er_core *c) {
+  struct er_call *call = bx_alloc(sizeof *call);
+  struct er_arguments args = {0};
+
+  call->done = read_done;
+  er_arguments_text(&args, BX_LIT("BLOCK"));
+  er_arguments_text(&args, BX_LIT(READ_BLOCK));
+  er_arguments_text(&args, BX_LIT("COUNT"));
+  er_arguments_text(&args, BX_LIT(READ_COUNT));
+  er_arguments_text(&args, BX_LIT("STREAMS"));
+  add_key(&args, c, ER_KEY_JOURNAL, (struct bx_slice){0});
+  add_key(&args, c, ER_KEY_INBOX, c->options.node);
+  add_position(&args, "", c->head);
+  er_arguments_text(&args, bx_slice_of(c->inbox_at));
+  er_send(c, ER_TAIL, "XREAD", &args, call);
+}
+
+// The ring is filled before anything is adopted; afterwards reading forward never asks Redis.
+static void page_done(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
+  bx_free(call);
+  if (reply == NULL || c->tail != ER_TAIL_WARMING) return;
+  if (reply->type != ER_REPLY_ARRAY) {
+    c->env.reset(c->env.context, ER_TAIL, "the journal can not be read");
+    return;
+  }
+  for (size_t i = 0; i < reply->count; i++) apply(c, &reply->items[i]);
+  if (reply->count == PAGE) {
+    read_page(c);
+    return;
+  }
+  begin(c, c->hello_p);
+  c->warm = true;
+  c->tail = ER_TAIL_READING;
+  er_event(c, "engine.warm", "head %llu", (unsigned long long)c->head);
+  er_append_tailed(c);
+  read_more(c);
+}
+
+static void read_page(struct er_core *c) {
+  struct er_call *call = bx_alloc(sizeof *call);
+  struct er_arguments args = {0};
+
+  call->done = page_done;
+  add_key(&args, c, ER_KEY_JOURNAL, (struct bx_slice){0});
+  if (c->begun)
+    add_position(&args, "(", c->head);
+  else
+    er_arguments_text(&args, BX_LIT("-"));
+  er_arguments_text(&args, BX_LIT("+"));
+  er_arguments_text(&args, BX_LIT("COUNT"));
+  er_arguments_u64(&args, PAGE);
+  er_send(c, ER_TAIL, "XRANGE", &args, call);
+}
+
+void er_tail_up(struct er_core *c) {
+  if (!c->greeted && !c->warm) return;   // hello makes the journal, and says where it stands
+  c->tail = c->warm ? ER_TAIL_READING : ER_TAIL_WARMING;
+  if (c->warm)
+    read_more(c);
+  else
+    read_page(c);
+}
+
+void er_tail_down(struct er_core *c) { c->tail = ER_TAIL_DOWN; }
