@@ -204,6 +204,13 @@ bool bk_lws_http_1_1(struct lws *wsi) {
   return strcmp(version, "HTTP/1.1") == 0;
 }
 
+// An encoded line end in the path ends libwebsockets' request line: what follows became a header.
+static bool has_version(struct lws *wsi) {
+  char version[16] = "";
+  lws_hdr_copy(wsi, version, sizeof version, WSI_TOKEN_HTTP);
+  return strcmp(version, "HTTP/1.1") == 0 || strcmp(version, "HTTP/1.0") == 0;
+}
+
 enum bk_method bk_lws_request_line(struct lws *wsi, struct bx_slice *path) {
   static const enum bk_method methods[] = {
       [LWSHUMETH_GET] = BK_GET,   [LWSHUMETH_POST] = BK_POST,   [LWSHUMETH_OPTIONS] = BK_OPTIONS,
@@ -213,7 +220,7 @@ enum bk_method bk_lws_request_line(struct lws *wsi, struct bx_slice *path) {
   char *at;
   int len;
   int method = lws_http_get_uri_and_method(wsi, &at, &len);
-  if (method < 0 || method >= (int)(sizeof methods / sizeof *methods)) return 0;
+  if (method < 0 || method >= (int)(sizeof methods / sizeof *methods) || !has_version(wsi)) return 0;
   *path = (struct bx_slice){at, (size_t)len};
   return methods[method];
 }

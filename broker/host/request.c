@@ -139,12 +139,9 @@ static void begin(struct bk_exchange *x) {
   struct bk_connection *c = x->connection;
   int status;
   c->state = BK_CONNECTION_BUSY;
-  if (!read_request_line(x)) {
-    refuse(x, 400, "Bad request");
-    return;
-  }
+  bool good = read_request_line(x);
   read_persistence(x);
-  if (!read_framing(x)) {
+  if (!good || (x->chunked_answer && bk_lws_header_length(c->wsi, "host") == 0) || !read_framing(x)) {
     x->close_after = true;
     refuse(x, 400, "Bad request");
     return;

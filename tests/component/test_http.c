@@ -325,6 +325,11 @@ static void client_bad(struct harness *h) {
   ask(h, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400,
       bad);
   ask(h, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 400, bad);
+  ask(h, "GET /echo?a=%0AIf: HTTP/1.1\r\nHost: x\r\n\r\n", 400, bad);
+  ask(h, "GET /echo%0D%0AHost:x HTTP/1.1\r\nHost: y\r\n\r\n", 400, bad);
+  ask(h, "GET /echo\r\nHost: x\r\n\r\n", 400, bad);
+  ask(h, "GET /echo HTTP/2.0\r\nHost: x\r\n\r\n", 400, bad);
+  ask(h, "GET /echo HTTP/1.1\r\nAccept: text/plain\r\n\r\n", 400, bad);
   ask(h, "BREW /echo HTTP/1.1\r\nHost: x\r\n\r\n", 501, "{\"error\":\"Method not supported\"}");
   ask(h, "CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", 501, "{\"error\":\"Method not supported\"}");
   ask(h, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 501, "{\"error\":\"Method not supported\"}");
