@@ -266,19 +266,21 @@ struct nodes_call {
 
 static void listed(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
   struct nodes_call *nc = bx_container_of(call, struct nodes_call, call);
-  size_t count = er_reply_is(reply, "OK") ? reply->count - 1 : 0;
+  enum { FIELDS = 8 };   // node role address since head mark sessions age
+  size_t count = er_reply_is(reply, "OK") ? (reply->count - 1) / FIELDS : 0;
   struct er_node_info *nodes = bx_alloc((count + 1) * sizeof *nodes);
 
   (void)c;
   for (size_t i = 0; i < count; i++) {
-    const struct er_reply *row = er_reply_item(reply, i + 1);
+    size_t at = 1 + FIELDS * i;
 
-    nodes[i] = (struct er_node_info){
-        .node = er_reply_text(row, 0), .role = er_reply_text(row, 1), .address = er_reply_text(row, 2)};
-    er_reply_u64(row, 4, &nodes[i].head);
-    er_reply_u64(row, 5, &nodes[i].mark);
-    er_reply_u64(row, 6, &nodes[i].sessions);
-    er_reply_u64(row, 7, &nodes[i].age);
+    nodes[i] = (struct er_node_info){.node = er_reply_text(reply, at),
+                                     .role = er_reply_text(reply, at + 1),
+                                     .address = er_reply_text(reply, at + 2)};
+    er_reply_u64(reply, at + 4, &nodes[i].head);
+    er_reply_u64(reply, at + 5, &nodes[i].mark);
+    er_reply_u64(reply, at + 6, &nodes[i].sessions);
+    er_reply_u64(reply, at + 7, &nodes[i].age);
   }
   nc->done(nc->context, reply == NULL ? NULL : nodes, count);
   bx_free(nodes);

@@ -80,6 +80,9 @@ void er_core_tick(struct er_core *, bx_millis now);
 void er_core_leave(struct er_core *, bx_millis now);
 bool er_core_has_left(const struct er_core *);
 
+// Where a session that its record calls live would go on if this node died now.
+bx_position er_core_mark(struct er_core *);
+
 // The directory of nodes as of the last er_core_ask_nodes(): what `nodes` answered, or NULL.
 struct er_node_info {
   struct bx_slice node, role, address;

@@ -11,6 +11,7 @@
 //
 // One tick is one script: exact positions first, then `live`, then the mark. Until it is answered all
 // that it wrote counts as not written, and is written again should the link end: it is true then, too.
+#include "engine-redis/core/keys.h"
 #include "engine-redis/core/private.h"
 
 static bool is_clean(const struct bx_session *s) {
@@ -81,7 +82,7 @@ void er_touch(struct bx_engine *engine, struct bx_session *s) {
 
 struct tick_call {
   struct er_call call;
-  uint64_t tick;
+  bool last;                  // this node leaves
   struct bx_buffer written;   // ids, each with a terminator: what this tick wrote
 };
 
@@ -111,6 +112,27 @@ static void refused(struct er_core *c, struct bx_slice id) {
   if (s != NULL) c->engine.events.forget(c->engine.events.context, s);
 }
 
+static void departed(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
+  (void)reply;
+  bx_free(call);
+  c->left = true;
+}
+
+// Without its heartbeat this node is gone at once, and its sessions can be claimed.
+static void depart(struct er_core *c) {
+  struct er_call *call = bx_alloc(sizeof *call);
+  struct er_arguments args = {0};
+  struct bx_buffer key = {0};
+
+  call->done = departed;
+  bx_buffer_slice(&key, c->options.ns);
+  bx_buffer_lit(&key, ER_KEY_NODE);
+  bx_buffer_slice(&key, c->options.node);
+  er_arguments_text(&args, bx_buffer_view(&key));
+  er_send(c, ER_COMMAND, "DEL", &args, call);
+  bx_buffer_fini(&key);
+}
+
 static void ticked(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
   struct tick_call *t = bx_container_of(call, struct tick_call, call);
   uint64_t time;
@@ -122,7 +144,7 @@ static void ticked(struct er_core *c, struct er_call *call, const struct er_repl
     c->clock = (int64_t)time - (int64_t)c->now;
     c->last_tick = c->now;
     for (size_t i = 4; i < reply->count; i++) refused(c, er_reply_text(reply, i));
-    if (c->leaving) c->left = true;
+    if (t->last) depart(c);
   } else {
     c->good_ticks = 0;
     each_written(c, t, write_again);
@@ -132,6 +154,7 @@ static void ticked(struct er_core *c, struct er_call *call, const struct er_repl
       if (er_reply_is(reply, "FENCED")) c->counters.fenced++;
       c->env.reset(c->env.context, ER_COMMAND, "the tick was refused");
     }
+    if (t->last) c->left = true;   // nothing more can be told
   }
   bx_buffer_fini(&t->written);
   bx_free(t);
@@ -162,6 +185,8 @@ static bx_position mark(struct er_core *c) {
     if (!bx_list_empty(&list_of(c, t)->sessions)) return list_of(c, t)->head;
   return c->head;
 }
+
+bx_position er_core_mark(struct er_core *c) { return mark(c); }
 
 static void add_exact(struct er_core *c, struct er_arguments *args, struct bx_session *s) {
   struct bx_server *server = c->engine.events.context;
@@ -235,6 +260,7 @@ void er_marks_tick(struct er_core *c) {
   if (c->ticking || !er_usable(c) || !c->warm || c->left) return;
   t = bx_alloc(sizeof *t);
   t->call.done = ticked;
+  t->last = c->leaving;
   c->ticking = true;
   expire_lists(c);
   er_arguments_u64(&args, c->epoch);

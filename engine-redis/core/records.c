@@ -273,6 +273,6 @@ static void send_records(struct er_core *c, struct bx_list *states) {
 void er_resave(struct er_core *c) {
   struct bx_server *server = c->engine.events.context;
 
-  if (!er_usable(c)) return;
+  if (!er_usable(c) || server == NULL) return;
   for (int state = 0; state < BX_SESSION_CLOSING; state++) send_records(c, &server->states[state]);
 }
