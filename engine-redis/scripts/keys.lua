@@ -52,7 +52,7 @@ end
 -- The extent of a subscription: start, or start:upto while a backfill is not confirmed.
 local function extent(text) return string.find(text, '^%d+$') or string.find(text, '^%d+:%d+$') end
 
--- Milliseconds and whole seconds of this Redis' clock.
+-- Milliseconds and whole seconds of this Redis' clock. Two values: as a last argument it is both.
 local function now()
   local t = redis.call('TIME')
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000), tonumber(t[1])

@@ -10,7 +10,8 @@ if #ARGV ~= 4 or not before or not limit then return arguments() end
 local bad = unfinishable(nil)
 if bad then return {'BAD', bad} end
 
-before = math.min(before, now())
+local time = now()
+before = math.min(before, time)
 local ids = redis.call('ZRANGEBYSCORE', sessions_key, '-inf', '(' .. decimal(before), 'LIMIT', '0', decimal(limit))
 local reply = {'OK'}
 for i = 1, #ids do

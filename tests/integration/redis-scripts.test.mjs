@@ -484,6 +484,10 @@ scenario('reap: all whose deadline is before the time, oldest first, to the limi
   assert.deepEqual(await db.events(), [disconnect('b', 'expired'), disconnect('c', 'expired', ''), disconnect('a', 'expired'), disconnect('d', 'expired')]);
   assert.deepEqual(await db.inbox('B'), [['t', 'ended', 'id', 'b']]);
   assert.deepEqual((await db.load('e')).n, 'A');
+  await db.raw('ZADD', 'ns:sessions', Date.now() - 20000, 'e');
+  await db.is(['OK'], 'reap', 'A', Date.now() - 60000, 200);
+  await db.is(['OK', 'e'], 'reap', 'A', Date.now() - 10000, 200);
+  await db.create('e');
   await db.raw('DEL', 'ns:session:e');
   await db.raw('ZADD', 'ns:sessions', 1000, 'e');
   await db.is(['OK', 'e'], 'reap', 'A', 5000, 200);
@@ -641,6 +645,34 @@ scenario('the tail: XREAD over journal and inbox, XRANGE pages, XTRIM by positio
   await db.isRaw(3, 'XLEN', 'ns:journal');
   await db.raw('XREAD', 'COUNT', 1, 'STREAMS', 'ns:journal', 1);
   await db.raw('XADD', 'ns:journal', p(2), 'a', 'b');
+});
+
+scenario('the ground the scripts stand on: no rollback, refusals at the first write only, numbers, nothing global', async db => {
+  const eval_ = (text, ...args) => db.raw('EVAL', text, 0, ...args);
+  await db.raw('SET', 'ns:text', 'x');
+  await eval_("redis.call('SET', 'ns:a', '1') redis.call('HGET', 'ns:text', 'f') redis.call('SET', 'ns:b', '1')");
+  await db.isRaw(1, 'EXISTS', 'ns:a', 'ns:b');
+  await eval_("return redis.pcall('HGET', 'ns:text', 'f').err");
+  await eval_("return {1, 3.9, 'x', true, false, {2, {ok = 'fine'}}, nil, 5}");
+  await eval_("return redis.call('SET', 'ns:n', 1763700000000001)");
+  await db.isRaw('1763700000000001', 'GET', 'ns:n');
+  await eval_("return {redis.call('TYPE', 'ns:n').ok, redis.call('TYPE', 'ns:none').ok, redis.call('GET', 'ns:none') == false, #ARGV, ARGV[1]}", 'ü', 'b');
+  await eval_("return redis.call('XADD', 'ns:j', '5-1', 'a', 'b')");
+  for (const id of ['5-1', '4-9', '0-0', 'x']) await eval_(`return redis.pcall('XADD', 'ns:j', '${id}', 'a', 'b').err`);
+  await eval_("return redis.pcall('XINFO', 'STREAM', 'ns:none').err");
+  await eval_("return redis.error_reply('ERR mine')");
+  await eval_("return redis.status_reply('mine')");
+  for (const text of ['some = 1', 'return some', "redis.call('XADD')", "error('x')", "return os.time()"]) {
+    const reply = await db.quiet('EVAL', text, 0);
+    assert.ok(reply instanceof RedisError, text);
+  }
+  await db.raw('CONFIG', 'SET', 'maxmemory', 1);
+  await eval_("return redis.pcall('SET', 'ns:c', '1').err");
+  await eval_("redis.call('DEL', 'ns:none') return redis.call('SET', 'ns:c', '1')");
+  await db.raw('CONFIG', 'SET', 'maxmemory', 0);
+  await db.raw('CONFIG', 'SET', 'min-replicas-to-write', 1);
+  await eval_("return redis.pcall('DEL', 'ns:none').err");
+  await db.raw('CONFIG', 'SET', 'min-replicas-to-write', 0);
 });
 
 // -- both ----------------------------------------------------------------------------------------

@@ -659,6 +659,7 @@ struct er_reply *sim_command(struct sim_redis *r, const struct bx_slice *argv, s
 struct er_reply *sim_redis_call(struct sim_redis *r, const char *name, const struct bx_slice *argv, size_t argc) {
   struct er_reply *reply = sim_lua_run(r, name, argv, argc);
   if (reply) return reply;
+  if (strcmp(name, "EVAL") == 0 && argc >= 2 && is(argv[1], "0")) return sim_lua_eval(r, argv[0], argv + 2, argc - 2);
   struct bx_slice *all = bx_alloc((argc + 1) * sizeof *all);
   all[0] = bx_slice_of(name);
   if (argc) memcpy(all + 1, argv, argc * sizeof *argv);

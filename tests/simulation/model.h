@@ -32,8 +32,8 @@ struct sim_redis {
 struct sim_redis *sim_redis_create(uint64_t clock, const char *run_id);   // compiles the scripts: milliseconds
 void sim_redis_destroy(struct sim_redis *);
 
-// Runs a script by its name ("append": argv[0] is the namespace) or a plain command. The reply is
-// the caller's, who destroys it. Statuses are texts.
+// Runs a script by its name ("append": argv[0] is the namespace), a plain command, or EVAL (text, "0",
+// arguments). The reply is the caller's, who destroys it. Statuses are texts.
 struct er_reply *sim_redis_call(struct sim_redis *, const char *name, const struct bx_slice *argv, size_t argc);
 void sim_reply_destroy(struct er_reply *);
 
@@ -50,6 +50,7 @@ void sim_lua_init(struct sim_redis *);
 void sim_lua_fini(struct sim_redis *);
 // NULL: there is no script of this name.
 struct er_reply *sim_lua_run(struct sim_redis *, const char *name, const struct bx_slice *argv, size_t argc);
+struct er_reply *sim_lua_eval(struct sim_redis *, struct bx_slice text, const struct bx_slice *argv, size_t argc);
 
 struct er_reply *sim_reply_text(struct bx_slice);
 struct er_reply *sim_reply_error(const char *format, ...) BX_PRINTF(1, 2);

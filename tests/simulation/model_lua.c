@@ -141,12 +141,9 @@ static struct er_reply *returned(lua_State *lua) {
   }
 }
 
-struct er_reply *sim_lua_run(struct sim_redis *r, const char *name, const struct bx_slice *argv, size_t argc) {
+// Runs the function on the top of the stack.
+static struct er_reply *run(struct sim_redis *r, const struct bx_slice *argv, size_t argc) {
   lua_State *lua = r->lua;
-  lua_settop(lua, 0);
-  lua_getfield(lua, LUA_REGISTRYINDEX, "scripts");
-  lua_getfield(lua, -1, name);
-  if (lua_isnil(lua, -1)) return NULL;
   BX_BUG_ON(argc > (size_t)INT32_MAX);
   lua_createtable(lua, (int)argc, 0);
   for (size_t i = 0; i < argc; i++) {
@@ -167,6 +164,19 @@ struct er_reply *sim_lua_run(struct sim_redis *r, const char *name, const struct
   else reply = returned(lua);
   lua_settop(lua, 0);
   return reply;
+}
+
+struct er_reply *sim_lua_run(struct sim_redis *r, const char *name, const struct bx_slice *argv, size_t argc) {
+  lua_settop(r->lua, 0);
+  lua_getfield(r->lua, LUA_REGISTRYINDEX, "scripts");
+  lua_getfield(r->lua, -1, name);
+  return lua_isnil(r->lua, -1) ? NULL : run(r, argv, argc);
+}
+
+struct er_reply *sim_lua_eval(struct sim_redis *r, struct bx_slice text, const struct bx_slice *argv, size_t argc) {
+  lua_settop(r->lua, 0);
+  if (luaL_loadbuffer(r->lua, text.at, text.len, "@user_script")) return sim_reply_error("ERR %s", lua_tostring(r->lua, -1));
+  return run(r, argv, argc);
 }
 
 // -- the sandbox ---------------------------------------------------------------------------------
