@@ -14,13 +14,13 @@ struct call {
   struct sim_redis *r;
   const struct bx_slice *argv;   // without the name
   size_t argc;
-  struct er_reply *reply;        // what the command sets; NIL until then
+  struct er_reply *reply;   // what the command sets; NIL until then
   bool failed;
 };
 
 struct kind {
   const char *name;
-  size_t least;                  // arguments
+  size_t least;   // arguments
   unsigned flags;
   void (*run)(struct call *);
 };
@@ -57,7 +57,9 @@ static void set_array(struct er_reply *r, size_t count) {
   for (size_t i = 0; i < count; i++) r->items[i].type = ER_REPLY_NIL;
 }
 
-static void set_number(struct er_reply *r, int64_t number) { *r = (struct er_reply){.type = ER_REPLY_INT, .number = number}; }
+static void set_number(struct er_reply *r, int64_t number) {
+  *r = (struct er_reply){.type = ER_REPLY_INT, .number = number};
+}
 
 static void set_double(struct er_reply *r, double value) {
   char text[40];
@@ -115,7 +117,9 @@ static void syntax(struct call *c) { fail(c, "ERR syntax error"); }
 
 // -- arguments -----------------------------------------------------------------------------------
 
-static bool is(struct bx_slice s, const char *word) { return s.len == strlen(word) && strncasecmp(s.at, word, s.len) == 0; }
+static bool is(struct bx_slice s, const char *word) {
+  return s.len == strlen(word) && strncasecmp(s.at, word, s.len) == 0;
+}
 
 static bool to_double(struct bx_slice s, double *out) {
   char text[64], *end;
@@ -181,8 +185,10 @@ static void time_(struct call *c) {
 
 static void info(struct call *c) {
   char text[256];
-  snprintf(text, sizeof text, "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrun_id:%s\r\n"
-           "# Memory\r\nused_memory:%d\r\nmaxmemory:%d\r\nmaxmemory_policy:noeviction\r\n", c->r->run_id, c->r->full ? 2000 : 1000, 1500);
+  snprintf(text, sizeof text,
+           "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrun_id:%s\r\n"
+           "# Memory\r\nused_memory:%d\r\nmaxmemory:%d\r\nmaxmemory_policy:noeviction\r\n",
+           c->r->run_id, c->r->full ? 2000 : 1000, 1500);
   set_text(c->reply, bx_slice_of(text));
 }
 
@@ -224,8 +230,10 @@ static void expire_at(struct call *c, int64_t at) {
   struct sim_value *v = c->failed ? NULL : sim_keys_find(&c->r->keys, c->argv[0], now_ms(c));
   if (c->failed) return;
   set_number(c->reply, v != NULL);
-  if (v && at <= (int64_t)now_ms(c)) sim_keys_remove(&c->r->keys, v);
-  else if (v) v->expire = (uint64_t)at;
+  if (v && at <= (int64_t)now_ms(c))
+    sim_keys_remove(&c->r->keys, v);
+  else if (v)
+    v->expire = (uint64_t)at;
 }
 
 static void expire(struct call *c) { expire_at(c, (int64_t)now_ms(c) + integer(c, 1) * 1000); }
@@ -250,8 +258,10 @@ static void get(struct call *c) {
 // SET key value [PX ms]
 static void set(struct call *c) {
   int64_t life = 0;
-  if (c->argc == 4 && is(c->argv[2], "PX")) life = integer(c, 3);
-  else if (c->argc != 2) syntax(c);
+  if (c->argc == 4 && is(c->argv[2], "PX"))
+    life = integer(c, 3);
+  else if (c->argc != 2)
+    syntax(c);
   if (c->failed) return;
   struct sim_value *v = sim_keys_find(&c->r->keys, c->argv[0], now_ms(c));
   if (v) sim_keys_remove(&c->r->keys, v);
@@ -430,8 +440,10 @@ static struct sim_value *score_range(struct call *c, size_t *from, size_t *to) {
 // ZRANGEBYSCORE key min max [LIMIT 0 n]
 static void zrangebyscore(struct call *c) {
   int64_t limit = -1;
-  if (c->argc == 6 && is(c->argv[3], "LIMIT") && is(c->argv[4], "0")) limit = integer(c, 5);
-  else if (c->argc != 3) syntax(c);
+  if (c->argc == 6 && is(c->argv[3], "LIMIT") && is(c->argv[4], "0"))
+    limit = integer(c, 5);
+  else if (c->argc != 3)
+    syntax(c);
   if (c->failed) return;
   size_t from, to;
   struct sim_value *v = score_range(c, &from, &to);
@@ -466,8 +478,10 @@ static size_t read_trim(struct call *c, size_t i, struct trim *t) {
   t->given = true;
   t->by_id = is(c->argv[i++], "MINID");
   if (i < c->argc && (is(c->argv[i], "~") || is(c->argv[i], "="))) t->about = is(c->argv[i++], "~");
-  if (!t->by_id) t->length = integer(c, i);
-  else if (i >= c->argc || !to_id(c->argv[i], 0, &t->id)) syntax(c);
+  if (!t->by_id)
+    t->length = integer(c, i);
+  else if (i >= c->argc || !to_id(c->argv[i], 0, &t->id))
+    syntax(c);
   return i + 1;
 }
 
@@ -476,7 +490,8 @@ static size_t apply_trim(struct sim_value *v, const struct trim *t) {
   size_t length = v->end - v->first, count = 0;
   if (t->by_id)
     while (count < length && sim_id_compare(v->entries[v->first + count].id, t->id) < 0) count++;
-  else if (length > (size_t)t->length) count = length - (size_t)t->length;
+  else if (length > (size_t)t->length)
+    count = length - (size_t)t->length;
   if (t->about) count -= count % 100;
   sim_stream_trim(v, count);
   return count;
@@ -489,9 +504,12 @@ static bool next_id(struct call *c, struct bx_slice text, const struct sim_value
     if (id->ms <= last.ms) *id = (struct sim_id){last.ms, last.seq + 1};
     return true;
   }
-  if (!to_id(text, 0, id)) fail(c, "ERR Invalid stream ID specified as stream command argument");
-  else if (id->ms == 0 && id->seq == 0) fail(c, "ERR The ID specified in XADD must be greater than 0-0");
-  else if (sim_id_compare(*id, last) <= 0) fail(c, "ERR The ID specified in XADD is equal or smaller than the target stream top item");
+  if (!to_id(text, 0, id))
+    fail(c, "ERR Invalid stream ID specified as stream command argument");
+  else if (id->ms == 0 && id->seq == 0)
+    fail(c, "ERR The ID specified in XADD must be greater than 0-0");
+  else if (sim_id_compare(*id, last) <= 0)
+    fail(c, "ERR The ID specified in XADD is equal or smaller than the target stream top item");
   return !c->failed;
 }
 
@@ -546,8 +564,10 @@ static void xrange(struct call *c) {
     return;
   }
   int64_t limit = INT64_MAX;
-  if (c->argc == 5 && is(c->argv[3], "COUNT")) limit = integer(c, 4);
-  else if (c->argc != 3) syntax(c);
+  if (c->argc == 5 && is(c->argv[3], "COUNT"))
+    limit = integer(c, 4);
+  else if (c->argc != 3)
+    syntax(c);
   struct sim_value *v = c->failed ? NULL : want(c, 0, SIM_STREAM);
   if (c->failed) return;
   size_t i = v ? v->first : 0, count = 0, end = v ? v->end : 0;
@@ -561,8 +581,10 @@ static void xread(struct call *c) {
   int64_t limit = INT64_MAX;
   size_t i = 0;
   for (; i + 1 < c->argc && !is(c->argv[i], "STREAMS"); i += 2) {
-    if (is(c->argv[i], "COUNT")) limit = integer(c, i + 1);
-    else if (!is(c->argv[i], "BLOCK")) syntax(c);
+    if (is(c->argv[i], "COUNT"))
+      limit = integer(c, i + 1);
+    else if (!is(c->argv[i], "BLOCK"))
+      syntax(c);
     if (c->failed) return;
   }
   size_t streams = i < c->argc ? (c->argc - i - 1) / 2 : 0, found = 0;
@@ -574,7 +596,8 @@ static void xread(struct call *c) {
   struct er_reply *all = sim_reply_array(streams);
   for (size_t s = 0; s < streams && !c->failed; s++) {
     struct sim_id after;
-    if (!to_id(c->argv[keys + streams + s], 0, &after)) fail(c, "ERR Invalid stream ID specified as stream command argument");
+    if (!to_id(c->argv[keys + streams + s], 0, &after))
+      fail(c, "ERR Invalid stream ID specified as stream command argument");
     struct sim_value *v = c->failed ? NULL : want(c, keys + s, SIM_STREAM);
     if (!v) continue;
     size_t at = v->end;
@@ -587,8 +610,10 @@ static void xread(struct call *c) {
     found++;
   }
   all->count = found;   // the rest are NILs and own nothing
-  if (c->failed || found == 0) sim_reply_destroy(all);
-  else sim_reply_move(c->reply, all);
+  if (c->failed || found == 0)
+    sim_reply_destroy(all);
+  else
+    sim_reply_move(c->reply, all);
 }
 
 // XINFO STREAM key, in the order of Redis; only what Mora reads is true, besides length.
@@ -613,20 +638,47 @@ static void xinfo(struct call *c) {
 // -- dispatch ------------------------------------------------------------------------------------
 
 static const struct kind kinds[] = {
-  {"PING", 0, STATUS, ping}, {"TIME", 0, 0, time_}, {"INFO", 0, 0, info}, {"DBSIZE", 0, 0, dbsize},
-  {"FLUSHALL", 0, WRITES | STATUS, flushall},
-  {"TYPE", 1, STATUS, type}, {"DEL", 1, WRITES, del}, {"EXISTS", 1, 0, exists},
-  {"EXPIRE", 2, WRITES, expire}, {"PEXPIRE", 2, WRITES, pexpire}, {"PEXPIREAT", 2, WRITES, pexpireat},
-  {"PEXPIRETIME", 1, 0, pexpiretime}, {"PTTL", 1, 0, pttl},
-  {"GET", 1, 0, get}, {"SET", 2, WRITES | TAKES | STATUS, set},
-  {"HGET", 2, 0, hget}, {"HMGET", 2, 0, hmget}, {"HSET", 3, WRITES | TAKES, hset}, {"HSETNX", 3, WRITES | TAKES, hsetnx},
-  {"HGETALL", 1, 0, hgetall}, {"HDEL", 2, WRITES, hdel}, {"HEXISTS", 2, 0, hexists}, {"HLEN", 1, 0, hlen},
-  {"SADD", 2, WRITES | TAKES, sadd}, {"SREM", 2, WRITES, srem}, {"SMEMBERS", 1, 0, smembers}, {"SCARD", 1, 0, scard},
-  {"ZADD", 3, WRITES | TAKES, zadd}, {"ZREM", 2, WRITES, zrem}, {"ZSCORE", 2, 0, zscore}, {"ZCARD", 1, 0, zcard},
-  {"ZRANGE", 3, 0, zrange}, {"ZRANGEBYSCORE", 3, 0, zrangebyscore}, {"ZREMRANGEBYSCORE", 3, WRITES, zremrangebyscore},
-  {"ZSCAN", 2, 0, zscan},
-  {"XADD", 4, WRITES | TAKES, xadd}, {"XTRIM", 3, WRITES, xtrim}, {"XLEN", 1, 0, xlen}, {"XRANGE", 3, 0, xrange},
-  {"XREAD", 3, 0, xread}, {"XINFO", 2, 0, xinfo},
+    {"PING", 0, STATUS, ping},
+    {"TIME", 0, 0, time_},
+    {"INFO", 0, 0, info},
+    {"DBSIZE", 0, 0, dbsize},
+    {"FLUSHALL", 0, WRITES | STATUS, flushall},
+    {"TYPE", 1, STATUS, type},
+    {"DEL", 1, WRITES, del},
+    {"EXISTS", 1, 0, exists},
+    {"EXPIRE", 2, WRITES, expire},
+    {"PEXPIRE", 2, WRITES, pexpire},
+    {"PEXPIREAT", 2, WRITES, pexpireat},
+    {"PEXPIRETIME", 1, 0, pexpiretime},
+    {"PTTL", 1, 0, pttl},
+    {"GET", 1, 0, get},
+    {"SET", 2, WRITES | TAKES | STATUS, set},
+    {"HGET", 2, 0, hget},
+    {"HMGET", 2, 0, hmget},
+    {"HSET", 3, WRITES | TAKES, hset},
+    {"HSETNX", 3, WRITES | TAKES, hsetnx},
+    {"HGETALL", 1, 0, hgetall},
+    {"HDEL", 2, WRITES, hdel},
+    {"HEXISTS", 2, 0, hexists},
+    {"HLEN", 1, 0, hlen},
+    {"SADD", 2, WRITES | TAKES, sadd},
+    {"SREM", 2, WRITES, srem},
+    {"SMEMBERS", 1, 0, smembers},
+    {"SCARD", 1, 0, scard},
+    {"ZADD", 3, WRITES | TAKES, zadd},
+    {"ZREM", 2, WRITES, zrem},
+    {"ZSCORE", 2, 0, zscore},
+    {"ZCARD", 1, 0, zcard},
+    {"ZRANGE", 3, 0, zrange},
+    {"ZRANGEBYSCORE", 3, 0, zrangebyscore},
+    {"ZREMRANGEBYSCORE", 3, WRITES, zremrangebyscore},
+    {"ZSCAN", 2, 0, zscan},
+    {"XADD", 4, WRITES | TAKES, xadd},
+    {"XTRIM", 3, WRITES, xtrim},
+    {"XLEN", 1, 0, xlen},
+    {"XRANGE", 3, 0, xrange},
+    {"XREAD", 3, 0, xread},
+    {"XINFO", 2, 0, xinfo},
 };
 
 static const char *refusal(const struct sim_redis *r, const struct kind *kind) {

@@ -20,13 +20,13 @@ struct lua_State;
 
 struct sim_redis {
   struct sim_keys keys;
-  uint64_t clock;          // microseconds since 1970; the owner moves it, in any direction
-  char run_id[41];         // what INFO tells: a process run of the server
-  bool full;               // used memory is over maxmemory
-  const char *refusing;    // NULL, or the error that any write gets ("READONLY ...", "NOREPLICAS ...")
-  uint64_t writes;         // commands that wrote, so that a reader that waits can see that there is news
+  uint64_t clock;         // microseconds since 1970; the owner moves it, in any direction
+  char run_id[41];        // what INFO tells: a process run of the server
+  bool full;              // used memory is over maxmemory
+  const char *refusing;   // NULL, or the error that any write gets ("READONLY ...", "NOREPLICAS ...")
+  uint64_t writes;        // commands that wrote, so that a reader that waits can see that there is news
   struct lua_State *lua;
-  bool scripted, dirty;    // inside a script; it has written
+  bool scripted, dirty;   // inside a script; it has written
 };
 
 struct sim_redis *sim_redis_create(uint64_t clock, const char *run_id);   // compiles the scripts: milliseconds
@@ -54,5 +54,5 @@ struct er_reply *sim_lua_eval(struct sim_redis *, struct bx_slice text, const st
 
 struct er_reply *sim_reply_text(struct bx_slice);
 struct er_reply *sim_reply_error(const char *format, ...) BX_PRINTF(1, 2);
-struct er_reply *sim_reply_array(size_t count);   // of NILs
+struct er_reply *sim_reply_array(size_t count);                      // of NILs
 void sim_reply_move(struct er_reply *item, struct er_reply *from);   // `from` is freed

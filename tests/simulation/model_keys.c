@@ -85,8 +85,10 @@ bool sim_value_score(struct sim_value *v, struct bx_slice name, double score) {
   size_t at = 0, end = v->count;
   while (at < end) {
     size_t middle = (at + end) / 2;
-    if (before(&v->items[middle], score, name)) at = middle + 1;
-    else end = middle;
+    if (before(&v->items[middle], score, name))
+      at = middle + 1;
+    else
+      end = middle;
   }
   struct sim_item *item = insert(v, at);
   item->name = copy(name);

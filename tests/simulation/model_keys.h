@@ -30,11 +30,11 @@ struct sim_value {
   struct bx_table_node node;
   struct bx_slice key;
   enum sim_type type;
-  uint64_t expire;           // ms of the virtual clock, 0 = never
-  struct bx_slice text;      // string
-  struct sim_item *items;    // hash, set: in order of arrival; sorted set: by score, then name
+  uint64_t expire;          // ms of the virtual clock, 0 = never
+  struct bx_slice text;     // string
+  struct sim_item *items;   // hash, set: in order of arrival; sorted set: by score, then name
   size_t count, cap;
-  struct sim_entry *entries; // stream: entries[first..end)
+  struct sim_entry *entries;   // stream: entries[first..end)
   size_t first, end, room;
   struct sim_id last;
 };

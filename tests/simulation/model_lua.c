@@ -30,8 +30,10 @@ static void push(lua_State *lua, const struct er_reply *r, bool status) {
   case ER_REPLY_NIL: lua_pushboolean(lua, 0); break;
   case ER_REPLY_INT: lua_pushnumber(lua, (lua_Number)r->number); break;
   case ER_REPLY_TEXT:
-    if (status) push_field(lua, "ok", r->text);
-    else lua_pushlstring(lua, r->text.at ? r->text.at : "", r->text.len);
+    if (status)
+      push_field(lua, "ok", r->text);
+    else
+      lua_pushlstring(lua, r->text.at ? r->text.at : "", r->text.len);
     break;
   case ER_REPLY_ERROR: push_field(lua, "err", r->text); break;
   case ER_REPLY_ARRAY:
@@ -49,7 +51,8 @@ static int command(lua_State *lua, bool raises) {
   if (argc == 0) return luaL_error(lua, "Please specify at least one argument for this redis.call()");
   struct bx_slice *argv = lua_newuserdata(lua, (size_t)argc * sizeof *argv);   // gone with the stack, also on errors
   for (int i = 0; i < argc; i++) {
-    if (!lua_isstring(lua, i + 1)) return luaL_error(lua, "Lua redis lib command arguments must be strings or integers");
+    if (!lua_isstring(lua, i + 1))
+      return luaL_error(lua, "Lua redis lib command arguments must be strings or integers");
     if (lua_type(lua, i + 1) == LUA_TNUMBER) {
       char digits[32];
       int length = snprintf(digits, sizeof digits, "%.17g", lua_tonumber(lua, i + 1));
@@ -160,8 +163,10 @@ static struct er_reply *run(struct sim_redis *r, const struct bx_slice *argv, si
   r->scripted = false;
   // Redis adds the place to an error of a command, and ERR to one of Lua.
   struct er_reply *reply;
-  if (failed && lua_type(lua, -1) == LUA_TSTRING) reply = sim_reply_error("ERR %s", lua_tostring(lua, -1));
-  else reply = returned(lua);
+  if (failed && lua_type(lua, -1) == LUA_TSTRING)
+    reply = sim_reply_error("ERR %s", lua_tostring(lua, -1));
+  else
+    reply = returned(lua);
   lua_settop(lua, 0);
   return reply;
 }
@@ -175,7 +180,8 @@ struct er_reply *sim_lua_run(struct sim_redis *r, const char *name, const struct
 
 struct er_reply *sim_lua_eval(struct sim_redis *r, struct bx_slice text, const struct bx_slice *argv, size_t argc) {
   lua_settop(r->lua, 0);
-  if (luaL_loadbuffer(r->lua, text.at, text.len, "@user_script")) return sim_reply_error("ERR %s", lua_tostring(r->lua, -1));
+  if (luaL_loadbuffer(r->lua, text.at, text.len, "@user_script"))
+    return sim_reply_error("ERR %s", lua_tostring(r->lua, -1));
   return run(r, argv, argc);
 }
 
@@ -205,7 +211,11 @@ static void protect_globals(lua_State *lua) {
 }
 
 void sim_lua_init(struct sim_redis *r) {
-  static const luaL_Reg functions[] = {{"call", redis_call}, {"pcall", redis_pcall}, {"error_reply", error_reply}, {"status_reply", status_reply}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"call", redis_call},
+                                       {"pcall", redis_pcall},
+                                       {"error_reply", error_reply},
+                                       {"status_reply", status_reply},
+                                       {NULL, NULL}};
   lua_State *lua = r->lua = luaL_newstate();
   BX_BUG_ON(!lua);
   open_library(lua, "", luaopen_base);

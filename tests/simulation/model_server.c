@@ -40,8 +40,10 @@ static void write_reply(const struct er_reply *r) {
 static bool configure(struct sim_redis *r, const struct bx_slice *argv, size_t argc) {
   if (argc != 4 || !bx_slice_equal(argv[0], BX_LIT("CONFIG"))) return false;
   bool on = !bx_slice_equal(argv[3], BX_LIT("0"));
-  if (bx_slice_equal(argv[2], BX_LIT("maxmemory"))) r->full = on;
-  else r->refusing = on ? "NOREPLICAS Not enough good replicas to write." : NULL;
+  if (bx_slice_equal(argv[2], BX_LIT("maxmemory")))
+    r->full = on;
+  else
+    r->refusing = on ? "NOREPLICAS Not enough good replicas to write." : NULL;
   printf("+OK\r\n");
   return true;
 }

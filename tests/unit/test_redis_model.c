@@ -193,12 +193,12 @@ static void a_full_memory_and_a_replica(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test_setup_teardown(scripts_are_embedded, open_model, close_model),
-    cmocka_unit_test_setup_teardown(keys_expire, open_model, close_model),
-    cmocka_unit_test_setup_teardown(deadlines_are_those_of_the_clock, open_model, close_model),
-    cmocka_unit_test_setup_teardown(a_failover_goes_back, open_model, close_model),
-    cmocka_unit_test_setup_teardown(the_clock_goes_back, open_model, close_model),
-    cmocka_unit_test_setup_teardown(a_full_memory_and_a_replica, open_model, close_model),
+      cmocka_unit_test_setup_teardown(scripts_are_embedded, open_model, close_model),
+      cmocka_unit_test_setup_teardown(keys_expire, open_model, close_model),
+      cmocka_unit_test_setup_teardown(deadlines_are_those_of_the_clock, open_model, close_model),
+      cmocka_unit_test_setup_teardown(a_failover_goes_back, open_model, close_model),
+      cmocka_unit_test_setup_teardown(the_clock_goes_back, open_model, close_model),
+      cmocka_unit_test_setup_teardown(a_full_memory_and_a_replica, open_model, close_model),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
