@@ -14,7 +14,7 @@ test(`${CLIENTS} websockets are reset under load and go on at the other node: no
   const cluster = await startCluster(t, {set: {'broker.timeout': '20s'}});
   const residents = await settleIn(t, cluster, CLIENTS, i => ({node: cluster.nodes[i % 2], patterns: [`/group/${i % GROUPS}`]}));
   const [moves, resent] = [await cluster.sum('moves'), await cluster.sum('resent')];
-  const press = new Press(cluster, {rate: 250, batch: 5, channel: n => `/group/${n % GROUPS}`}).start();
+  const press = new Press(cluster, {rate: 250, batch: 5, channel: n => `/group/${n % GROUPS}`}).start(t);
   t.onFailure(() => JSON.stringify(press.outcomes));
   for (let round = 0; round < 3; round++) {
     await press.more(500);
@@ -39,7 +39,7 @@ test(`${CLIENTS} websockets are reset under load and go on at the other node: no
 test('polls by the hundred are reset under load and go on at the other node', {timeout: 120000}, async t => {
   const cluster = await startCluster(t, {set: {'broker.timeout': '20s'}});
   const residents = await settleIn(t, cluster, 100, i => ({transport: 'long-polling', node: cluster.nodes[i % 2], patterns: [`/group/${i % 10}`]}));
-  const press = new Press(cluster, {rate: 50, batch: 1, channel: n => `/group/${n % 10}`}).start();
+  const press = new Press(cluster, {rate: 50, batch: 1, channel: n => `/group/${n % 10}`}).start(t);
   for (let round = 0; round < 4; round++) {
     await press.more(75);
     for (const resident of residents) resident.cut();

@@ -18,17 +18,19 @@ export const BOUND = 3000 * scale;
 // -- publishing --------------------------------------------------------------------------------
 
 export class Press {
-  // rate: messages a second, `batch` to a request, in turn to each living node. channel(n) of the
-  // message n. by: `admin`, `bayeux`, or `both` in turn.
-  constructor(cluster, {rate = 200, batch = 10, channel = () => '/press', by = 'admin'} = {}) {
-    Object.assign(this, {cluster, rate, batch, channel, by});
+  // rate: messages a second, `batch` to a request, in turn to each of `nodes` that lives. channel(n)
+  // of the message n. by: `admin`, `bayeux`, or `both` in turn.
+  constructor(cluster, {rate = 200, batch = 10, channel = () => '/press', by = 'admin', nodes = cluster.nodes} = {}) {
+    Object.assign(this, {cluster, rate, batch, channel, by, nodes});
     this.entries = [];      // by n: {n, channel, sentAt, answeredAt, outcome, position}
     this.requests = 0;
     this.underWay = new Set();
     this.running = false;
     this.agent = new http.Agent({keepAlive: true});
   }
-  start() {
+  // Ends with the test at the latest.
+  start(t) {
+    t.after(() => { this.running = false; return this.done; });
     this.running = true;
     this.done = this.run();
     return this;
@@ -44,8 +46,7 @@ export class Press {
     }
   }
   send(size = this.batch) {
-    const {nodes} = this.cluster;
-    let node = nodes[this.requests++ % nodes.length];
+    let node = this.nodes[this.requests++ % this.nodes.length];
     if (!node.running) node = this.cluster.after(node);
     const batch = [];
     for (let i = 0; i < size; i++) {
