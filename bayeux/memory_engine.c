@@ -2,6 +2,8 @@
 // The engine of one process: see memory_engine.h.
 #include "bayeux/memory_engine.h"
 
+#include "bayeux/session.h"
+
 struct once {
   struct bx_table_node node;
   struct bx_list link;   // oldest first
@@ -63,6 +65,11 @@ static bx_position publish(struct memory_engine *m, struct bx_request *r, bx_mil
   return m->head;
 }
 
+// A disconnect in front of it ended the session that publishes.
+static bool publisher_is_gone(const struct bx_request *r) {
+  return r->kind == BX_REQUEST_PUBLISH && r->session != NULL && r->session->state == BX_SESSION_CLOSING;
+}
+
 // What is submitted while the turn runs waits for the next one: a turn ends.
 static void turn(struct bx_engine *engine, bx_millis now) {
   struct memory_engine *m = of(engine);
@@ -73,9 +80,11 @@ static void turn(struct bx_engine *engine, bx_millis now) {
   bx_list_splice(&todo, &m->waiting);
   while ((link = bx_list_take(&todo)) != NULL) {
     struct bx_request *r = bx_container_of(link, struct bx_request, link);
-    bx_position position = r->kind == BX_REQUEST_PUBLISH ? publish(m, r, now) : m->head;
 
-    r->done(r, BX_ACKNOWLEDGED, position);
+    if (publisher_is_gone(r))
+      r->done(r, BX_NO_SESSION, 0);
+    else
+      r->done(r, BX_ACKNOWLEDGED, r->kind == BX_REQUEST_PUBLISH ? publish(m, r, now) : m->head);
   }
 }
 

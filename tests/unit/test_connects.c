@@ -642,6 +642,25 @@ static void a_session_ends_behind_its_answer(void **state) {
   world_fini(&w);
 }
 
+static void a_publish_behind_a_disconnect_has_no_client(void **state) {
+  struct world w;
+  struct wire x;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  assert_true(poll_send(&x, &w,
+                        "[{'channel':'/a','data':1,'clientId':'%s'},{'channel':'/meta/disconnect','clientId':'%s'},"
+                        "{'channel':'/a','data':2,'clientId':'%s'},{'channel':'/a','data':3}]",
+                        id, id, id));
+  world_turn(&w);
+  assert_int_equal(wire_count(&x, "'successful':true"), 3);
+  assert_int_equal(wire_count(&x, ":Unknown client','advice':{'reconnect':'handshake','interval':1"), 1);
+  assert_int_equal(w.server->counters.appended, 2);
+  poll_end(&x, BX_ARRIVAL_YES);
+  world_fini(&w);
+}
+
 // -- drain -------------------------------------------------------------------------------------------
 
 static void drain_sends_everybody_away(void **state) {
@@ -772,6 +791,7 @@ int main(void) {
       cmocka_unit_test(disconnect_answers_a_held_poll),
       cmocka_unit_test(disconnect_closes_a_stream),
       cmocka_unit_test(a_session_ends_behind_its_answer),
+      cmocka_unit_test(a_publish_behind_a_disconnect_has_no_client),
       cmocka_unit_test(drain_sends_everybody_away),
       cmocka_unit_test(intervals_of_a_drain_are_spread),
       cmocka_unit_test(a_drain_doubles_nothing),
