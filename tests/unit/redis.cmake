@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+if(TARGET engine_redis_url)
+  mora_unit_test(redis_url engine_redis_url)
+endif()
