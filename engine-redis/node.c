@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine-redis/node.h"
+
+#include <stdio.h>
+
+#include "engine-redis/link/link.h"
+#include "engine-redis/scripts/scripts.h"
+
+// The tail's reads block for a second: after three of silence the link is dead.
+enum { TAIL_SILENCE = 3000, STEP_TIME = 1000 };   // ms
+
+struct node_link {
+  struct er_node *node;
+  enum er_which which;
+  struct er_link *link;
+  bool up;
+  char last[160];   // what ended the last attempt: an outage is one line in the log
+};
+
+struct er_node {
+  struct er_node_options options;
+  struct bx_wheel *wheel;
+  struct er_core *core;
+  struct node_link links[ER_LINKS];
+  struct bx_timer tick;
+};
+
+static const char *const names[ER_LINKS] = {[ER_COMMAND] = "command", [ER_TAIL] = "tail"};
+
+static bx_millis now_of(const struct er_node *n) { return n->options.now(n->options.context); }
+
+static void event(struct er_node *n, const char *id, const struct node_link *l, const char *text) {
+  char detail[192];
+  snprintf(detail, sizeof detail, "%s%s%s", names[l->which], *text ? ": " : "", text);
+  n->options.event(n->options.context, id, bx_slice_of(detail));
+}
+
+// -- a link to the core ----------------------------------------------------------------------------
+
+static void up(void *context, const char *run_id) {
+  struct node_link *l = context;
+  l->up = true;
+  l->last[0] = 0;
+  event(l->node, "engine.link_up", l, "");
+  er_core_up(l->node->core, l->which, bx_slice_of(run_id), now_of(l->node));
+}
+
+static void down(void *context, const char *reason) {
+  struct node_link *l = context;
+  bool was_up = l->up;
+  char text[sizeof l->last];
+  snprintf(text, sizeof text, "%s", reason);
+  if (was_up || strcmp(text, l->last) != 0) event(l->node, "engine.link_down", l, text);
+  memcpy(l->last, text, sizeof text);
+  l->up = false;
+  if (was_up) er_core_down(l->node->core, l->which, now_of(l->node));
+}
+
+static void reply(void *context, const struct er_reply *r) {
+  struct node_link *l = context;
+  er_core_reply(l->node->core, l->which, r, now_of(l->node));
+}
+
+static void notice(void *context, const char *id, const char *text) {
+  struct node_link *l = context;
+  event(l->node, id, l, text);
+}
+
+static void create_link(struct er_node *n, enum er_which which, struct uv_loop_s *loop) {
+  static const struct er_link_events events = {up, down, reply, notice};
+  const struct er_core_options *core = &n->options.core;
+  char name[96];
+  snprintf(name, sizeof name, "mora:%.*s:%s", (int)core->node.len, core->node.at, names[which]);
+  n->links[which] = (struct node_link){.node = n, .which = which};
+  n->links[which].link =
+      er_link_create(loop, n->wheel,
+                     &(struct er_link_options){
+                         .url = n->options.url,
+                         .name = name,
+                         .scripts = er_scripts,
+                         .script_count = which == ER_COMMAND ? er_script_count : 0,
+                         .step_timeout = core->command_timeout > STEP_TIME ? core->command_timeout : STEP_TIME,
+                         .answer_timeout = which == ER_COMMAND ? core->command_timeout : TAIL_SILENCE,
+                         .events = &events,
+                         .context = &n->links[which],
+                     });
+}
+
+// -- the core to a link ----------------------------------------------------------------------------
+
+static void send(void *context, enum er_which which, const char *command, const struct bx_slice *args, size_t count) {
+  struct er_node *n = context;
+  // False: the link is about to say that it is down, which the core hears.
+  (void)er_link_send(n->links[which].link, command, args, count);
+}
+
+static void reset(void *context, enum er_which which, const char *why) {
+  struct er_node *n = context;
+  er_link_close(n->links[which].link, why);
+}
+
+static void told(void *context, const char *id, struct bx_slice detail) {
+  struct er_node *n = context;
+  n->options.event(n->options.context, id, detail);
+}
+
+static void tick(struct bx_timer *timer) {
+  struct er_node *n = bx_container_of(timer, struct er_node, tick);
+  bx_millis now = now_of(n);
+  bx_wheel_set(n->wheel, timer, now + ER_TICK);
+  er_core_tick(n->core, now);
+}
+
+// -- life ------------------------------------------------------------------------------------------
+
+struct er_node *er_node_create(struct uv_loop_s *loop, struct bx_wheel *wheel, const struct er_node_options *options) {
+  struct er_node *n = bx_alloc(sizeof *n);
+  struct er_core_env env = {.context = n, .send = send, .reset = reset, .event = told};
+  n->options = *options;
+  n->wheel = wheel;
+  n->core = er_core_create(&env, &options->core, now_of(n));
+  for (enum er_which which = 0; which < ER_LINKS; which++) create_link(n, which, loop);
+  // Theirs was for this call; the links and the core have copies.
+  n->options.url = NULL;
+  n->options.core = (struct er_core_options){0};
+  bx_timer_init(&n->tick, tick);
+  bx_wheel_set(wheel, &n->tick, now_of(n) + ER_TICK);
+  return n;
+}
+
+void er_node_destroy(struct er_node *n) {
+  if (!n) return;
+  bx_wheel_cancel(n->wheel, &n->tick);
+  for (size_t i = 0; i < ER_LINKS; i++) er_link_destroy(n->links[i].link);
+  bx_free(n);
+}
+
+struct bx_engine *er_node_engine(struct er_node *n) {
+  return er_core_engine(n->core);
+}
+
+struct er_core *er_node_core(struct er_node *n) {
+  return n->core;
+}
+
+void er_node_leave(struct er_node *n) { er_core_leave(n->core, now_of(n)); }
+
+bool er_node_has_left(const struct er_node *n) { return !n->links[ER_COMMAND].up || er_core_has_left(n->core); }

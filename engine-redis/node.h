@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Redis engine as a daemon uses it: a core, and its two links on a libuv loop.
+//
+// It begins to connect with the loop's first turn, reports what happens on the links to the core, and
+// makes it tick. Until Redis is there, and whenever it is not, the engine says so (`not_ready`) and
+// refuses what it is asked for; nobody has to start anything again.
+//
+// Times are those of `now`, on every path: the server's turn and the links agree. `now` has to be
+// the clock by which the wheel is advanced.
+//
+// Lifetime: loop and wheel outlive it. The engine is destroyed by the server that it was given to, and
+// the node after that, while the loop can still run: it closes the links.
+#pragma once
+
+#include "engine-redis/core/core.h"
+#include "engine-redis/url.h"
+
+struct uv_loop_s;
+struct bx_wheel;
+struct er_node;
+
+struct er_node_options {
+  const struct er_url *url;      // copied
+  struct er_core_options core;   // copied
+  bx_millis (*now)(void *context);
+  // For the log: a stable id and a detail in words. No secrets.
+  void (*event)(void *context, const char *id, struct bx_slice detail);
+  void *context;
+};
+
+struct er_node *er_node_create(struct uv_loop_s *, struct bx_wheel *, const struct er_node_options *);
+void er_node_destroy(struct er_node *);
+
+struct bx_engine *er_node_engine(struct er_node *);
+struct er_core *er_node_core(struct er_node *);
+
+// Takes leave: call it when the last connection is gone, and run the loop until it has left. Without a
+// Redis there is nobody to take leave of.
+void er_node_leave(struct er_node *);
+bool er_node_has_left(const struct er_node *);
