@@ -4,6 +4,7 @@
 #include "api-bridge/daemon.h"
 #include "api-bridge/options.h"
 #include "broker/publish/handler.h"
+#include "broker/publish/journal.h"
 #include "broker/publish/remote.h"
 
 #include <openssl/rand.h>
@@ -23,6 +24,12 @@ struct api {
   struct ab_chat chat;
 };
 
+// Straight into Redis; else through a broker.
+static bool appends(void) {
+  if (!options.publish) return options.engine.type == BK_ENGINE_REDIS;
+  return strcmp(options.publish, "redis") == 0;
+}
+
 static const char *not_ready(void *context) { return bk_publisher_not_ready(((struct api *)context)->publisher); }
 
 static void metrics(void *context, struct bk_exchange *x) {
@@ -32,7 +39,10 @@ static void metrics(void *context, struct bk_exchange *x) {
   bk_metrics_write(&text, bk_host_metrics, &bk_host_counters);
   bk_metrics_write(&text, bk_publish_metrics, &a->publish.counters);
   bk_metrics_write(&text, ab_chat_metrics, &a->chat.counters);
-  bk_metrics_write(&text, bk_remote_metrics, bk_remote_counters(a->publisher));
+  if (appends())
+    bk_metrics_write(&text, bk_engine_metrics, bk_journal_counters(a->publisher));
+  else
+    bk_metrics_write(&text, bk_remote_metrics, bk_remote_counters(a->publisher));
   bk_exchange_respond(x, &(struct bk_response){
                              .status = 200,
                              .content_type = "text/plain; version=0.0.4; charset=utf-8",
@@ -49,8 +59,39 @@ static void check(const struct cf_set *config, struct bx_buffer *faults) {
     bx_buffer_printf(faults, "%s: api.listen: other machines reach %s: set api.tokens\n",
                      cf_origin(config, "api.listen"), address);
   }
+  bk_engine_check(config, &options.engine, faults);
+  if (appends() && options.engine.type != BK_ENGINE_REDIS)
+    bx_buffer_printf(faults, "%s: api.publish: redis needs engine.type redis\n", cf_origin(config, "api.publish"));
 }
 
+static void create_publisher(struct api *a) {
+  struct bk_loop *loop = a->daemon.loop;
+  if (appends()) {
+    const char *address = a->daemon.listener_count > 0 ? bk_listener_address(a->daemon.listeners[0]) : "";
+    a->publisher = bk_journal_create(loop, &options.engine, address);
+    a->publish.max_data = options.engine.max_message;   // a broker would look itself
+    return;
+  }
+  a->client = bk_http_client_create(loop);
+  a->publisher = bk_remote_create(loop, a->client,
+                                  &(struct bk_remote_options){
+                                      .url = options.publish ? options.publish : "http://127.0.0.1:8001",
+                                      .token = options.publish_token,
+                                      .timeout = options.timeout,
+                                  });
+}
+
+static void create_parts(struct api *a) {
+  unsigned char random[8];
+  if (RAND_bytes(random, sizeof random) != 1) abort();
+  ab_object_ids_init(&a->chat.ids, random);
+  create_publisher(a);
+  a->publish.publisher = a->chat.publisher = a->publisher;
+  a->publish.tokens = a->chat.tokens = &a->tokens;
+  a->publish.owed = a->chat.owed = &a->daemon.owed;
+}
+
+// Nobody is answered before the loop runs: the listeners can be there before what stands behind them.
 static bool serve(struct api *a) {
   const struct bk_route routes[] = {
       {.methods = BK_POST, .path = "/v1/publish", .handle = bk_publish_handle, .context = &a->publish},
@@ -60,32 +101,16 @@ static bool serve(struct api *a) {
       {0}};
   const struct bk_listener_options listener = {
       .name = "api", .routes = routes, .max_body = MAX_BODY, .header_time = HEADER_TIME};
-  if (!ab_daemon_listen(&a->daemon, options.listen, &listener)) return false;
-  ab_daemon_run(&a->daemon);
+  bool listening = ab_daemon_listen(&a->daemon, options.listen, &listener);
+  create_parts(a);
+  if (listening) ab_daemon_run(&a->daemon);
   ab_daemon_close(&a->daemon);
-  return true;
-}
-
-static void start(struct api *a) {
-  struct bk_loop *loop = a->daemon.loop;
-  unsigned char random[8];
-  if (RAND_bytes(random, sizeof random) != 1) abort();
-  ab_object_ids_init(&a->chat.ids, random);
-  a->client = bk_http_client_create(loop);
-  a->publisher = bk_remote_create(loop, a->client,
-                                  &(struct bk_remote_options){
-                                      .url = options.publish,
-                                      .token = options.publish_token,
-                                      .timeout = options.timeout,
-                                  });
-  a->publish.publisher = a->chat.publisher = a->publisher;
-  a->publish.tokens = a->chat.tokens = &a->tokens;
-  a->publish.owed = a->chat.owed = &a->daemon.owed;
+  return listening;
 }
 
 int main(int argc, char **argv) {
-  static const char *const foreign[] = {"broker.", "engine.", "journal.", "access.", "auth.", "authority.",
-                                        "limits.", "tls.",    "admin.",   "web.",    NULL};
+  static const char *const foreign[] = {"broker.", "journal.", "access.", "auth.", "authority.",
+                                        "limits.", "tls.",     "admin.",  "web.",  NULL};
   struct api a = {
       .daemon = {.program = {"mora-api", "Publishing and chat over HTTP: what is posted becomes channel events."},
                  .foreign = foreign,
@@ -93,11 +118,10 @@ int main(int argc, char **argv) {
                  .not_ready = not_ready,
                  .context = &a},
   };
-  struct cf_section section = {ab_options, &options};
-  int status = ab_daemon_configure(&a.daemon, &section, 1, argc, argv);
+  const struct cf_section sections[] = {{ab_options, &options}, {bk_engine_options, &options.engine}};
+  int status = ab_daemon_configure(&a.daemon, sections, 2, argc, argv);
   if (status >= 0) return status;
   bk_tokens_init(&a.tokens, options.tokens.at, options.tokens.count);
-  start(&a);
   status = serve(&a) ? 0 : 1;
   bk_publisher_destroy(a.publisher);
   bk_http_client_destroy(a.client);

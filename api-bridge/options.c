@@ -5,8 +5,10 @@
 #include "config/check.h"
 
 static const char *check_publish(struct bx_slice s) {
+  static const char expected[] = "redis, or the admin URL of a broker such as http://127.0.0.1:8001, or unix:/path";
+  if (bx_slice_equal(s, BX_LIT("redis"))) return NULL;
   if (bx_slice_starts(s, BX_LIT("unix:"))) return cf_check_address(s);
-  return cf_check_http_url(s) ? "the admin URL of a broker such as http://127.0.0.1:8001, or unix:/path" : NULL;
+  return cf_check_http_url(s) ? expected : NULL;
 }
 
 static const char *check_token(struct bx_slice s) { return s.len <= 512 ? NULL : "a token of at most 512 bytes"; }
@@ -30,9 +32,9 @@ const struct cf_option ab_options[] = {
     {.key = "api.publish",
      .type = CF_STRING,
      .offset = FIELD(publish),
-     .standard = "\"http://127.0.0.1:8001\"",
      .check = check_publish,
-     .doc = "Where events are published: the admin URL of a broker."},
+     .doc = "Where events are published: redis, straight into the journal that engine.* describes; or the admin URL of "
+            "a broker. Without it: redis when engine.type is redis, else http://127.0.0.1:8001."},
     {.key = "api.publish_token",
      .type = CF_SECRET,
      .offset = FIELD(publish_token),

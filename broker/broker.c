@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <sys/random.h>
 #include <unistd.h>
-#include <uuid/uuid.h>
 
 enum {
   MAX_MEMBERS = 256,       // of one message
@@ -56,25 +55,42 @@ static void appended(void *context, const struct bx_entry *entry) {
 
 // -- parts -----------------------------------------------------------------------------------------
 
-static void create_server(struct bk_broker *b) {
-  const struct bk_options *o = b->options;
+static bx_millis longest_life(const struct bk_broker *b) {
+  bx_millis timeout = 0;
+  for (size_t i = 0; i < b->mount_count; i++)
+    if (b->mounts[i].timeout > timeout) timeout = b->mounts[i].timeout;
+  return 2 * timeout;
+}
+
+// Other nodes are told the address of the first listener, with its real port.
+static struct bx_engine *create_engine(struct bk_broker *b) {
+  if (b->options->engine.type == BK_ENGINE_REDIS) {
+    const char *address = b->listener_count > 0 ? bk_listener_address(b->listeners[0]) : "";
+    b->engine = bk_engine_create(b->loop, &b->options->engine, b->node, "broker", address, longest_life(b));
+    return er_node_engine(bk_engine_node(b->engine));
+  }
   struct bx_table_key secret;
   random_bytes(NULL, &secret, sizeof secret);
+  return bx_memory_engine_create(bk_wall_clock() / 1000, MAX_ONCE, secret);
+}
+
+static void create_server(struct bk_broker *b) {
+  const struct bk_options *o = b->options;
   struct bx_env env = {
       .context = b, .random = random_bytes, .now = loop_time, .event = log_event, .appended = appended};
   struct bx_server_options options = {
       .message = {.depth = (unsigned)o->max_json_depth, .batch = (unsigned)o->max_batch, .members = MAX_MEMBERS},
-      .journal = {.messages = o->journal_messages, .bytes = o->journal_bytes, .age = o->journal_age},
+      .journal = {.messages = o->engine.journal_messages, .bytes = o->journal_bytes, .age = o->journal_age},
       .max_sessions = (uint32_t)o->max_clients,
       .max_subscriptions = (uint32_t)o->max_channels,
-      .max_channel_length = (uint32_t)o->max_channel_length,
-      .max_channel_depth = (uint32_t)o->max_channel_depth,
+      .max_channel_length = (uint32_t)o->engine.max_channel_length,
+      .max_channel_depth = (uint32_t)o->engine.max_channel_depth,
       .max_outbox_bytes = (uint32_t)o->max_outbox,
+      .handshake_rate = (uint32_t)o->handshake_rate,
       .max_replies_bytes = MAX_REPLIES,
   };
-  struct bx_engine *engine = bx_memory_engine_create(bk_wall_clock() / 1000, MAX_ONCE, secret);
-  b->server = bx_server_create(&env, &options, engine, bk_loop_now(b->loop));
-  bk_limits_init(&b->limits, o->max_message);
+  b->server = bx_server_create(&env, &options, create_engine(b), bk_loop_now(b->loop));
+  bk_limits_init(&b->limits, o->engine.max_message);
   bx_server_extend(b->server, &b->limits.extension);
 }
 
@@ -117,9 +133,10 @@ static void create_admin(struct bk_broker *b) {
       .loop = b->loop,
       .server = b->server,
       .transport = &b->transport,
+      .core = b->engine ? er_node_core(bk_engine_node(b->engine)) : NULL,
       .node = b->node,
       .token = b->options->admin_token,
-      .max_message = b->options->max_message,
+      .max_message = b->options->engine.max_message,
       .owed = &b->owed,
       .listeners = b->listeners,
       .listener_count = &b->listener_count,
@@ -148,20 +165,20 @@ static bool listen_on(struct bk_broker *b, struct cf_strings addresses, struct b
   return true;
 }
 
-bool bk_broker_listen(struct bk_broker *b) {
-  struct bk_listener_options clients = {.name = "broker", .max_body = b->options->max_body, .header_time = HEADER_TIME};
-  struct bk_listener_options admin = {
-      .name = "admin", .routes = b->admin_routes, .max_body = ADMIN_BODY, .header_time = HEADER_TIME};
-  if (!listen_on(b, b->options->listen, clients)) return false;
-  b->client_listeners = b->listener_count;
-  return listen_on(b, b->options->admin_listen, admin);
-}
-
 // -- draining --------------------------------------------------------------------------------------
 
-static void look_whether_drained(struct bk_turn_hook *hook) {
+// After the last client: the other nodes are told where its sessions stand.
+static bool has_left(struct bk_broker *b) {
+  if (!b->engine) return true;
+  if (!b->leaving) er_node_leave(bk_engine_node(b->engine));
+  b->leaving = true;
+  return er_node_has_left(bk_engine_node(b->engine));
+}
+
+static void end_of_turn(struct bk_turn_hook *hook) {
   struct bk_broker *b = bx_container_of(hook, struct bk_broker, hook);
-  if (b->draining && bk_transport_connections(&b->transport) + b->owed.count == 0) bk_loop_stop(b->loop);
+  if (b->engine) bk_engine_watch(b->engine);
+  if (b->draining && bk_transport_connections(&b->transport) + b->owed.count == 0 && has_left(b)) bk_loop_stop(b->loop);
 }
 
 static void drain_is_over(struct bx_timer *timer) {
@@ -185,11 +202,14 @@ static void on_signal(void *context, int signo) {
 // -- life ------------------------------------------------------------------------------------------
 
 void bk_broker_init(struct bk_broker *b, const struct bk_options *options) {
-  *b = (struct bk_broker){.options = options, .health = {not_ready, b, NULL}, .hook.turn = look_whether_drained};
-  uuid_t node;
-  uuid_generate(node);
-  uuid_unparse_lower(node, b->node);
+  *b = (struct bk_broker){.options = options, .health = {not_ready, b, NULL}, .hook.turn = end_of_turn};
+  bk_engine_new_id(b->node);
   b->loop = bk_loop_create();
+  create_mounts(b);
+}
+
+static void create_parts(struct bk_broker *b) {
+  const struct bk_options *options = b->options;
   create_server(b);
   bk_transport_init(&b->transport, b->loop, b->server,
                     &(struct bk_transport_options){
@@ -198,12 +218,22 @@ void bk_broker_init(struct bk_broker *b, const struct bk_options *options) {
                         .jsonp = options->jsonp,
                         .origins = options->origins,
                     });
-  create_mounts(b);
   create_admin(b);
   bx_timer_init(&b->drain_timer, drain_is_over);
   bk_loop_add_hook(b->loop, &b->hook);
   bk_loop_on_signal(b->loop, SIGTERM, on_signal, b);
   bk_loop_on_signal(b->loop, SIGINT, on_signal, b);
+}
+
+// Nobody is answered before the loop runs: the listeners can be there before what stands behind them.
+bool bk_broker_start(struct bk_broker *b) {
+  struct bk_listener_options clients = {.name = "broker", .max_body = b->options->max_body, .header_time = HEADER_TIME};
+  bool good = listen_on(b, b->options->listen, clients);
+  b->client_listeners = b->listener_count;
+  create_parts(b);
+  struct bk_listener_options admin = {
+      .name = "admin", .routes = b->admin_routes, .max_body = ADMIN_BODY, .header_time = HEADER_TIME};
+  return good && listen_on(b, b->options->admin_listen, admin);
 }
 
 void bk_broker_run(struct bk_broker *b) {
@@ -218,6 +248,7 @@ void bk_broker_fini(struct bk_broker *b, struct bx_counters *left) {
   bk_transport_fini(&b->transport);
   bx_server_destroy(b->server, left);
   bk_admin_destroy(b->admin);
+  bk_engine_destroy(b->engine);
   bk_loop_destroy(b->loop);
   for (int i = 0; i < 2; i++) {
     bx_free(b->endpoints[i]);

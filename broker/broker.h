@@ -2,8 +2,8 @@
 // The broker put together: loop, engine, server, transports, admin, listeners, and its end.
 //
 // Drain, on SIGTERM or SIGINT: not ready, no more connections, held connects answered, websockets
-// closed; the loop ends when the last client is gone, or after broker.drain. A second signal ends the
-// process at once.
+// closed; when the last client is gone the engine takes leave of the other nodes, and the loop ends. All of
+// it within broker.drain. A second signal ends the process at once.
 #pragma once
 
 #include "broker/access/limits.h"
@@ -16,8 +16,9 @@ enum { BK_MAX_LISTENERS = 32 };
 
 struct bk_broker {
   const struct bk_options *options;
-  char node[37];
+  char node[BK_NODE_ID];
   struct bk_loop *loop;
+  struct bk_engine *engine;   // NULL: the memory engine
   struct bx_server *server;
   struct bk_limits limits;
   struct bk_transport transport;
@@ -31,15 +32,16 @@ struct bk_broker {
   struct bk_route *admin_routes;
   struct bk_listener *listeners[BK_MAX_LISTENERS];
   size_t listener_count, client_listeners;   // those of clients come first
-  bool draining;
+  bool draining, leaving;
   struct bk_turn_hook hook;
   struct bx_timer drain_timer;
 };
 
-// Every part, in order. The options outlive it.
+// The loop, and who this node is. The options outlive it.
 void bk_broker_init(struct bk_broker *, const struct bk_options *);
-// False: the reason was printed.
-bool bk_broker_listen(struct bk_broker *);
+// Opens the listeners and makes every other part. False: a listener could not be, which was logged; the
+// broker is only good for fini then.
+bool bk_broker_start(struct bk_broker *);
 void bk_broker_run(struct bk_broker *);
 // Everything ends, in the opposite order. `left`: what should be nothing.
 void bk_broker_fini(struct bk_broker *, struct bx_counters *left);

@@ -28,10 +28,7 @@ static struct bk_options options;
 static void check(const struct cf_set *config, struct bx_buffer *faults) {
   const struct bk_options *o = &options;
   const char *reachable;
-  if (o->engine == BK_ENGINE_REDIS) {
-    fault(config, "engine.type", faults);
-    bx_buffer_lit(faults, "the Redis engine is not part of this version; set memory\n");
-  }
+  bk_engine_check(config, &o->engine, faults);
   if ((reachable = first_reachable(o->listen)) != NULL && !o->insecure) {
     fault(config, "broker.listen", faults);
     bx_buffer_printf(faults,
@@ -43,7 +40,7 @@ static void check(const struct cf_set *config, struct bx_buffer *faults) {
     fault(config, "admin.listen", faults);
     bx_buffer_printf(faults, "other machines reach %s: set admin.token\n", reachable);
   }
-  if (o->max_message > o->max_body) {
+  if (o->engine.max_message > o->max_body) {
     fault(config, "limits.message", faults);
     bx_buffer_lit(faults, "more than limits.body, in which messages come\n");
   }
@@ -63,19 +60,20 @@ static int finish(struct bk_broker *b) {
 static int run(void) {
   struct bk_broker broker;
   bk_broker_init(&broker, &options);
-  bk_info("start", bk_s("version", MORA_VERSION), bk_s("node", broker.node), bk_s("engine", "memory"));
-  bool listening = bk_broker_listen(&broker);
+  bk_info("start", bk_s("version", MORA_VERSION), bk_s("node", broker.node),
+          bk_s("engine", options.engine.type == BK_ENGINE_REDIS ? "redis" : "memory"));
+  bool listening = bk_broker_start(&broker);
   if (listening) bk_broker_run(&broker);
   int status = finish(&broker);
   return listening ? status : EXIT_CANNOT_START;
 }
 
 int main(int argc, char **argv) {
-  static const struct cf_section section = {bk_options, &options};
+  static const struct cf_section sections[] = {{bk_options, &options}, {bk_engine_options, &options.engine}};
   static const struct bk_daemon daemon = {
       .program = {"mora-broker", "The Bayeux server: websockets and polls of clients, delivery of messages."},
-      .sections = &section,
-      .count = 1,
+      .sections = sections,
+      .count = sizeof sections / sizeof *sections,
       .foreign = bk_foreign_options,
       .check = check,
   };

@@ -90,7 +90,6 @@ static const char *check_mounts(struct bx_slice json) {
 
 // -- the table -------------------------------------------------------------------------------------
 
-static const char *const engines[] = {"memory", "redis", NULL};
 static const char *const modes[] = {"open", NULL};
 
 const char *const bk_foreign_options[] = {"api.", "web.", NULL};
@@ -140,21 +139,6 @@ const struct cf_option bk_options[] = {
      .max = 86400000,
      .doc = "How long a SIGTERM waits at most for clients to take their leave."},
 
-    {.key = "engine.type",
-     .type = CF_ENUM,
-     .offset = FIELD(engine),
-     .standard = "memory",
-     .choices = engines,
-     .doc = "Where messages and sessions are kept: memory, for one process."},
-
-    {.key = "journal.messages",
-     .type = CF_NUMBER,
-     .offset = FIELD(journal_messages),
-     .standard = "1000000",
-     .min = 1,
-     .max = 1u << 30,
-     .doc =
-         "Messages kept for clients that come back, at most. Whichever of messages, bytes and age is reached first."},
     {.key = "journal.bytes",
      .type = CF_SIZE,
      .offset = FIELD(journal_bytes),
@@ -193,12 +177,6 @@ const struct cf_option bk_options[] = {
      .doc = "Answers callback-polling. Browsers send no Origin with it: turn it off where access.origins has to hold "
             "for every request; Faye's browser client then cannot shake hands from another site."},
 
-    {.key = "limits.message",
-     .type = CF_SIZE,
-     .offset = FIELD(max_message),
-     .standard = "64KB",
-     .min = 16,
-     .doc = "Bytes of one message's data. More is refused with 413."},
     {.key = "limits.body",
      .type = CF_SIZE,
      .offset = FIELD(max_body),
@@ -220,20 +198,6 @@ const struct cf_option bk_options[] = {
      .min = 1,
      .max = 1000000,
      .doc = "Subscriptions of one session."},
-    {.key = "limits.channel_length",
-     .type = CF_NUMBER,
-     .offset = FIELD(max_channel_length),
-     .standard = "1024",
-     .min = 8,
-     .max = 65535,
-     .doc = "Bytes of a channel's name."},
-    {.key = "limits.channel_depth",
-     .type = CF_NUMBER,
-     .offset = FIELD(max_channel_depth),
-     .standard = "32",
-     .min = 1,
-     .max = 64,
-     .doc = "Segments of a channel's name; each costs a lookup per message."},
     {.key = "limits.clients",
      .type = CF_NUMBER,
      .offset = FIELD(max_clients),
@@ -241,6 +205,15 @@ const struct cf_option bk_options[] = {
      .min = 1,
      .max = 100000000,
      .doc = "Sessions of this process. More handshakes are refused."},
+    {.key = "limits.handshake_rate",
+     .type = CF_NUMBER,
+     .offset = FIELD(handshake_rate),
+     .standard = "1000",
+     .min = 1,
+     .max = 1000000,
+     .doc =
+         "Handshakes a second that this process can take. When all sessions are lost at once, their clients are told "
+         "to come back spread over as many seconds as that needs."},
     {.key = "limits.json_depth",
      .type = CF_NUMBER,
      .offset = FIELD(max_json_depth),

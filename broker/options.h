@@ -3,29 +3,27 @@
 #pragma once
 
 #include "bayeux/server.h"
+#include "broker/engine/engine.h"
 #include "config/config.h"
-
-enum bk_engine_type { BK_ENGINE_MEMORY, BK_ENGINE_REDIS };
 
 struct bk_options {
   struct cf_strings listen;
   struct bx_slice mounts;   // JSON; see bk_mounts_read()
   bx_millis timeout, interval, ping, drain;
 
-  int engine;   // enum bk_engine_type
-
-  uint64_t journal_messages, journal_bytes;
+  uint64_t journal_bytes;
   bx_millis journal_age;
 
   int access_mode;
   struct cf_strings origins;
   bool jsonp, insecure;
 
-  uint64_t max_message, max_body, max_batch, max_channels, max_channel_length, max_channel_depth, max_clients,
-      max_json_depth, max_outbox;
+  uint64_t max_body, max_batch, max_channels, max_clients, handshake_rate, max_json_depth, max_outbox;
 
   struct cf_strings admin_listen;
   const char *admin_token;
+
+  struct bk_engine_options engine;   // of a table of its own: mora-api reads it too
 };
 
 extern const struct cf_option bk_options[];

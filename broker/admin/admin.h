@@ -9,6 +9,7 @@
 #include "broker/host/http.h"
 #include "broker/publish/owed.h"
 #include "broker/transport/transport.h"
+#include "engine-redis/core/core.h"
 
 struct bk_admin;
 
@@ -16,6 +17,7 @@ struct bk_admin_options {
   struct bk_loop *loop;
   struct bx_server *server;
   struct bk_transport *transport;
+  struct er_core *core;                   // NULL: the memory engine
   const char *node;                       // id of this process
   const char *token;                      // NULL: open
   size_t max_message;                     // bytes of one message's data

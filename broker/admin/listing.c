@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What exists: channels, subscribers, clients, nodes.
+// What exists here: channels, subscribers, clients.
 #include "broker/admin/parts.h"
 
 // -- channels --------------------------------------------------------------------------------------
@@ -133,20 +133,9 @@ void bk_admin_client(struct bk_admin *a, struct bk_exchange *x) {
   json_object_set_new(row, "generation", json_integer(s->generation));
   json_object_set_new(row, "sent", json_integer((json_int_t)bx_session_sent(server, s)));
   json_object_set_new(row, "conf", json_integer((json_int_t)bx_session_conf(server, s)));
-  json_object_set_new(row, "created", wall_time(a, s->created));
+  // A session that came from another node knows by its record when it was made.
+  json_object_set_new(row, "created", s->born ? json_integer((json_int_t)s->born) : wall_time(a, s->created));
   json_object_set_new(row, "last_connect", wall_time(a, s->last_connect));
   json_object_set_new(row, "subscriptions", subscriptions_of(s));
   bk_admin_answer(x, row);
-}
-
-// -- nodes -----------------------------------------------------------------------------------------
-
-void bk_admin_nodes(struct bk_admin *a, struct bk_exchange *x) {
-  const struct bx_server *server = a->options.server;
-  json_int_t head = (json_int_t)bx_journal_head(&server->journal);
-  const char *address = *a->options.listener_count > 0 ? bk_listener_address(a->options.listeners[0]) : "";
-  json_t *node =
-      json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:i}", "node", a->options.node, "role", "broker", "address", address,
-                "head", head, "mark", head, "sessions", (json_int_t)server->counters.sessions, "age", 0);
-  bk_admin_answer(x, json_pack("{s:[o]}", "nodes", node));
 }

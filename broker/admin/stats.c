@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Numbers: /v1/stats as JSON, /metrics as Prometheus reads them, from the same tables.
 #include "broker/admin/parts.h"
+#include "broker/engine/engine.h"
 
 // What is computed when somebody asks.
 #define GAUGES(X)                                                                        \
@@ -46,7 +47,7 @@ static struct gauges measure(const struct bk_admin *a) {
       .epoch = server->engine->epoch,
       .head = bx_journal_head(journal),
       .first = bx_journal_first(journal),
-      .mark = bx_journal_head(journal),   // one node: nobody else needs to know
+      .mark = a->options.core ? er_core_mark(a->options.core) : bx_journal_head(journal),   // alone, no session lags
       .entries = journal->next - journal->first,
       .bytes = journal->bytes,
       .span = oldest && now > oldest->at ? now - oldest->at : 0,
@@ -59,6 +60,7 @@ void bk_admin_metrics(struct bk_admin *a, struct bk_exchange *x) {
   struct gauges gauges = measure(a);
   bk_metrics_write(&text, gauge_metrics, &gauges);
   bk_metrics_write(&text, server_metrics, &a->options.server->counters);
+  if (a->options.core) bk_metrics_write(&text, bk_engine_metrics, er_core_counters(a->options.core));
   bk_metrics_write(&text, bk_transport_metrics, &a->options.transport->counters);
   bk_metrics_write(&text, bk_publish_metrics, &a->publish.counters);
   bk_metrics_write(&text, admin_metrics, &a->counters);
@@ -111,6 +113,11 @@ void bk_admin_stats(struct bk_admin *a, struct bk_exchange *x) {
   SET_ALL(publish, BK_PUBLISH_COUNTERS, &a->publish.counters);
   SET_ALL(admin, BK_ADMIN_COUNTERS, &a->counters);
   SET_ALL(host, BK_HOST_COUNTERS, &bk_host_counters);
+  if (a->options.core) {
+    json_t *engine = json_object();
+    SET_ALL(engine, ER_COUNTERS, er_core_counters(a->options.core));
+    json_object_set_new(all, "engine", engine);
+  }
   json_object_set_new(all, "transport", transport);
   json_object_set_new(all, "publish", publish);
   json_object_set_new(all, "admin", admin);

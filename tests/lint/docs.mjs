@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // docs/operations.md names every log event and every metric there is, and no others.
 
-const SOURCE = /^(bayeux|broker|api-bridge|web-gateway)\/.*\.[ch]$/;
-const EVENT = /\bbk_(?:debug|info|warn|error)\("([^"]+)"/g;
+const SOURCE = /^(bayeux|engine-redis|broker|api-bridge|web-gateway)\/.*\.[ch]$/;
+const EVENT = /\b(?:bk_(?:debug|info|warn|error)\(|er_event\(\w+, |\bevent\([^;"]*|notice\([^;"]*)"([^"]+)"/g;
 const METRIC = /"(mora_[a-z0-9_]+)"/g;
 const PAGE = 'docs/operations.md';
 

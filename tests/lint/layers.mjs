@@ -10,16 +10,16 @@ const LAYERS = ['bayeux', 'config', 'engine-redis', 'broker', 'api-bridge', 'web
 // Inside broker/. A file directly in broker/ puts the parts together and may see all of them.
 const BROKER = {
   host: ['bayeux', 'config'],
-  publish: ['bayeux', 'config', 'broker/host'],
+  engine: ['bayeux', 'config', 'engine-redis', 'broker/host'],
+  publish: ['bayeux', 'config', 'engine-redis', 'broker/host', 'broker/engine'],
   access: ['bayeux', 'config', 'broker/host'],
   transport: ['bayeux', 'config', 'broker/host', 'broker/access'],
-  tool: ['bayeux', 'config', 'broker/host'],
-  admin: ['bayeux', 'config', 'broker/host', 'broker/publish', 'broker/access', 'broker/transport'],
+  admin: ['bayeux', 'config', 'engine-redis', 'broker/host', 'broker/engine', 'broker/publish', 'broker/access', 'broker/transport'],
   tool: ['bayeux'],
 };
 
 // What the gateways may see of broker/.
-const GATEWAYS = {'api-bridge': ['broker/host', 'broker/publish'], 'web-gateway': ['broker/host', 'broker/publish']};
+const GATEWAYS = {'api-bridge': ['broker/host', 'broker/engine', 'broker/publish'], 'web-gateway': ['broker/host', 'broker/publish']};
 
 // Libraries with one way in. `only`: the folders that may include the header; `never`: those that may not.
 const LIBRARIES = [

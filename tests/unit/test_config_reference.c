@@ -20,8 +20,11 @@ static struct {
   struct bk_logging logging;
 } all;
 
-static const struct cf_section sections[] = {
-    {bk_options, &all.broker}, {ab_options, &all.api}, {gw_options, &all.web}, {bk_logging_options, &all.logging}};
+static const struct cf_section sections[] = {{bk_options, &all.broker},
+                                             {bk_engine_options, &all.broker.engine},
+                                             {ab_options, &all.api},
+                                             {gw_options, &all.web},
+                                             {bk_logging_options, &all.logging}};
 #define SECTIONS (sizeof sections / sizeof *sections)
 
 static void the_page_is_in_step(void **state) {
