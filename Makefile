@@ -23,8 +23,9 @@ build: deps-build ## the four programs, optimised and hardened, in build/bin
 	@cmake --preset release >build/cmake.log 2>&1 || { cat build/cmake.log; exit 1; }
 	@cmake --build --preset release -j $(JOBS)
 
-run: build ## build and start everything on 127.0.0.1; Ctrl-C stops it
-	@cmake/run.sh
+run: build ## build and start everything on 127.0.0.1; Ctrl-C stops it (ENGINE=memory: without Redis)
+	@[ "$(ENGINE)" = memory ] || sh cmake/deps.sh run
+	@ENGINE="$(ENGINE)" cmake/run.sh
 
 test: ## lint, unit, component, integration, browser and short fuzz tests
 	@sh cmake/deps.sh test

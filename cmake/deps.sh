@@ -1,18 +1,20 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs the Debian packages that are missing:  cmake/deps.sh build|test
+# Installs the Debian packages that are missing:  cmake/deps.sh build|run|test
 # A machine that has them all is not touched and uses no network. MORA_NO_INSTALL=1 prints the
 # command and stops. Node comes from wherever it is; Debian's only where there is none.
 set -eu
 
 build="build-essential cmake ninja-build pkg-config libwebsockets-dev libwebsockets-evlib-uv libuv1-dev
   libhiredis-dev libjansson-dev uuid-dev libssl-dev libcurl4-openssl-dev zlib1g-dev libcmocka-dev ca-certificates"
-tests="chromium clang libclang-rt-14-dev universal-ctags liblua5.1-0-dev redis-server"
+run="redis-server"
+tests="chromium clang libclang-rt-14-dev universal-ctags liblua5.1-0-dev"
 
 case "${1:-build}" in
 build) wanted=$build ;;
-test) wanted="$build $tests" ;;
-*) echo "usage: cmake/deps.sh build|test" >&2; exit 2 ;;
+run) wanted="$build $run" ;;
+test) wanted="$build $run $tests" ;;
+*) echo "usage: cmake/deps.sh build|run|test" >&2; exit 2 ;;
 esac
 command -v node >/dev/null 2>&1 || wanted="$wanted nodejs npm"
 

@@ -10,7 +10,7 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {test} from './lib/suite.mjs';
 import {alive, binary, environment, root, run} from './lib/daemon.mjs';
-import {request, postJson} from './lib/http.mjs';
+import {getJson, postJson, request} from './lib/http.mjs';
 import {until, within} from './lib/wait.mjs';
 
 const deps = join(root, 'cmake/deps.sh');
@@ -59,6 +59,14 @@ test('deps: what is missing is printed, then installed', async t => {
   assert.equal(m.calls('apt-get').length, 2);
   await m.deps('test');
   assert.match(m.calls('apt-get').pop(), /libuv1-dev chromium/);
+});
+
+test('deps: Redis for what runs, not for what is built', async t => {
+  const m = machine(t, {absent: ['redis-server']});
+  await m.deps('build');
+  assert.deepEqual(m.calls('apt-get'), []);
+  await m.deps('run');
+  assert.match(m.calls('apt-get').pop(), / redis-server$/);
 });
 
 test('deps: nodejs and npm only where the command node is missing', async t => {
@@ -199,6 +207,7 @@ process.on('SIGTERM', () => setTimeout(() => process.exit(status), 50));
 
 async function house(t, {bin, env = {}, scripts = ['mora-broker', 'mora-api', 'mora-web']} = {}) {
   const folder = bin ? null : programs(t, Object.fromEntries(scripts.map(name => [name, DAEMON])));
+  if (folder) env = {ENGINE: 'memory', ...env};
   const numbers = await ports();
   const child = spawn(runner, [], {env: environment({BIN: bin || join(folder, 'bin'), ...numbers, ...env}), detached: true, stdio: ['ignore', 'pipe', 'pipe']});
   const h = {child, numbers, stdout: '', stderr: ''};
@@ -266,14 +275,40 @@ test('run: a port that is taken is named, and nothing is started', async t => {
   assert.throws(() => h.pid('mora-broker'), /ENOENT/);
 });
 
-test('run: the real daemons serve what is printed, and stop with exit 0', async t => {
-  const h = await house(t, {bin: binary('mora-broker').replace(/\/[^/]*$/, '')});
-  await h.ready();
-  const [room] = /http:\S+\/rooms\/lobby/.exec(h.stdout);
-  assert.equal((await request(room)).status, 200);
-  const [, body, url] = /-d '([^']*)' (\S+)/.exec(h.stdout);
-  const answer = await postJson(url, body);
-  assert.ok(answer.status === 200 || answer.status === 201, `${answer.status} ${answer.text}`);
-  h.child.kill('SIGTERM');
-  assert.equal(await within(h.ended, 'the end'), 0, h.stderr);
-});
+for (const engine of ['redis', 'memory']) {
+  test(`run: the real daemons on ${engine} serve what is printed, and stop with exit 0`, async t => {
+    const data = mkdtempSync(join(tmpdir(), 'mora door-'));   // a path may have blanks
+    t.after(() => rmSync(data, {recursive: true}));
+    const bin = binary('mora-broker').replace(/\/[^/]*$/, '');
+    const post = async h => {
+      const [, body, url] = /-d '([^']*)' (\S+)/.exec(h.stdout);
+      const answer = await postJson(url, body);
+      assert.ok(answer.status === 200 || answer.status === 201, `${answer.status} ${answer.text}`);
+      return (await getJson(`http://127.0.0.1:${h.numbers.ADMIN_PORT}/v1/stats`)).json;
+    };
+    const end = async h => {
+      h.child.kill('SIGTERM');
+      assert.equal(await within(h.ended, 'the end'), 0, h.stderr);
+    };
+    const h = await house(t, {bin, env: {ENGINE: engine, DATA: data}});
+    await h.ready();
+    const [room] = /http:\S+\/rooms\/lobby/.exec(h.stdout);
+    assert.equal((await request(room)).status, 200);
+    const {head} = await post(h);
+    assert.equal(existsSync(join(data, 'redis.sock')), engine === 'redis');
+    const second = await house(t, {bin, env: {ENGINE: engine, DATA: data}});
+    if (engine === 'redis') {
+      assert.equal(await within(second.ended, 'the end'), 1);
+      assert.match(second.stderr, /A Redis already runs in/);
+    } else {
+      await second.ready();
+      await end(second);
+    }
+    await end(h);
+    const again = await house(t, {bin, env: {ENGINE: engine, DATA: data}});
+    await again.ready();
+    const stats = await post(again);
+    if (engine === 'redis') assert.ok(stats.first <= head && stats.head > head, 'what was said before is still there');
+    await end(again);
+  });
+}
