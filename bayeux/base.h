@@ -39,6 +39,15 @@ static inline bool bx_slice_starts(struct bx_slice a, struct bx_slice prefix) {
   return a.len >= prefix.len && (prefix.len == 0 || memcmp(a.at, prefix.at, prefix.len) == 0);
 }
 
+// FNV-1a: for comparing, the same on every node and for ever. Peers can find collisions: use it where
+// they only fool themselves, and a keyed table (bayeux/table.h) elsewhere.
+static inline uint64_t bx_hash(struct bx_slice s) {
+  uint64_t hash = 14695981039346656037ull;
+
+  for (size_t i = 0; i < s.len; i++) hash = (hash ^ (unsigned char)s.at[i]) * 1099511628211ull;
+  return hash;
+}
+
 #define BX_MUST_CHECK __attribute__((warn_unused_result))
 #define BX_PRINTF(f, a) __attribute__((format(printf, f, a)))
 

@@ -171,17 +171,9 @@ void bx_session_weigh(struct bx_timer *timer) {
   bx_list_append(&server->due, &s->connection->connect.due_link);
 }
 
-// FNV-1a: the same on every node, for the record. A client that finds a collision fools itself.
-static uint64_t hash_id(struct bx_slice id) {
-  uint64_t hash = 14695981039346656037ull;
-
-  for (size_t i = 0; i < id.len; i++) hash = (hash ^ (unsigned char)id.at[i]) * 1099511628211ull;
-  return hash;
-}
-
 // True: another id than the last connect's.
 static bool note_id(struct bx_session *s, struct bx_slice id) {
-  uint64_t hash = hash_id(id);
+  uint64_t hash = bx_hash(id);
   bool differs = s->has_connect_id && hash != s->connect_id;
 
   s->ids_vary |= differs;

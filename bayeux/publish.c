@@ -78,6 +78,19 @@ static void appended(struct bx_request *request, enum bx_outcome outcome, bx_pos
   bx_pending_destroy(p);
 }
 
+// A client that did not get its acknowledgement sends the message once more as it was, perhaps to
+// another node: client, id and text together are its idempotency key. The text belongs to it because
+// some clients use one id for all they publish.
+static void add_once(const struct bx_call *call, struct bx_pending *p) {
+  const struct bx_value *id = &call->message->id;
+  const struct bx_frame *f = p->request.frame;
+
+  if (!call->batch->server->engine->ops->locates || p->request.publisher.len == 0 || !bx_value_truthy(id)) return;
+  bx_buffer_slice(&p->names, p->request.publisher);
+  bx_buffer_printf(&p->names, ":%016llx%016llx", (unsigned long long)bx_hash(id->raw),
+                   (unsigned long long)bx_hash((struct bx_slice){bx_frame_text((struct bx_frame *)f), f->len}));
+}
+
 void bx_verb_publish(struct bx_call *call) {
   struct bx_batch *batch = call->batch;
   struct bx_server *server = batch->server;
@@ -95,11 +108,13 @@ void bx_verb_publish(struct bx_call *call) {
     return;
   }
   p = bx_pending_create(call, BX_REQUEST_PUBLISH, appended);
-  bx_buffer_slice(&p->names, bx_buffer_view(&call->channel));
-  p->request.channel = bx_buffer_view(&p->names);
   p->request.publisher = publisher_of(call);
   p->request.frame = bx_frame_create(bx_message_wire(&batch->messages, call->message, NULL), &server->counters.frames);
   bx_message_wire(&batch->messages, call->message, bx_frame_text(p->request.frame));
+  bx_buffer_slice(&p->names, bx_buffer_view(&call->channel));
+  add_once(call, p);
+  p->request.channel = (struct bx_slice){p->names.at, call->channel.len};
+  p->request.once = (struct bx_slice){p->names.at + call->channel.len, p->names.len - call->channel.len};
   bx_pending_submit(p);
 }
 

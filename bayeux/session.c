@@ -404,7 +404,6 @@ static void tell(struct bx_server *server, enum bx_event event, const struct bx_
 void bx_session_close(struct bx_server *server, struct bx_session *s, enum bx_end why) {
   if (s->state == BX_SESSION_CLOSING) return;
   s->why = why;
-  if (server->engine->ops->gone != NULL) server->engine->ops->gone(server->engine, s);
   if (s->connection != NULL) dismiss(server, s, why);
   if (s->answered != NULL) {
     s->answered->receipt = NULL;
@@ -419,6 +418,7 @@ void bx_session_close(struct bx_server *server, struct bx_session *s, enum bx_en
   bx_wheel_cancel(&server->wheel, &s->expiry);
   if (!s->released) bx_table_remove(&server->sessions, &s->node);
   bx_session_set_state(server, s, BX_SESSION_CLOSING);
+  if (server->engine->ops->gone != NULL) server->engine->ops->gone(server->engine, s);
   server->counters.sessions--;
   tell(server, BX_EVENT_DISCONNECT, s, bx_slice_of(end_names[why]));
 }
