@@ -43,7 +43,10 @@ static int nodes(const struct tool *t) {
   static const struct tool_column columns[] = {
       {"NODE", "node"}, {"ROLE", "role"}, {"ADDRESS", "address"}, {"SESSIONS", "sessions"},
       {"HEAD", "head"}, {"MARK", "mark"}, {"AGE", "age"},         {0}};
-  return show_list(t, tool_get(t, "/v1/nodes", NULL, NULL), "nodes", columns);
+  json_t *answer = tool_get(t, "/v1/nodes", NULL, NULL);
+  if (json_is_true(json_object_get(answer, "partial")))
+    fputs("Redis does not answer: only the node that was asked is listed.\n", stderr);
+  return show_list(t, answer, "nodes", columns);
 }
 
 // -- one thing -------------------------------------------------------------------------------------
@@ -184,5 +187,5 @@ const struct tool_command tool_commands[] = {
     {"subscribers", "CHANNEL", "whom a message there reaches", 1, subscribers},
     {"tail", "PATTERN", "messages as they are published, until interrupted", 1, tail},
     {"publish", "CHANNEL JSON", "publish a message", 2, publish},
-    {"nodes", "", "the brokers of this house", 0, nodes},
+    {"nodes", "", "brokers and publishers that share the journal", 0, nodes},
     {0}};

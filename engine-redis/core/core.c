@@ -282,7 +282,7 @@ static void listed(struct er_core *c, struct er_call *call, const struct er_repl
     er_reply_u64(reply, at + 6, &nodes[i].sessions);
     er_reply_u64(reply, at + 7, &nodes[i].age);
   }
-  nc->done(nc->context, reply == NULL ? NULL : nodes, count);
+  nc->done(nc->context, er_reply_is(reply, "OK") ? nodes : NULL, count);
   bx_free(nodes);
   bx_free(nc);
 }
