@@ -98,8 +98,8 @@ static void connect_stream(struct model *m, struct client *k) {
   if (k->connected) return;
   wire_open(&k->wire, &m->w);
   k->connected = true;
-  assert_true(wire_send(&k->wire, "{'channel':'/meta/connect','clientId':'%s','connectionType':'websocket','id':'%u'}", k->id,
-                        roll(m, 1000000)));
+  assert_true(wire_send(&k->wire, "{'channel':'/meta/connect','clientId':'%s','connectionType':'websocket','id':'%u'}",
+                        k->id, roll(m, 1000000)));
   world_turn(&m->w);
   check_arrivals(m, k);
 }
@@ -124,9 +124,10 @@ static void poll(struct model *m, struct client *k) {
   struct wire keep = k->wire;
 
   if (k->connected) return;
-  assert_true(poll_send(&k->wire, &m->w,
-                        "{'channel':'/meta/connect','clientId':'%s','connectionType':'long-polling','advice':{'timeout':0},'id':'%u'}",
-                        k->id, roll(m, 1000000)));
+  assert_true(poll_send(
+      &k->wire, &m->w,
+      "{'channel':'/meta/connect','clientId':'%s','connectionType':'long-polling','advice':{'timeout':0},'id':'%u'}",
+      k->id, roll(m, 1000000)));
   world_turn(&m->w);
   assert_true(k->wire.answered);
   // One answer carries one outbox at most; what is left stays due.
@@ -171,7 +172,8 @@ static void publish_then_subscribe(struct model *m, struct client *k, unsigned p
   snprintf(data, sizeof data, "%u", m->published);
   assert_null(bx_server_publish(m->w.server, &noted.o, bx_slice_of(channels[channel]), bx_slice_of(data),
                                 (struct bx_slice){0}));
-  assert_true(poll_send(&x, &m->w, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'%s'}", k->id, patterns[p]));
+  assert_true(
+      poll_send(&x, &m->w, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'%s'}", k->id, patterns[p]));
   world_turn(&m->w);
   poll_end(&x, BX_ARRIVAL_YES);
   if (k->start[p] == 0) k->start[p] = head;
@@ -185,7 +187,8 @@ static void subscribe_slowly(struct model *m, struct client *k, unsigned p) {
   struct wire x;
 
   m->w.hold = 1u << BX_REQUEST_SUBSCRIBE;
-  assert_true(poll_send(&x, &m->w, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'%s'}", k->id, patterns[p]));
+  assert_true(
+      poll_send(&x, &m->w, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'%s'}", k->id, patterns[p]));
   for (unsigned i = roll(m, 100); i > 0; i--) {
     publish(m);
     check_all(m);
@@ -209,20 +212,20 @@ static void step(struct model *m) {
   struct client *k = &m->clients[roll(m, 4)];
 
   switch (roll(m, 13)) {
-    case 0: subscribe(m, k, roll(m, PATTERNS)); break;
-    case 1: unsubscribe(m, k, roll(m, PATTERNS)); break;
-    case 2: connect_stream(m, k); break;
-    case 3: cut_stream(m, k); break;
-    case 4: poll(m, k); break;
-    case 5:
-      if (k->connected) k->wire.stuck = !k->wire.stuck;
-      break;
-    case 6: publish_then_subscribe(m, k, roll(m, PATTERNS)); break;
-    case 7: subscribe_slowly(m, k, roll(m, PATTERNS)); break;
-    case 8:
-      for (unsigned i = roll(m, 150); i > 0; i--) publish(m);   // more than an outbox holds
-      break;
-    default: publish(m); break;
+  case 0: subscribe(m, k, roll(m, PATTERNS)); break;
+  case 1: unsubscribe(m, k, roll(m, PATTERNS)); break;
+  case 2: connect_stream(m, k); break;
+  case 3: cut_stream(m, k); break;
+  case 4: poll(m, k); break;
+  case 5:
+    if (k->connected) k->wire.stuck = !k->wire.stuck;
+    break;
+  case 6: publish_then_subscribe(m, k, roll(m, PATTERNS)); break;
+  case 7: subscribe_slowly(m, k, roll(m, PATTERNS)); break;
+  case 8:
+    for (unsigned i = roll(m, 150); i > 0; i--) publish(m);   // more than an outbox holds
+    break;
+  default: publish(m); break;
   }
   world_turn(&m->w);
   check_all(m);
@@ -309,6 +312,42 @@ static void reading_to_live_has_no_hole_and_no_double(void **state) {
   world_fini(&w);
 }
 
+static void ignore(struct bx_outside_publish *o, enum bx_outcome outcome, bx_position position) {
+  (void)o;
+  (void)position;
+  assert_int_equal(outcome, BX_ACKNOWLEDGED);
+}
+
+// The walk back over one chain takes more than a turn, and the other chain grows meanwhile: its new
+// entries are not of this pass, or they would overtake what is.
+static void a_walk_of_several_turns(void **state) {
+  struct bx_outside_publish big = {.done = ignore}, late = {.done = ignore};
+  const unsigned count = BX_READ_STEPS + 2000;
+  struct world w;
+  struct wire x;
+  char id[32];
+
+  (void)state;
+  world_init(&w, NULL);
+  world_handshake(&w, id);
+  world_subscribe(&w, id, "/big");
+  world_subscribe(&w, id, "/late");
+  for (unsigned i = 0; i < count; i++) world_publish(&w, "/big", i);
+  wire_open(&x, &w);
+  assert_true(wire_send(&x, "{'channel':'/meta/connect','clientId':'%s','connectionType':'websocket'}", id));
+  bx_server_turn(w.server, w.now);
+  assert_non_null(world_session(&w, id)->reader->walking);
+  assert_null(bx_server_publish(w.server, &big, BX_LIT("/big"), BX_LIT("1"), (struct bx_slice){0}));
+  assert_null(bx_server_publish(w.server, &late, BX_LIT("/late"), BX_LIT("2"), (struct bx_slice){0}));
+  world_turn(&w);
+  assert_int_equal(wire_count(&x, "'channel':'/big'"), count + 1);
+  assert_int_equal(wire_count(&x, "{'channel':'/big','data':1}"), 2);
+  assert_int_equal(wire_count(&x, "{'channel':'/late','data':2}"), 1);
+  assert_int_equal(world_session(&w, id)->state, BX_SESSION_LIVE);
+  wire_close(&x);
+  world_fini(&w);
+}
+
 static void a_session_off_the_journal_is_told(void **state) {
   struct bx_server_options options = world_options();
   struct world w;
@@ -323,7 +362,8 @@ static void a_session_off_the_journal_is_told(void **state) {
   world_subscribe(&w, lost, "/busy");
   world_subscribe(&w, quiet, "/quiet");
   for (unsigned i = 0; i < 300; i++) world_publish(&w, "/busy", i);
-  assert_true(poll_send(&x, &w, "{'channel':'/meta/connect','clientId':'%s','connectionType':'long-polling','id':'1'}", lost));
+  assert_true(
+      poll_send(&x, &w, "{'channel':'/meta/connect','clientId':'%s','connectionType':'long-polling','id':'1'}", lost));
   world_turn(&w);
   assert_int_equal(wire_count(&x, "'error':'401:"), 1);
   assert_int_equal(wire_count(&x, "'reconnect':'handshake'"), 1);
@@ -345,6 +385,7 @@ int main(void) {
       cmocka_unit_test(exactly_the_subscribed_intervals),
       cmocka_unit_test(a_resume_costs_its_matches_not_the_gap),
       cmocka_unit_test(reading_to_live_has_no_hole_and_no_double),
+      cmocka_unit_test(a_walk_of_several_turns),
       cmocka_unit_test(a_session_off_the_journal_is_told),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -539,6 +539,35 @@ static void the_limit_of_subscriptions(void **state) {
   world_fini(&w);
 }
 
+static void ones(void *context, void *bytes, size_t count) {
+  (void)context;
+  memset(bytes, 0xff, count);
+}
+
+static void zeros(void *context, void *bytes, size_t count) {
+  (void)context;
+  memset(bytes, 0, count);
+}
+
+// 160 random bits as a number in base 36, of one length.
+static void ids_of_clients(void **state) {
+  struct world w;
+  char id[32], other[32];
+
+  (void)state;
+  world_init(&w, NULL);
+  w.server->env.random = zeros;
+  world_handshake(&w, id);
+  assert_string_equal(id, "0000000000000000000000000000000");
+  w.server->env.random = ones;
+  world_handshake(&w, id);
+  assert_string_equal(id, "twj4yidkw7a8pn4g709kzmfoaol3x8f");   // 2^160 - 1
+  world_ask(&w, "{'channel':'/meta/disconnect','clientId':'%s'}", id);
+  world_handshake(&w, other);
+  assert_string_equal(other, id);   // free again
+  world_fini(&w);
+}
+
 static void the_limit_of_clients(void **state) {
   struct bx_server_options options = world_options();
   struct world w;
@@ -580,6 +609,7 @@ static void a_stream_that_does_not_read_its_replies(void **state) {
     world_turn(&w);
     assert_in_range(x.c.before.len + x.c.after.len, 0, 1000);
   }
+  assert_int_equal(w.server->counters.over_limits, 1);
   wire_close(&x);
   world_fini(&w);
 }
@@ -885,6 +915,7 @@ int main(void) {
       cmocka_unit_test(limits_of_a_text),
       cmocka_unit_test(limits_of_channels),
       cmocka_unit_test(the_limit_of_subscriptions),
+      cmocka_unit_test(ids_of_clients),
       cmocka_unit_test(the_limit_of_clients),
       cmocka_unit_test(a_stream_that_does_not_read_its_replies),
       cmocka_unit_test(what_comes_before_a_bad_item_is_subscribed),
