@@ -152,7 +152,6 @@ static void start(struct sim *s) {
   s->random = s->seed * 0x9E3779B97F4A7C15ull + 0x1234567;
   for (int i = 0; i < 8; i++) sim_random(s);
   bx_list_init(&s->arena);
-  bx_list_init(&s->wires);
   s->faults = choose_faults(s);
   s->node_count = s->seed % 7 == 0 ? 1 : (unsigned)sim_uniform(s, 2, SIM_NODES);
   s->client_count = (unsigned)sim_uniform(s, 2, SIM_CLIENTS);
@@ -175,7 +174,6 @@ static void finish(struct sim *s) {
   for (unsigned i = 0; i < s->nodes_made; i++) sim_node_destroy(s->all_nodes[i]);
   sim_redis_stop(s);
   bx_free(s->heap);
-  bx_free(s->wire_list);
   s->totals->steps += s->step;
   while ((block = bx_list_take(&s->arena)) != NULL) bx_free(block);
 }

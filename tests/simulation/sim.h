@@ -22,11 +22,13 @@ typedef uint64_t sim_time;   // microseconds of the run
 #define SIM_EPOCH 1700000000000000ull   // what Redis' clock says when the run begins
 
 #define SIM_NODES 3
+#define SIM_MADE 24   // nodes in a run, those that died included
 #define SIM_CLIENTS 8
 #define SIM_SESSIONS 512
 #define SIM_PUBLISHES 4096
 #define SIM_SUBS 16
 #define SIM_INCIDENTS 64
+#define SIM_APPENDED 8
 
 #define SIM_TIMEOUT 5000             // ms a connect is held
 #define SIM_LIFE (2 * SIM_TIMEOUT)   // of a session
@@ -78,6 +80,7 @@ struct sim_exchange {
 
 // One connection of a link: what was sent over it may be executed long after the node gave it up.
 struct sim_connection {
+  struct bx_list link;                // all that there were
   struct sim_node *node;
   enum er_which which;
   struct bx_list commands, replies;   // sim_exchange, in order
@@ -100,8 +103,7 @@ struct sim_server {
   unsigned runs;
   int64_t clock_offset;   // microseconds
   struct sim_keys *replica;
-  uint64_t seen_writes;
-  struct bx_list waiting;   // connections with something to do, once Redis runs again
+  struct bx_list connections;
 };
 
 void sim_redis_start(struct sim *);
@@ -112,6 +114,8 @@ void sim_redis_flush(struct sim *);
 void sim_link_open(struct sim *, struct sim_node *, enum er_which);
 void sim_link_send(struct sim *, struct sim_node *, enum er_which, const char *, const struct bx_slice *, size_t);
 void sim_link_drop(struct sim *, struct sim_node *, enum er_which, const char *why);
+void sim_link_forsake(struct sim *, struct sim_node *);
+void sim_link_watch(struct sim *, struct sim_node *);
 void sim_link_freeze(struct sim *, struct sim_node *, enum er_which, sim_time until);
 struct sim_value *sim_key(struct sim *, const char *format, ...) BX_PRINTF(2, 3);
 const char *sim_field(struct sim_value *, const char *name, char *out, size_t size);   // NULL: none
@@ -140,9 +144,10 @@ struct sim_node {
   bx_millis last_now;
   sim_time stalled;         // no time before
   sim_time turn_at;         // the next turn that is on the queue; 0: none
-  sim_time stalled_total;   // time without time
   struct sim_link links[ER_LINKS];
-  bx_position started;   // head when it was warm
+  unsigned number;               // among all that were made
+  struct bx_engine_events events;   // the server's, behind those that are listened to
+  const struct bx_engine_ops *whole;
 };
 
 void sim_node_start(struct sim *, unsigned slot);
@@ -177,11 +182,10 @@ struct sim_wire {
   bool answered;    // poll
   bool lost;        // no byte passes any more, and nobody is told
   bool abandoned;   // the client does not look at it any more
+  bool had_it;   // the answer reached the client's TCP, and then it reset
   bool woken, close_asked, close_sent;
   enum bx_arrival arrival;
   sim_time opened, last_ping;
-  sim_time since;     // the oldest request without an answer; 0: none (streams: without connects)
-  unsigned waiting;   // requests on it without an answer
 };
 
 struct sim_wire *sim_wire_open(struct sim_client *, struct sim_node *, bool stream);
@@ -198,31 +202,30 @@ struct sim_publish {
   uint32_t n;
   char channel[24];
   char once[24];
-  unsigned open, acked, refused, unknown, other;   // attempts
-  bx_position position;                            // where it is in the journal now; 0: nowhere
-  bx_position first_position;
-  unsigned appended;   // times
-  bool rolled_back;    // it was in the journal, and a rollback took it
+  unsigned open, acked, refused, unknown;   // attempts
+  bx_position position;       // where it is in the journal now; 0: nowhere
+  unsigned appended;          // times: again after a rollback
+  bx_position positions[SIM_APPENDED];
+  bool rolled_back;           // it was in the journal, and a rollback took it
   bool delivered;
   sim_time at;
-  bool by_session;
-  unsigned node_slot;
 };
-
-enum sim_wish { SIM_WANTED, SIM_NOT_WANTED, SIM_MURKY };
 
 struct sim_sub {
   char pattern[24];
   bool executed;             // by some node
   bx_position least, most;   // heads at the times of the first and last execution before the acknowledgement
   bool acked;                // the client knows
+  bool unsubscribing;
   bool murky;                // an unsubscribe of unknown outcome
 };
 
 struct sim_session {
   char id[40];
   struct sim_client *client;
-  sim_time created, last_connect;
+  sim_time created;
+  sim_time last_connect;     // sent, and answered
+  sim_time since_connect;    // sent, the first without an answer; 0: none
   bool over;   // the client was told so, or asked for it
   bool told;   // 401
   bool disconnected, disconnect_asked;
@@ -239,8 +242,10 @@ struct sim_session {
   sim_time incidents[SIM_INCIDENTS];
   unsigned incident_count;
   // what the checks remember
+  uint64_t deadline;           // in the record
+  bx_position loaded_sent;     // of the last adoption
   uint64_t generation;
-  struct sim_ghost ghost[SIM_NODES * 8];   // per node number
+  struct sim_ghost ghost[SIM_MADE];   // per node number
   bx_position conf;
   uint32_t conf_generation;
   const struct bx_session *conf_of;
@@ -248,10 +253,11 @@ struct sim_session {
 
 struct sim_session *sim_session_find(struct sim *, struct bx_slice id);
 struct sim_session *sim_session_new(struct sim_client *, struct bx_slice id);
-struct sim_sub *sim_sub_of(struct sim_session *, const char *pattern, bool make);
+struct sim_sub *sim_sub_of(struct sim_session *, struct bx_slice pattern);   // made if missing
 struct sim_publish *sim_publish_new(struct sim *, const char *channel);
 void sim_publish_told(struct sim *, struct sim_publish *, enum bx_outcome);
-void sim_ledger_appended(struct sim *, bx_position, struct bx_slice text, struct bx_slice origin);
+void sim_ledger_appended(struct sim *, bx_position, struct bx_slice text);
+void sim_ledger_applied(struct sim_node *, const struct bx_entry *);
 void sim_ledger_rolled_back(struct sim *, bx_position survived);
 void sim_ledger_handed(struct sim_node *, struct sim_session *, uint32_t n);
 void sim_ledger_received(struct sim *, struct sim_session *, uint32_t n);
@@ -278,6 +284,8 @@ struct sim_client {
   bool connecting;       // a connect is without an answer
   bool repeat;           // it got none: the same id again
   sim_time connect_at;   // when the last was sent
+  sim_time patience, errand_patience;
+  unsigned roams;        // percent of connects that may go to another node
   sim_time not_before;   // advised
   // one other request at a time
   enum sim_errand errand;
@@ -291,6 +299,8 @@ struct sim_client {
 void sim_client_start(struct sim *, unsigned number);
 void sim_client_text(struct sim_client *, struct sim_wire *, struct bx_slice text);
 void sim_client_closed(struct sim_client *, struct sim_wire *);   // by the other side
+void sim_client_cut(struct sim_client *, struct sim_wire *, enum sim_cut);
+void sim_client_double(struct sim_client *);                      // polls a second node at once
 void sim_client_leave(struct sim_client *, bool politely);
 void sim_publisher_act(struct sim *, void *);
 
@@ -301,31 +311,29 @@ void sim_fault_heal(struct sim *);
 
 // -- invariants (check.c) -----------------------------------------------------------------------------
 
-struct sim_before {   // of a command
-  bool names;
-  struct sim_session *session;
-  uint64_t g;
-  char n[24];
-  bool mine;
-  bool live;
+// How a record stood before a command that names it.
+struct sim_before {
+  struct bx_slice id;   // empty: the command names none
+  bool exists, owned;   // owned: at the (n, g) that the command names
+  uint64_t deadline;
 };
 
 void sim_check_node(struct sim_node *);
 void sim_check_records(struct sim *);
 void sim_check_command(struct sim *, const struct sim_exchange *, const struct sim_before *);
 void sim_check_before(struct sim *, const struct sim_exchange *, struct sim_before *);
-void sim_check_answers(struct sim *);
 void sim_check_poll(struct sim_node *, struct sim_session *);
 void sim_check_end(struct sim *);
 void sim_check_gone(struct sim *);
 void sim_watch_redis(struct sim *);
+void sim_watch_restored(struct sim *);
 
 // -- breaks (break.c) ---------------------------------------------------------------------------------
 
 void sim_break_scripts(struct sim *);
 void sim_break_node(struct sim *, struct sim_node *);
 // The tick's arguments as they are sent.
-void sim_break_tick(struct sim *, struct sim_node *, struct bx_slice *args, size_t count, char mark[24]);
+void sim_break_tick(struct sim_node *, struct bx_slice *args, char mark[24]);
 
 // -- the run (sim.c) ----------------------------------------------------------------------------------
 
@@ -350,19 +358,16 @@ struct sim {
   struct sim_server redis;
   struct sim_node *nodes[SIM_NODES];
   unsigned node_count, nodes_made;
-  struct sim_node *all_nodes[SIM_NODES * 8];
+  struct sim_node *all_nodes[SIM_MADE];
   struct sim_client clients[SIM_CLIENTS];
   unsigned client_count;
-  struct bx_list wires;
-  struct sim_wire **wire_list;
-  size_t wire_count, wire_cap;
   struct sim_session *sessions[SIM_SESSIONS];
   unsigned session_count;
   struct sim_publish publishes[SIM_PUBLISHES];
   uint32_t publish_count;
   // the journal as Redis had it
   bx_position journal_seen, journal_max;
-  uint64_t events_seen_ms, events_seen_seq;
+  struct sim_id events_seen;
   unsigned rollbacks;   // of data: failovers and FLUSHALL
   sim_time last_rollback, last_trouble;
   struct sim_totals *totals;
