@@ -11,7 +11,7 @@ import {layers} from './layers.mjs';
 import {fileSizes, functionSizes} from './sizes.mjs';
 import {words, spdx, blanks} from './words.mjs';
 import {headers, format} from './compiler.mjs';
-import {operations} from './docs.mjs';
+import {operations, redis} from './docs.mjs';
 
 const tree = files();
 
@@ -136,3 +136,14 @@ test('operations: a page that lacks an event or a metric, or has one too many, i
 });
 
 test('operations: the page is complete', t => judge(t, operations(tree)));
+
+test('redis: a page that lacks a key or a script, or has one too many, is caught', () => {
+  const sources = [{path: 'engine-redis/scripts/keys.lua', text: "local a_key = ns .. ':a'\nlocal function b_key(n) return ns .. ':b:' .. n end\n"},
+    {path: 'engine-redis/scripts/do.lua', text: ''}];
+  const page = (keys, scripts) => [...sources, {path: 'docs/redis.md', text: `## Keys\n\n${keys}\n\n## Scripts\n\n${scripts}\n`}];
+  assert.equal(redis(page('| `a` | |\n| `b:<n>` | |', '| `do` | |')).length, 0);
+  assert.equal(redis(page('| `a` | |', '')).length, 2);
+  assert.equal(redis(page('| `a`, `b:<n>` | |\n| `c` | |', '| `do`, `dont` | |')).length, 2);
+});
+
+test('redis: the page is complete', t => judge(t, redis(tree)));
