@@ -268,11 +268,13 @@ void bx_connection_lost(struct bx_connection *c, bool all_arrived) {
 
 bool bx_connection_ping_position(struct bx_connection *c, bx_position *position) {
   struct bx_session *s = c->session;
+  bx_position sent;
 
   if (s == NULL || !s->pending) return false;
-  if (s->ping_position != s->written) s->ping_handed = s->handed;   // else the older ping's pong would speak for it
-  s->ping_position = *position = s->written;
-  s->mark.pinged = c->server->engine->tick;
+  sent = bx_session_sent(c->server, s);
+  if (s->ping_position != sent) s->ping_handed = s->handed;   // else the older ping's pong would speak for it
+  s->ping_position = *position = sent;
+  s->mark.pinged = s->outbox.count == 0 ? c->server->engine->tick : 0;   // what waits is older than this tick, perhaps
   return true;
 }
 

@@ -160,6 +160,8 @@ static void restart_readers(struct bx_server *server) {
 }
 
 void bx_server_epoch(struct bx_server *server, uint64_t epoch, bx_position first, bx_position survived) {
+  bx_position head = bx_journal_head(&server->journal);
+
   (void)epoch;
   if (survived == 0) {
     server->losing_all = true;
@@ -169,4 +171,5 @@ void bx_server_epoch(struct bx_server *server, uint64_t epoch, bx_position first
   (void)first;   // the head goes there with the entry itself
   restart_readers(server);
   bx_journal_cut(&server->journal, survived);
+  bx_journal_jump(&server->journal, head);   // sessions stay where they are, above what is void now
 }

@@ -291,6 +291,7 @@ void sim_node_stall(struct sim *s, struct sim_node *n, sim_time until) {
   SIM_TRACE(s, "%s has no time for %.0f ms", n->name, (double)(until - s->now) / 1000);
   s->totals->stalls++;
   n->stalled = until;
+  sim_incident_all(s);
 }
 
 bool sim_node_defer(struct sim_node *n, sim_fire *fire, void *what) {

@@ -236,8 +236,7 @@ struct sim_session {
   struct sim_sub subs[SIM_SUBS];
   unsigned sub_count;
   uint8_t received[SIM_PUBLISHES];
-  uint8_t handed[SIM_PUBLISHES];
-  sim_time handed_at[SIM_PUBLISHES];
+  sim_time received_at[SIM_PUBLISHES];
   bx_position last_in[8];   // channel -> position of the newest first delivery
   sim_time incidents[SIM_INCIDENTS];
   unsigned incident_count;
@@ -259,7 +258,6 @@ void sim_publish_told(struct sim *, struct sim_publish *, enum bx_outcome);
 void sim_ledger_appended(struct sim *, bx_position, struct bx_slice text);
 void sim_ledger_applied(struct sim_node *, const struct bx_entry *);
 void sim_ledger_rolled_back(struct sim *, bx_position survived);
-void sim_ledger_handed(struct sim_node *, struct sim_session *, uint32_t n);
 void sim_ledger_received(struct sim *, struct sim_session *, uint32_t n);
 void sim_ledger_complete(struct sim *);   // at the end: everybody has everything
 void sim_incident(struct sim *, struct sim_session *);
@@ -322,7 +320,7 @@ void sim_check_node(struct sim_node *);
 void sim_check_records(struct sim *);
 void sim_check_command(struct sim *, const struct sim_exchange *, const struct sim_before *);
 void sim_check_before(struct sim *, const struct sim_exchange *, struct sim_before *);
-void sim_check_poll(struct sim_node *, struct sim_session *);
+void sim_check_poll(struct sim_node *, const struct bx_session *);
 void sim_check_end(struct sim *);
 void sim_check_gone(struct sim *);
 void sim_watch_redis(struct sim *);
