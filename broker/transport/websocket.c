@@ -13,7 +13,7 @@
 _Static_assert(BX_FRAME_HEADROOM >= BK_WEBSOCKET_HEADROOM, "a frame has room for a websocket's header");
 
 enum {
-  EVIDENCE_EVERY = 1800,   // ms; with the pong's way less than the promised 2 s
+  EVIDENCE_EVERY = 1000,   // ms; with the pong's way, also under load, less than the promised 2 s
   MISSED_PINGS = 2,
   LINGER = 1000,   // ms that a close waits for a peer which does not read
 };

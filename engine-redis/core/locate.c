@@ -8,6 +8,8 @@
 //    +--- owner gone --> claim --> adopt, or load again
 //
 // One question per session at a time: what comes meanwhile waits in order and finds its result.
+#include <stdio.h>
+
 #include "engine-redis/core/private.h"
 
 struct er_locate {
@@ -70,7 +72,7 @@ static void adopt(struct er_core *c, struct er_locate *l, const struct er_reply 
   struct bx_session *s = er_adopt(c, l->request->id, loaded);
 
   if (s == NULL) {
-    finish(c, l, BX_REFUSED);
+    finish(c, l, BX_NO_SESSION);   // a record that cannot be read is none
     return;
   }
   l->request->session = s;
@@ -94,7 +96,7 @@ static void send_for(struct er_core *c, struct er_locate *l, const char *script,
   er_send(c, ER_COMMAND, script, args, &lc->call);
 }
 
-static struct er_locate *take_call(struct er_core *c, struct er_call *call) {
+static struct er_locate *of_call(struct er_core *c, struct er_call *call) {
   struct locate_call *lc = bx_container_of(call, struct locate_call, call);
   struct er_locate *l = find_question(c, lc->question);
 
@@ -102,10 +104,15 @@ static struct er_locate *take_call(struct er_core *c, struct er_call *call) {
   return l;
 }
 
+static void bad_record(struct er_core *c, struct er_locate *l) {
+  er_malformed(c, "record", l->request->id);
+  finish(c, l, BX_NO_SESSION);
+}
+
 // -- claim -----------------------------------------------------------------------------------------
 
 static void claimed(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
-  struct er_locate *l = take_call(c, call);
+  struct er_locate *l = of_call(c, call);
 
   if (er_reply_is(reply, "OK")) {
     struct bx_server *server = c->engine.events.context;
@@ -118,6 +125,8 @@ static void claimed(struct er_core *c, struct er_call *call, const struct er_rep
     adopt(c, l, reply);
   else if (er_reply_is(reply, "NONE") || er_reply_is(reply, "LOST"))
     finish(c, l, BX_NO_SESSION);
+  else if (er_reply_is(reply, "BAD"))
+    bad_record(c, l);
   else if (er_reply_is(reply, "MOVED"))
     again(c, l);
   else
@@ -152,11 +161,18 @@ static void ask(struct er_core *c, struct er_locate *l, struct bx_slice owner) {
   l->asked = !call;
   l->called = call;
   l->deadline = c->now + (call ? ER_CALL_TIME : ER_ASK_TIME);
-  er_post(c, owner, call ? "call" : "ask", l->request->id, l->question, call ? "raw" : NULL, l->request->text);
+  if (call) {
+    er_post(c, owner, "call", l->request->id, l->question, "raw", l->request->text);
+  } else {
+    char generation[24];
+
+    snprintf(generation, sizeof generation, "%llu", (unsigned long long)l->generation);
+    er_post(c, owner, "ask", l->request->id, l->question, "g", bx_slice_of(generation));
+  }
 }
 
 static void loaded(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
-  struct er_locate *l = take_call(c, call);
+  struct er_locate *l = of_call(c, call);
   uint64_t alive = 0;
 
   if (l == NULL) return;
@@ -164,8 +180,9 @@ static void loaded(struct er_core *c, struct er_call *call, const struct er_repl
     finish(c, l, BX_ACKNOWLEDGED);
   } else if (er_reply_is(reply, "NONE")) {
     finish(c, l, BX_NO_SESSION);
+  } else if (er_reply_is(reply, "BAD")) {
+    bad_record(c, l);
   } else if (!er_reply_is(reply, "OK") || !er_reply_u64(reply, 2, &alive) || !er_reply_u64(reply, 3, &l->generation)) {
-    if (er_reply_is(reply, "BAD")) er_malformed(c, "record", l->request->id);
     finish(c, l, BX_REFUSED);
   } else if (bx_slice_equal(er_reply_text(reply, 1), c->options.node)) {
     if (er_reply_is(er_reply_item(reply, 4), "live"))
@@ -265,25 +282,81 @@ void er_post(struct er_core *c, struct bx_slice node, const char *type, struct b
   er_send_blind(c, "post", &args);
 }
 
+enum { HAS_ID = 1, HAS_FROM = 2, HAS_RAW = 4, HAS_REPLIES = 8, HAS_Q = 16, HAS_G = 32, HAS_DEADLINE = 64 };
+
 struct inbox {
   struct bx_slice type, id, from, raw, replies;
   uint64_t question, generation, deadline;
+  unsigned has;
 };
 
-static bool read_inbox(const struct er_reply *fields, struct inbox *m) {
-  for (size_t i = 0; fields != NULL && i + 1 < fields->count; i += 2) {
-    struct bx_slice name = er_reply_text(fields, i), value = er_reply_text(fields, i + 1);
+// The types, what each must carry, and what is done with it.
+static void take_ask(struct er_core *, const struct inbox *, struct bx_session *);
+static void take_call(struct er_core *, const struct inbox *, struct bx_session *);
+static void take_lost(struct er_core *, const struct inbox *, struct bx_session *);
+static void take_ended(struct er_core *, const struct inbox *, struct bx_session *);
+static void take_answer(struct er_core *, const struct inbox *, struct bx_session *);
 
-    if (bx_slice_equal(name, BX_LIT("t"))) m->type = value;
-    if (bx_slice_equal(name, BX_LIT("id"))) m->id = value;
-    if (bx_slice_equal(name, BX_LIT("from"))) m->from = value;
-    if (bx_slice_equal(name, BX_LIT("raw"))) m->raw = value;
-    if (bx_slice_equal(name, BX_LIT("replies"))) m->replies = value;
-    if (bx_slice_equal(name, BX_LIT("q")) && !er_text_u64(value, &m->question)) return false;
-    if (bx_slice_equal(name, BX_LIT("g")) && !er_text_u64(value, &m->generation)) return false;
-    if (bx_slice_equal(name, BX_LIT("deadline")) && !er_text_u64(value, &m->deadline)) return false;
+static const struct {
+  struct bx_slice type;
+  unsigned needs;
+  void (*take)(struct er_core *, const struct inbox *, struct bx_session *);
+} types[] = {
+#define TYPE(text, needs, take) {{text, sizeof text - 1}, needs, take}
+    TYPE("ask", HAS_ID | HAS_FROM | HAS_Q | HAS_G | HAS_DEADLINE, take_ask),
+    TYPE("call", HAS_ID | HAS_FROM | HAS_Q | HAS_RAW | HAS_DEADLINE, take_call),
+    TYPE("lost", HAS_ID | HAS_G, take_lost),
+    TYPE("ended", HAS_ID, take_ended),
+    TYPE("yours", HAS_ID | HAS_Q, take_answer),
+    TYPE("moved", HAS_ID | HAS_Q, take_answer),
+    TYPE("unknown", HAS_ID | HAS_Q, take_answer),
+    TYPE("done", HAS_Q | HAS_REPLIES, take_answer),
+#undef TYPE
+};
+
+static const struct {
+  struct bx_slice name;
+  unsigned bit;
+  size_t offset;
+  bool number;
+} fields_of_inbox[] = {
+#define FIELD(text, bit, member, number) {{text, sizeof text - 1}, bit, offsetof(struct inbox, member), number}
+    FIELD("t", 0, type, false),
+    FIELD("id", HAS_ID, id, false),
+    FIELD("from", HAS_FROM, from, false),
+    FIELD("raw", HAS_RAW, raw, false),
+    FIELD("replies", HAS_REPLIES, replies, false),
+    FIELD("q", HAS_Q, question, true),
+    FIELD("g", HAS_G, generation, true),
+    FIELD("deadline", HAS_DEADLINE, deadline, true),
+#undef FIELD
+};
+
+static bool read_field(struct inbox *m, struct bx_slice name, struct bx_slice value) {
+  for (size_t i = 0; i < sizeof fields_of_inbox / sizeof fields_of_inbox[0]; i++) {
+    char *to = (char *)m + fields_of_inbox[i].offset;
+
+    if (!bx_slice_equal(name, fields_of_inbox[i].name)) continue;
+    m->has |= fields_of_inbox[i].bit;
+    if (fields_of_inbox[i].number) return er_text_u64(value, (uint64_t *)(void *)to);
+    *(struct bx_slice *)(void *)to = value;
+    return value.len > 0;
   }
-  return m->type.len > 0;
+  return true;   // of a later version
+}
+
+static bool read_inbox(const struct er_reply *fields, struct inbox *m) {
+  for (size_t i = 0; fields != NULL && i + 1 < fields->count; i += 2)
+    if (!read_field(m, er_reply_text(fields, i), er_reply_text(fields, i + 1))) return false;
+  return true;
+}
+
+static bool is_array(struct bx_slice text) {
+  struct bx_value value;
+  struct bx_scan s;
+
+  bx_scan_init(&s, text, 64);
+  return bx_scan_peek(&s) == BX_JSON_ARRAY && bx_scan_value(&s, &value) && bx_scan_end(&s);
 }
 
 // Messages of another node, executed here; the answer goes back with its question.
@@ -318,29 +391,60 @@ static void execute(struct er_core *c, const struct inbox *m) {
   c->engine.events.call(c->engine.events.context, &r->call);
 }
 
-// A question about a session of ours. One without a connection moves whatever was asked.
-static void take_question(struct er_core *c, const struct inbox *m, bool call) {
-  struct bx_session *s = c->engine.events.find(c->engine.events.context, m->id);
+static bool is_late(const struct er_core *c, const struct inbox *m) {
+  return (int64_t)m->deadline < (int64_t)c->now + c->clock;
+}
 
-  if (m->deadline != 0 && (int64_t)m->deadline < (int64_t)c->now + c->clock) return;
-  if (!er_usable(c)) return;
+static void answer(struct er_core *c, const struct inbox *m, const char *type) {
+  er_post(c, m->from, type, m->id, m->question, NULL, (struct bx_slice){0});
+}
+
+static void take_ask(struct er_core *c, const struct inbox *m, struct bx_session *s) {
+  if (is_late(c, m) || !er_usable(c)) return;
   if (s == NULL)
-    er_post(c, m->from, "unknown", m->id, m->question, NULL, (struct bx_slice){0});
-  else if (call && s->connection != NULL)
+    answer(c, m, "unknown");
+  else if (s->generation != m->generation)
+    answer(c, m, "moved");
+  else
+    er_release(c, s, m->from, m->question);
+}
+
+// A session without a connection moves whatever was asked.
+static void take_call(struct er_core *c, const struct inbox *m, struct bx_session *s) {
+  if (!is_array(m->raw)) {
+    er_malformed(c, "inbox message", m->type);
+    return;
+  }
+  if (is_late(c, m) || !er_usable(c)) return;
+  if (s == NULL)
+    answer(c, m, "unknown");
+  else if (s->connection != NULL)
     execute(c, m);
   else
     er_release(c, s, m->from, m->question);
 }
 
-static void take_answer(struct er_core *c, const struct inbox *m) {
+static void take_lost(struct er_core *c, const struct inbox *m, struct bx_session *s) {
+  if (s != NULL && s->generation < m->generation) c->engine.events.forget(c->engine.events.context, s);
+}
+
+static void take_ended(struct er_core *c, const struct inbox *m, struct bx_session *s) {
+  (void)m;
+  if (s != NULL) c->engine.events.ended(c->engine.events.context, s);
+}
+
+static void take_answer(struct er_core *c, const struct inbox *m, struct bx_session *s) {
   struct er_locate *l = find_question(c, m->question);
 
-  if (l == NULL || !(l->asked || l->called) || !bx_slice_equal(l->request->id, m->id)) return;
-  if (bx_slice_equal(m->type, BX_LIT("unknown"))) {
-    claim(c, l);
-  } else if (bx_slice_equal(m->type, BX_LIT("done"))) {
+  (void)s;
+  if (l == NULL || !(l->asked || l->called)) return;
+  if (bx_slice_equal(m->type, BX_LIT("done"))) {
     l->request->replies = m->replies;
     finish(c, l, BX_RELAYED);
+  } else if (!bx_slice_equal(l->request->id, m->id)) {
+    er_malformed(c, "inbox message", m->type);
+  } else if (bx_slice_equal(m->type, BX_LIT("unknown"))) {
+    claim(c, l);
   } else {
     again(c, l);
   }
@@ -348,25 +452,13 @@ static void take_answer(struct er_core *c, const struct inbox *m) {
 
 void er_inbox(struct er_core *c, const struct er_reply *fields) {
   struct inbox m = {0};
-  struct bx_session *s;
+  bool good = read_inbox(fields, &m);
 
-  if (!read_inbox(fields, &m)) {
-    er_malformed(c, "inbox message", m.type);
+  for (size_t i = 0; good && i < sizeof types / sizeof types[0]; i++) {
+    if (!bx_slice_equal(m.type, types[i].type)) continue;
+    if ((m.has & types[i].needs) != types[i].needs) break;
+    types[i].take(c, &m, c->engine.events.find(c->engine.events.context, m.id));
     return;
   }
-  s = c->engine.events.find(c->engine.events.context, m.id);
-  if (bx_slice_equal(m.type, BX_LIT("ask"))) {
-    take_question(c, &m, false);
-  } else if (bx_slice_equal(m.type, BX_LIT("call"))) {
-    take_question(c, &m, true);
-  } else if (bx_slice_equal(m.type, BX_LIT("lost"))) {
-    if (s != NULL && s->generation < m.generation) c->engine.events.forget(c->engine.events.context, s);
-  } else if (bx_slice_equal(m.type, BX_LIT("ended"))) {
-    if (s != NULL) c->engine.events.ended(c->engine.events.context, s);
-  } else if (bx_slice_equal(m.type, BX_LIT("yours")) || bx_slice_equal(m.type, BX_LIT("moved")) ||
-             bx_slice_equal(m.type, BX_LIT("unknown")) || bx_slice_equal(m.type, BX_LIT("done"))) {
-    take_answer(c, &m);
-  } else {
-    er_malformed(c, "inbox message", m.type);
-  }
+  er_malformed(c, "inbox message", m.type);
 }

@@ -61,7 +61,7 @@ struct er_core {
   enum er_tail_state tail;
   bx_position head;                // applied; 0: nothing yet
   bool warm, begun;
-  char inbox_at[48];
+  char journal_at[48], inbox_at[48];   // ids of what was read last
 
   // sessions
   struct er_mark_list marks[ER_MARK_LISTS];

@@ -107,22 +107,23 @@ static bool read_extent(struct bx_slice text, struct bx_record_subscription *out
   return er_text_u64((struct bx_slice){text.at, len}, &out->start);
 }
 
-static bool read_subscriptions(const struct er_reply *loaded, size_t from, struct bx_record *r) {
+// What cannot be read is left out: the others are not to suffer for it.
+static void read_subscriptions(struct er_core *c, const struct er_reply *loaded, size_t from, struct bx_record *r) {
   r->subscriptions = bx_alloc((loaded->count / 2 + 1) * sizeof *r->subscriptions);
   for (size_t i = from; i + 1 < loaded->count; i += 2) {
     struct bx_record_subscription *sub = &r->subscriptions[r->subscription_count];
 
     sub->pattern = er_reply_text(loaded, i);
-    if (bx_channel_classify(sub->pattern) == BX_CHANNEL_INVALID || bx_channel_depth(sub->pattern) > 64 ||
-        !read_extent(er_reply_text(loaded, i + 1), sub))
-      return false;
-    r->subscription_count++;
+    if (bx_channel_classify(sub->pattern) != BX_CHANNEL_INVALID && bx_channel_depth(sub->pattern) <= 64 &&
+        read_extent(er_reply_text(loaded, i + 1), sub))
+      r->subscription_count++;
+    else
+      er_malformed(c, "subscription", sub->pattern);
   }
-  return true;
 }
 
 // What load and claim answer: OK n alive g k sent cid vary life user created deadline [pattern extent]...
-static bool read_record(const struct er_core *c, const struct er_reply *loaded, struct bx_record *r) {
+static bool read_record(struct er_core *c, const struct er_reply *loaded, struct bx_record *r) {
   uint64_t generation, vary, deadline;
   int64_t now = (int64_t)c->now + c->clock;
 
@@ -136,7 +137,8 @@ static bool read_record(const struct er_core *c, const struct er_reply *loaded, 
   r->has_connect_id = er_reply_u64(loaded, 6, &r->connect_id);
   r->ids_vary = vary != 0;
   r->user = er_reply_text(loaded, 9);
-  return read_subscriptions(loaded, 12, r);
+  read_subscriptions(c, loaded, 12, r);
+  return true;
 }
 
 struct bx_session *er_adopt(struct er_core *c, struct bx_slice id, const struct er_reply *loaded) {

@@ -64,14 +64,22 @@ static void apply_epoch(struct er_core *c, bx_position position, const struct er
   c->engine.events.jump(c->engine.events.context, position);
 }
 
+// Every node checks what it hands to its clients: the journal is open to whoever can write to Redis.
+static bool is_object(struct bx_slice text) {
+  struct bx_value value;
+  struct bx_scan s;
+
+  bx_scan_init(&s, text, 64);
+  return bx_scan_peek(&s) == BX_JSON_OBJECT && bx_scan_value(&s, &value) && bx_scan_end(&s);
+}
+
 static void apply_message(struct er_core *c, bx_position position, const struct er_reply *fields) {
   struct bx_slice channel = field(fields, "c"), text = field(fields, "m");
   struct bx_frame *frame;
   uint64_t sequence;
 
   step_to(c, position);
-  if (bx_channel_classify(channel) != BX_CHANNEL_NAME || bx_channel_depth(channel) > 64 || text.len < 2 ||
-      text.at[0] != '{' || text.at[text.len - 1] != '}') {
+  if (bx_channel_classify(channel) != BX_CHANNEL_NAME || bx_channel_depth(channel) > 64 || !is_object(text)) {
     er_malformed(c, "journal entry", channel);
     c->engine.events.jump(c->engine.events.context, position);
   } else {
@@ -83,10 +91,19 @@ static void apply_message(struct er_core *c, bx_position position, const struct 
   if (is_own(c, field(fields, "o"), &sequence)) er_append_saw(c, sequence, position);
 }
 
+// Where reading goes on: behind the last id, whatever it was.
+static void note_id(char *to, size_t size, struct bx_slice id) {
+  if (id.len >= size) return;
+  memcpy(to, id.at, id.len);
+  to[id.len] = '\0';
+}
+
 static void apply(struct er_core *c, const struct er_reply *entry) {
   const struct er_reply *fields = er_reply_item(entry, 1);
   struct bx_slice kind = field(fields, "k");
   bx_position position;
+
+  note_id(c->journal_at, sizeof c->journal_at, er_reply_text(entry, 0));
 
   if (!read_id(er_reply_text(entry, 0), &position)) {
     er_malformed(c, "journal id", er_reply_text(entry, 0));
@@ -107,13 +124,6 @@ static void apply(struct er_core *c, const struct er_reply *entry) {
 
 // -- reading ---------------------------------------------------------------------------------------
 
-static void add_position(struct er_arguments *args, const char *prefix, bx_position position) {
-  char text[40];
-
-  snprintf(text, sizeof text, "%s%llu-0", prefix, (unsigned long long)position);
-  er_arguments_text(args, bx_slice_of(text));
-}
-
 static void add_key(struct er_arguments *args, const struct er_core *c, const char *name, struct bx_slice more) {
   struct bx_buffer key = {0};
 
@@ -132,16 +142,12 @@ static void take_stream(struct er_core *c, const struct er_reply *stream) {
 
   for (size_t i = 0; entries != NULL && i < entries->count; i++) {
     const struct er_reply *entry = &entries->items[i];
-    struct bx_slice id = er_reply_text(entry, 0);
 
     if (journal) {
       apply(c, entry);
       continue;
     }
-    if (id.len < sizeof c->inbox_at) {
-      memcpy(c->inbox_at, id.at, id.len);
-      c->inbox_at[id.len] = '\0';
-    }
+    note_id(c->inbox_at, sizeof c->inbox_at, er_reply_text(entry, 0));
     er_inbox(c, er_reply_item(entry, 1));
   }
 }
@@ -171,7 +177,7 @@ static void read_more(struct er_core *c) {
   er_arguments_text(&args, BX_LIT("STREAMS"));
   add_key(&args, c, ER_KEY_JOURNAL, (struct bx_slice){0});
   add_key(&args, c, ER_KEY_INBOX, c->options.node);
-  add_position(&args, "", c->head);
+  er_arguments_text(&args, bx_slice_of(c->journal_at));
   er_arguments_text(&args, bx_slice_of(c->inbox_at));
   er_send(c, ER_TAIL, "XREAD", &args, call);
 }
@@ -189,6 +195,7 @@ static void page_done(struct er_core *c, struct er_call *call, const struct er_r
     read_page(c);
     return;
   }
+  if (!c->begun) snprintf(c->journal_at, sizeof c->journal_at, "%llu-0", (unsigned long long)c->hello_p);
   begin(c, c->hello_p);
   c->warm = true;
   c->tail = ER_TAIL_READING;
@@ -200,13 +207,12 @@ static void page_done(struct er_core *c, struct er_call *call, const struct er_r
 static void read_page(struct er_core *c) {
   struct er_call *call = bx_alloc(sizeof *call);
   struct er_arguments args = {0};
+  char from[64];
 
   call->done = page_done;
   add_key(&args, c, ER_KEY_JOURNAL, (struct bx_slice){0});
-  if (c->begun)
-    add_position(&args, "(", c->head);
-  else
-    er_arguments_text(&args, BX_LIT("-"));
+  snprintf(from, sizeof from, c->journal_at[0] == '0' ? "-" : "(%s", c->journal_at);
+  er_arguments_text(&args, bx_slice_of(from));
   er_arguments_text(&args, BX_LIT("+"));
   er_arguments_text(&args, BX_LIT("COUNT"));
   er_arguments_u64(&args, PAGE);

@@ -67,11 +67,13 @@ test("a session's publish that is repeated with the same id, on either node and 
   const message = {channel: '/once/said', data: 'mine', clientId: sender.clientId, id: 'm1'};
   sender.send([message]);
   assert.equal((await sender.reply('m1')).successful, true);
-  for (const {bayeux} of [two, one]) assert.equal((await post(bayeux, [{...message, data: 'again'}]))[0].successful, true);
+  for (const {bayeux} of [two, one]) assert.equal((await post(bayeux, [message]))[0].successful, true);
   assert.equal((await post(two.bayeux, [{...message, data: "another's", clientId: other.clientId}]))[0].successful, true);
   assert.equal((await post(two.bayeux, [{...message, data: 'another id', id: 'm2'}]))[0].successful, true);
   for (let i = 0; i < 2; i++) assert.equal((await post(one.bayeux, [{channel: '/once/said', data: 'nobody', id: 'm1'}]))[0].successful, true);
-  assert.deepEqual(await heard(listener, two), ['mine', "another's", 'another id', 'nobody', 'nobody']);
+  // Some clients use one id for all they publish: another text is another message.
+  assert.equal((await post(two.bayeux, [{...message, data: 'same id'}]))[0].successful, true);
+  assert.deepEqual(await heard(listener, two), ['mine', "another's", 'another id', 'nobody', 'nobody', 'same id']);
 });
 
 test('a repeat after the node that took the first was killed', async t => {
