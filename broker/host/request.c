@@ -79,7 +79,8 @@ static bool read_framing(struct bk_exchange *x) {
     bk_lws_header(c->wsi, "transfer-encoding", text, sizeof text);
     x->framing = BK_BODY_CHUNKED;
     x->close_after = true;   // the library cannot find the next request behind it
-    return !length && strcasecmp(text, "chunked") == 0;
+    // Without a length it awaits a body of some methods only, and spins on what the others send.
+    return !length && has_body_by_nature(x->method) && strcasecmp(text, "chunked") == 0;
   }
   if (!length) {
     // No length means no body. The library waits for one nevertheless.
@@ -213,7 +214,7 @@ int bk_request_on_body(struct bk_connection *c, const char *at, size_t len) {
   }
   c->can_write = true;
   on_chunks(x, at, len);
-  return c->state == BK_CONNECTION_BODY ? (c->can_write = false, 0) : leave_callback(c);
+  return c->state == BK_CONNECTION_BODY && !c->failed ? (c->can_write = false, 0) : leave_callback(c);
 }
 
 int bk_request_on_body_end(struct bk_connection *c) {

@@ -95,6 +95,14 @@ static void on_close(void *context, struct bk_exchange *x) {
   on_echo(context, x);
 }
 
+// Stays in the handler until the client lets it go on.
+static int entered[2], leave[2];
+static void on_block(void *context, struct bk_exchange *x) {
+  char letter = 'e';
+  check(write(entered[1], &letter, 1) == 1 && read(leave[0], &letter, 1) == 1);
+  on_echo(context, x);
+}
+
 static bool below_mount(void *context, struct bx_slice path) {
   (void)context;
   return bx_slice_starts(path, BX_LIT("/mount"));
@@ -115,6 +123,7 @@ static const struct bk_route routes[] = {
     {.methods = BK_GET, .path = "/query", .handle = on_query},
     {.methods = BK_GET, .path = "/large", .handle = on_large},
     {.methods = BK_POST, .path = "/large", .handle = on_echo},
+    {.methods = BK_GET, .path = "/block", .handle = on_block},
     {.methods = BK_GET, .path = "/refuse", .handle = on_refuse},
     {.methods = BK_GET | BK_POST, .path = "/close", .handle = on_close},
     {.methods = BK_GET, .match = below_mount, .handle = on_echo},
@@ -282,6 +291,37 @@ static void client_chunked(struct harness *h) {
 }
 static void chunked_bodies(void) { run(client_chunked); }
 
+// The loop has heard of bytes, but not of the reset behind them: reading goes well, the refusal cannot
+// be written, and there is more to read.
+static void client_resets_in_body(struct harness *h) {
+  char letter, *rest = calloc(1, 40001);
+  check(socketpair(AF_UNIX, SOCK_STREAM, 0, entered) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, leave) == 0);
+  int first = dial(h), second = dial(h), body = dial(h);
+  send_text(body, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+  send_text(second, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+  expect(second, 200, "GET /echo|");
+  send_text(first, "GET /block HTTP/1.1\r\nHost: x\r\n\r\n");
+  read_exactly(entered[0], &letter, 1);
+  send_text(second, "GET /block HTTP/1.1\r\nHost: x\r\n\r\n");
+  memset(rest, 'z', 40000);
+  send_text(body, rest);
+  check(write(leave[1], "l", 1) == 1);
+  read_exactly(entered[0], &letter, 1);
+  close_with_reset(body);
+  check(write(leave[1], "l", 1) == 1);
+  expect(first, 200, "GET /block|");
+  expect(second, 200, "GET /block|");
+  ask(h, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n", 200, "GET /echo|");
+  close(first);
+  close(second);
+  free(rest);
+  for (int i = 0; i < 2; i++) {
+    close(entered[i]);
+    close(leave[i]);
+  }
+}
+static void a_reset_in_a_bad_body(void) { run(client_resets_in_body); }
+
 static void client_expect(struct harness *h) {
   int fd = dial(h);
   struct answer a;
@@ -325,6 +365,8 @@ static void client_bad(struct harness *h) {
   ask(h, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400,
       bad);
   ask(h, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 400, bad);
+  ask(h, "GET /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", 400, bad);
+  ask(h, "OPTIONS /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, bad);
   ask(h, "GET /echo?a=%0AIf: HTTP/1.1\r\nHost: x\r\n\r\n", 400, bad);
   ask(h, "GET /echo%0D%0AHost:x HTTP/1.1\r\nHost: y\r\n\r\n", 400, bad);
   ask(h, "GET /echo\r\nHost: x\r\n\r\n", 400, bad);
@@ -635,6 +677,7 @@ int main(int argc, char **argv) {
   run_test(a_request_may_come_byte_by_byte);
   run_test(large_bodies_both_ways);
   run_test(chunked_bodies);
+  run_test(a_reset_in_a_bad_body);
   run_test(who_expects_100_continue_gets_it);
   run_test(too_large_a_body_is_413);
   run_test(what_makes_no_sense_is_refused);
