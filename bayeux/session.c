@@ -177,6 +177,7 @@ static void confirm_backfills(struct bx_session *s) {
 void bx_session_confirm_all(struct bx_server *server, struct bx_session *s) {
   s->conf = bx_session_sent(server, s);
   s->pending = false;
+  s->arrived = s->handed;
   confirm_backfills(s);
   bx_session_changed(server, s, false);
 }
@@ -184,6 +185,7 @@ void bx_session_confirm_all(struct bx_server *server, struct bx_session *s) {
 void bx_session_confirm_ping(struct bx_server *server, struct bx_session *s, bx_position position) {
   if (!s->pending || s->ping_position == 0 || position != s->ping_position) return;
   s->ping_position = 0;
+  s->arrived = s->ping_handed;
   if (s->handed == s->ping_handed)
     bx_session_confirm_all(server, s);
   else if (position > s->conf)
@@ -195,7 +197,8 @@ void bx_session_fall_back(struct bx_server *server, struct bx_session *s) {
   BX_BUG_ON(s->state == BX_SESSION_LIVE || s->outbox.count > 0);
   if (!s->pending) return;
   server->counters.fallbacks++;
-  if (s->written > s->high) s->high = s->written;
+  server->counters.resent += s->handed - s->arrived;
+  s->arrived = s->handed;
   s->pending = false;
   s->cursor = s->conf;
   backfill_again(s, 0);
@@ -274,7 +277,6 @@ struct bx_frame *bx_session_hand_over(struct bx_server *server, struct bx_sessio
   if (f->position > s->written) s->written = f->position;
   s->handed++;
   server->counters.delivered++;
-  if (f->position <= s->high) server->counters.resent++;
   if (s->outbox.count == 0 && s->state == BX_SESSION_READING) bx_reader_start(server, s);
   return f;
 }

@@ -73,9 +73,9 @@ struct bx_session {
   bool pending;                // something handed over is not confirmed
   bool backfilled;             // some subscription has `upto` or `behind`
   uint32_t handed;             // messages handed over
+  uint32_t arrived;   // of these, messages known to have arrived
   bx_position ping_position;   // of the newest ping that carried one, and `handed` then
   uint32_t ping_handed;
-  bx_position high;   // highest position ever handed over: what is at or below it is a repeat
 
   uint64_t connect_id;   // hash of the id of the last answered connect
   bool has_connect_id, ids_vary;

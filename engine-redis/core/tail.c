@@ -73,13 +73,20 @@ static bool is_object(struct bx_slice text) {
   return bx_scan_peek(&s) == BX_JSON_OBJECT && bx_scan_value(&s, &value) && bx_scan_end(&s);
 }
 
+#define MAX_CHANNEL 65536   // bytes; nodes limit what their own clients publish on
+
+static bool is_channel(struct bx_slice channel) {
+  return channel.len <= MAX_CHANNEL && bx_channel_classify(channel) == BX_CHANNEL_NAME &&
+         bx_channel_depth(channel) <= 64 && !bx_channel_is_meta(channel);
+}
+
 static void apply_message(struct er_core *c, bx_position position, const struct er_reply *fields) {
   struct bx_slice channel = field(fields, "c"), text = field(fields, "m");
   struct bx_frame *frame;
   uint64_t sequence;
 
   step_to(c, position);
-  if (bx_channel_classify(channel) != BX_CHANNEL_NAME || bx_channel_depth(channel) > 64 || !is_object(text)) {
+  if (!is_channel(channel) || !is_object(text)) {
     er_malformed(c, "journal entry", channel);
     c->engine.events.jump(c->engine.events.context, position);
   } else {
