@@ -320,7 +320,9 @@ static void client_resets_in_body(struct harness *h) {
     close(leave[i]);
   }
 }
-static void a_reset_in_a_bad_body(void) { run(client_resets_in_body); }
+static void a_reset_in_a_bad_body(void) {
+  for (int i = 0; i < 5; i++) run(client_resets_in_body);   // the kernel may report the two the other way round
+}
 
 static void client_expect(struct harness *h) {
   int fd = dial(h);
