@@ -84,8 +84,12 @@ void start(struct end *e, const char *text, struct how how) {
   const struct er_link_options options = {
       .url = &url,
       .name = "mora-test-command",
-      .scripts = how.plain ? NULL : scripts,
-      .script_count = how.plain ? 0 : sizeof scripts / sizeof *scripts,
+      .scripts = how.plain  ? NULL
+                 : how.real ? er_scripts
+                            : scripts,
+      .script_count = how.plain  ? 0
+                      : how.real ? er_script_count
+                                 : sizeof scripts / sizeof *scripts,
       .step_timeout = STEP_TIMEOUT,
       .answer_timeout = how.answer ? how.answer : 10000,
       .reply_limit = how.limit,
@@ -135,7 +139,8 @@ int free_port(void) {
 }
 
 void place(struct server *s) {
-  strcpy(s->folder, "/tmp/mora-link-XXXXXX");
+  const char *temporary = getenv("TMPDIR");
+  snprintf(s->folder, sizeof s->folder, "%s/mora-link-XXXXXX", temporary ? temporary : P_tmpdir);
   assert_non_null(mkdtemp(s->folder));
   s->port = free_port();
   snprintf(s->socket, sizeof s->socket, "%s/redis.sock", s->folder);
@@ -198,7 +203,7 @@ int rig_close(void **state) {
   for (size_t i = 0; i < 2; i++) {
     end_server(&servers[i]);
     if (!servers[i].port) continue;
-    char nodes[64];
+    char nodes[96];
     snprintf(nodes, sizeof nodes, "%s/nodes.conf", servers[i].folder);
     unlink(nodes);
     unlink(servers[i].socket);

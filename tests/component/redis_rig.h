@@ -53,6 +53,7 @@ struct how {
   bx_millis answer;   // 0: 10 s
   size_t limit;
   bool plain;   // without scripts
+  bool real;    // with those of the engine
 };
 
 void start(struct end *, const char *url, struct how);
@@ -68,7 +69,7 @@ void expect_reason(struct end *, const char *part);
 struct server {
   pid_t pid;
   int port;   // 0: not used
-  char folder[32], socket[64], url[64];
+  char folder[64], socket[96], url[64];
 };
 extern struct server servers[2];
 

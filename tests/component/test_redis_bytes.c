@@ -107,7 +107,6 @@ static void bytes_that_are_no_replies(void **state) {
     assert_null(strstr(reason, "hush"));
     assert_false(was_up);
   }
-  uv_close((uv_handle_t *)&fake.listener, NULL);
 }
 
 #define GOOD "redis_version:7.0.15\r\nredis_mode:standalone\r\n"
@@ -143,7 +142,6 @@ static void what_info_says(void **state) {
     if (!strstr(reason, cases[i].reason)) fail_msg("case %zu: %s", i, reason);
     if (was_up != cases[i].up || notices != cases[i].notices) fail_msg("case %zu: up or notices", i);
   }
-  uv_close((uv_handle_t *)&fake.listener, NULL);
 }
 
 static void destroy_in_notice(void **state) {
@@ -157,14 +155,20 @@ static void destroy_in_notice(void **state) {
   until(!e.link);
   assert_string_equal(e.notice, "redis.policy_unknown");
   assert_int_equal(e.ups + e.downs, 0);
-  uv_close((uv_handle_t *)&fake.listener, NULL);
 }
+
+static int fake_close(void **state) {
+  uv_close((uv_handle_t *)&fake.listener, NULL);
+  return rig_close(state);
+}
+
+#define FAKE_TEST(f) cmocka_unit_test_setup_teardown(f, rig_open, fake_close)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      RIG_TEST(bytes_that_are_no_replies),
-      RIG_TEST(what_info_says),
-      RIG_TEST(destroy_in_notice),
+      FAKE_TEST(bytes_that_are_no_replies),
+      FAKE_TEST(what_info_says),
+      FAKE_TEST(destroy_in_notice),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

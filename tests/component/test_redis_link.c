@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The link to Redis against real redis-servers: coming up, what is refused, going down, large replies,
 // closing and destroying, back-off.
+#include <arpa/inet.h>
+#include <netdb.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "tests/component/redis_rig.h"
 
@@ -64,6 +68,17 @@ static void scripts_and_trees(void **state) {
   until(e.replies == 1);
   e.on_reply = on_tree;
   answer(&e, "tree");
+}
+
+static void the_scripts_of_the_engine(void **state) {
+  (void)state;
+  static struct end e;
+  e = (struct end){0};
+  start(&e, redis("")->url, (struct how){.real = true});
+  until(e.ups == 1);
+  assert_true(er_link_send(e.link, "nodes", (struct bx_slice[]){BX_LIT("ns")}, 1));
+  until(e.replies == 1);
+  assert_true(e.is_up);
 }
 
 enum { PIPELINED = 10000 };
@@ -219,6 +234,53 @@ static void nobody_listens_yet(void **state) {
   until(by_port.ups == 1 && by_path.ups == 1);
 }
 
+static void dialing(struct end *e) {
+  until(e->link->state == ER_SETTING_UP && e->link->socket);
+  assert_null(e->link->next_address);
+}
+
+// A name with two addresses: at the first nobody listens, or somebody who never accepts.
+static void the_next_address_is_tried(void **state) {
+  (void)state;
+  static struct end refused, silent;
+  refused = silent = (struct end){0};
+  struct server *s = redis("");
+  struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, there = here;
+  struct addrinfo second = {.ai_family = AF_INET, .ai_addr = (struct sockaddr *)&here, .ai_addrlen = sizeof here};
+  there.sin_port = htons((uint16_t)s->port);
+  there.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+  char url[64];
+  start(&refused, s->url, (struct how){0});
+  until(refused.ups == 1);
+  destroy_link(&refused);
+
+  refused = (struct end){0};
+  rig.ends[0] = NULL;
+  snprintf(url, sizeof url, "redis://127.0.0.2:%d", s->port);
+  start(&refused, url, (struct how){0});
+  dialing(&refused);
+  refused.link->next_address = &second;
+  until(refused.ups + refused.downs == 1);
+  assert_int_equal(refused.ups, 1);
+
+  int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), filler[4];
+  assert_int_equal(bind(listener, (struct sockaddr *)&there, sizeof there), 0);
+  assert_int_equal(listen(listener, 0), 0);
+  for (size_t i = 0; i < 4; i++) {
+    filler[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    connect(filler[i], (struct sockaddr *)&there, sizeof there);
+  }
+  start(&silent, url, (struct how){0});
+  until(silent.downs == 1);
+  assert_string_equal(silent.reason, "connect: no answer in 2000 ms");
+  dialing(&silent);
+  silent.link->next_address = &second;
+  until(silent.ups + silent.downs == 2);
+  assert_int_equal(silent.ups, 1);
+  for (size_t i = 0; i < 4; i++) close(filler[i]);
+  close(listener);
+}
+
 // --- going down
 
 static void a_server_comes_back(void **state) {
@@ -245,13 +307,13 @@ static void a_stopped_server(void **state) {
   static struct end e;
   e = (struct end){0};
   struct server *s = redis("");
-  start(&e, s->url, (struct how){.answer = 300});
+  start(&e, s->url, (struct how){.answer = 1000});
   until(e.ups == 1);
   unsigned downs = e.downs;
   kill(s->pid, SIGSTOP);
   assert_true(say(&e, "ECHO 1"));
   until(e.downs == downs + 1);
-  assert_string_equal(e.reason, "no answer in 300 ms");
+  assert_string_equal(e.reason, "no answer in 1000 ms");
   until(e.downs == downs + 2);   // connected by the kernel, answered by nobody
   assert_string_equal(e.reason, "name: no answer in 2000 ms");
   kill(s->pid, SIGCONT);
@@ -265,17 +327,17 @@ static void each_command_has_its_own_time(void **state) {
   (void)state;
   static struct end e;
   e = (struct end){0};
-  start(&e, redis("")->url, (struct how){.answer = 1500, .plain = true});
+  start(&e, redis("")->url, (struct how){.answer = 2500, .plain = true});
   until(e.ups == 1);
   unsigned downs = e.downs;
   for (int i = 1; i <= 4; i++) {
-    assert_true(say(&e, "BLPOP nothing 0.5"));
+    assert_true(say(&e, "BLPOP nothing 0.8"));
     until(e.replies == (unsigned)i);
   }
   assert_int_equal(e.downs, downs);
-  for (int i = 0; i < 8; i++) assert_true(say(&e, "BLPOP nothing 0.5"));
+  for (int i = 0; i < 8; i++) assert_true(say(&e, "BLPOP nothing 0.8"));
   until(e.downs == downs + 1);
-  assert_string_equal(e.reason, "no answer in 1500 ms");
+  assert_string_equal(e.reason, "no answer in 2500 ms");
   assert_in_range(e.replies, 5, 11);   // it was not silent, and still too late
 }
 
@@ -550,6 +612,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       RIG_TEST(comes_up),
       RIG_TEST(scripts_and_trees),
+      RIG_TEST(the_scripts_of_the_engine),
       RIG_TEST(replies_are_in_order),
       RIG_TEST(unix_socket_and_names),
       RIG_TEST(an_unknown_name),
@@ -561,6 +624,7 @@ int main(void) {
       RIG_TEST(eviction_is_refused),
       RIG_TEST(a_replica_is_refused),
       RIG_TEST(nobody_listens_yet),
+      RIG_TEST(the_next_address_is_tried),
       RIG_TEST(a_server_comes_back),
       RIG_TEST(a_stopped_server),
       RIG_TEST(each_command_has_its_own_time),
