@@ -212,6 +212,16 @@ static void take_receipt(struct bx_connection *c, struct bx_session *s) {
   c->receipt = s;
 }
 
+void bx_connection_fail(struct bx_connection *c) {
+  if (bx_connection_is_poll(c)) {
+    c->failed = true;
+    bx_connection_wake(c);
+  } else if (!c->closing) {
+    c->closing = true;
+    c->ops->close(c, 1013, "not available");
+  }
+}
+
 bool bx_connection_answer(struct bx_connection *c, struct bx_buffer *out) {
   struct bx_session *s = c->session;
   size_t from = out->len;
@@ -219,6 +229,11 @@ bool bx_connection_answer(struct bx_connection *c, struct bx_buffer *out) {
   c->woken = false;
   if (!answer_is_due(c)) return false;
   c->answered = true;
+  if (c->failed) {
+    if (s != NULL) bx_session_detach(c->server, s);
+    bx_connect_forget(c);
+    return true;
+  }
   bx_buffer_char(out, '[');
   join_replies(out, from, &c->before);
   join_replies(out, from, &c->after);

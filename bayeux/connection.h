@@ -63,6 +63,7 @@ struct bx_connection {
   uint32_t empty_replies;           // texts without messages: each is answered []
   uint32_t unsaid;                  // batches with a new subscription that is not replied yet
   bool woken, closing, answered;
+  bool failed;    // poll: what it asked can not be answered; the transport fails the request (503), see answer
   bool relayed;   // carries messages that another node took: they are not sent on
 };
 
@@ -85,7 +86,8 @@ struct bx_gathered {
 bool bx_connection_gather(struct bx_connection *, struct bx_buffer *out, struct bx_gathered *);
 
 // A poll's answer, appended to `out`; false: it is not due yet. Afterwards the connection is
-// detached, and the transport says what came of it with bx_connection_settle().
+// detached, and the transport says what came of it with bx_connection_settle(). If it is `failed` then,
+// there is no answer: the client has to repeat its request as it was.
 bool bx_connection_answer(struct bx_connection *, struct bx_buffer *out);
 void bx_connection_settle(struct bx_connection *, enum bx_arrival);
 

@@ -111,6 +111,8 @@ struct bx_engine_events {
   // A session is to live elsewhere: it lets go of its connection, weighs the evidence, leaves the
   // table and tells where it stands. It is freed by `forget`.
   void (*release)(void *context, struct bx_session *, struct bx_record *);
+  // One that was released lives here again: nobody knows what became of its record.
+  void (*restore)(void *context, struct bx_session *);
   // A session does not live here any more: gone without an event.
   void (*forget)(void *context, struct bx_session *);
   // Somebody else ended it.

@@ -67,27 +67,29 @@ static void take_replies(struct locate *l, struct bx_slice replies) {
   }
 }
 
-// Nobody can say whether the session exists: a connect tries again soon, the others are refused.
+// Nobody can say whether the session exists. Requests are refused. A connect gets no answer: it may
+// repeat one whose answer was lost, and a client that is answered goes on to another id, which would
+// tell the owner that all has arrived.
 static void refuse(struct locate *l) {
   struct bx_batch *b = l->batch;
+  bool fails = false;
   struct bx_slice id = bx_buffer_view(&l->id);
 
   for (uint32_t i = 0; i < b->messages.count; i++) {
     const struct bx_message *m = &b->messages.at[i];
-    struct bx_buffer error = {0}, *out;
+    struct bx_buffer error = {0};
 
     if (!is_for(m, id)) continue;
     b->index[i].settled = true;
     if (need_of(m) == NEEDS_IT_HERE) {
-      out = bx_reply_open(b, i, true, true);
-      bx_reply_advice(out, bx_server_uniform(b->server, 800, 1200), b->timeout);
-      bx_reply_close(b, i);
+      fails = true;
       continue;
     }
     bx_error_text(&error, "503", &m->client_id, "Not available");
     bx_reply_error(b, i, true, bx_buffer_view(&error));
     bx_buffer_fini(&error);
   }
+  if (fails && b->connection != NULL) bx_connection_fail(b->connection);
 }
 
 static void located(struct bx_request *request, enum bx_outcome outcome, bx_position position) {

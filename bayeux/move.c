@@ -59,6 +59,12 @@ void bx_session_release(struct bx_server *server, struct bx_session *s, struct b
                             .life = s->life};
 }
 
+void bx_session_unrelease(struct bx_server *server, struct bx_session *s) {
+  BX_BUG_ON(!s->released || bx_server_find_session(server, bx_session_id(s)) != NULL);
+  bx_table_insert(&server->sessions, &s->node, s->node.key);
+  s->released = false;
+}
+
 // -- messages from another node --------------------------------------------------------------------
 
 struct relay {

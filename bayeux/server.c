@@ -50,6 +50,7 @@ static void release(void *context, struct bx_session *s, struct bx_record *out) 
   bx_session_release(context, s, out);
 }
 
+static void restore(void *context, struct bx_session *s) { bx_session_unrelease(context, s); }
 static void forget(void *context, struct bx_session *s) { bx_session_close(context, s, BX_END_MOVED); }
 static void ended(void *context, struct bx_session *s) { bx_session_close(context, s, BX_END_EXPIRED); }
 static void call(void *context, struct bx_remote_call *c) { bx_relay_open(context, c); }
@@ -86,6 +87,7 @@ struct bx_server *bx_server_create(const struct bx_env *env, const struct bx_ser
                                              .epoch = epoch,
                                              .adopt = adopt,
                                              .release = release,
+                                             .restore = restore,
                                              .forget = forget,
                                              .ended = ended,
                                              .call = call};

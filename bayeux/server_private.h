@@ -75,6 +75,7 @@ void bx_batch_locate(struct bx_batch *);
 void bx_batch_execute(struct bx_batch *);
 void bx_batch_done(struct bx_batch *);   // one more message is done; frees the batch when it was the last
 void bx_connection_wake(struct bx_connection *);
+void bx_connection_fail(struct bx_connection *);   // fails a poll, closes a stream
 void bx_connection_reply(struct bx_connection *, struct bx_slice replies, bool before);
 
 typedef void bx_request_done(struct bx_request *, enum bx_outcome, bx_position);
@@ -89,6 +90,7 @@ static inline struct bx_pending *bx_pending_of(struct bx_request *r) {
 // -- several nodes ----------------------------------------------------------------------------------
 struct bx_session *bx_session_adopt(struct bx_server *, const struct bx_record *);
 void bx_session_release(struct bx_server *, struct bx_session *, struct bx_record *);
+void bx_session_unrelease(struct bx_server *, struct bx_session *);
 // The session leaves its connection: a poll is answered, a stream flushed and closed.
 void bx_session_supersede(struct bx_server *, struct bx_session *);
 // A subscription as a record tells it: no event, no counter of new ones.

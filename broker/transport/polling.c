@@ -103,7 +103,10 @@ static void writable(struct bk_exchange *x) {
   if (!bx_connection_answer(&p->link.connection, &t->out)) return;
   p->answered = true;
   if (!t->draining) count_out(p);
-  respond(p, bx_buffer_view(&t->out));
+  if (p->link.connection.failed)
+    respond_text(x, 503, BX_LIT("Not available"));
+  else
+    respond(p, bx_buffer_view(&t->out));
 }
 
 static enum bx_arrival arrival_of(enum bk_arrival arrival) {

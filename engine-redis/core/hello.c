@@ -30,6 +30,7 @@ static void greeted(struct er_core *c, struct er_call *call, const struct er_rep
     c->epoch_since = c->now;
   } else {
     er_learn_epoch(c, epoch, first, survived);
+    er_resave(c);
   }
   er_append_greeted(c);
   if (c->up[ER_TAIL] && c->tail == ER_TAIL_DOWN) er_tail_up(c);
@@ -63,5 +64,6 @@ void er_learn_epoch(struct er_core *c, uint64_t epoch, bx_position first, bx_pos
            (unsigned long long)first, (unsigned long long)survived);
   c->engine.events.epoch(c->engine.events.context, epoch, first, survived);
   if (c->head > survived && survived > 0) c->counters.not_recovered += c->head - survived;
-  if (survived > 0) er_resave(c);
+  c->resave_due = survived > 0;
+  er_resave(c);
 }

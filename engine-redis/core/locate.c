@@ -399,10 +399,22 @@ static void answer(struct er_core *c, const struct inbox *m, const char *type) {
   er_post(c, m->from, type, m->id, m->question, NULL, (struct bx_slice){0});
 }
 
+// Its record names this node, and it is not here: not yet, or not any more. That will be over soon.
+static void answer_unknown(struct er_core *c, const struct inbox *m) {
+  struct bx_server *server = c->engine.events.context;
+  bool moving = find_id(c, m->id) != NULL;
+
+  bx_list_each (link, &server->states[BX_SESSION_AWAY]) {
+    const struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
+    moving |= s->released && bx_slice_equal(bx_session_id(s), m->id);
+  }
+  answer(c, m, moving ? "moved" : "unknown");
+}
+
 static void take_ask(struct er_core *c, const struct inbox *m, struct bx_session *s) {
   if (is_late(c, m) || !er_usable(c)) return;
   if (s == NULL)
-    answer(c, m, "unknown");
+    answer_unknown(c, m);
   else if (s->generation != m->generation)
     answer(c, m, "moved");
   else
@@ -417,7 +429,7 @@ static void take_call(struct er_core *c, const struct inbox *m, struct bx_sessio
   }
   if (is_late(c, m) || !er_usable(c)) return;
   if (s == NULL)
-    answer(c, m, "unknown");
+    answer_unknown(c, m);
   else if (s->connection != NULL)
     execute(c, m);
   else

@@ -69,6 +69,7 @@ struct er_core {
   struct bx_list dirty;            // sessions whose record is to be written at the next tick
   struct bx_list touched;
   bool ticking;
+  bool resave_due;                 // a new epoch was learnt, and not all records are known to be written again
   uint64_t good_ticks;             // uninterrupted
   bx_millis epoch_since, last_reap;
   bx_position trimmed_at;

@@ -163,6 +163,15 @@ struct release_call {
   struct bx_buffer to;
 };
 
+// Nobody knows whether it was released. It stays, for its record may still say that it is live here and
+// the mark must not pass it; if it has gone, the next tick is refused and it is forgotten.
+static void take_back(struct er_core *c, struct bx_session *s) {
+  c->engine.events.restore(c->engine.events.context, s);
+  s->mark.covered = false;
+  bx_list_remove(&s->mark.link);
+  er_changed(&c->engine, s, false);
+}
+
 static void released(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
   struct release_call *rc = bx_container_of(call, struct release_call, call);
   struct bx_session *s = rc->session;
@@ -174,7 +183,10 @@ static void released(struct er_core *c, struct er_call *call, const struct er_re
     er_post(c, bx_buffer_view(&rc->to), "moved", bx_session_id(s), rc->question, NULL, (struct bx_slice){0});
   }
   s->pins--;
-  c->engine.events.forget(c->engine.events.context, s);
+  if (reply != NULL)
+    c->engine.events.forget(c->engine.events.context, s);
+  else
+    take_back(c, s);
   bx_buffer_fini(&rc->to);
   bx_free(rc);
 }
@@ -201,8 +213,7 @@ void er_release(struct er_core *c, struct bx_session *s, struct bx_slice to, uin
   struct er_arguments args = {0};
   struct bx_record record;
 
-  c->engine.events.release(c->engine.events.context, s, &record);
-  er_gone(&c->engine, s);
+  c->engine.events.release(c->engine.events.context, s, &record);   // holds the mark back until that is answered
   s->pins++;
   rc->call.done = released;
   rc->session = s;
@@ -250,6 +261,20 @@ static void add_record(struct er_core *c, struct er_arguments *args, const struc
   }
 }
 
+// Not known to be written: once more, when there is a link.
+static void resaved(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
+  bx_free(call);
+  if (!er_reply_is(reply, "OK")) c->resave_due = true;
+  if (er_reply_is(reply, "EPOCH")) er_hello(c);
+}
+
+static void send_resave(struct er_core *c, struct er_arguments *args) {
+  struct er_call *call = bx_alloc(sizeof *call);
+
+  call->done = resaved;
+  er_send(c, ER_COMMAND, "resave", args, call);
+}
+
 static void send_records(struct er_core *c, struct bx_list *states) {
   struct er_arguments args = {0};
   size_t count = 0;
@@ -266,15 +291,16 @@ static void send_records(struct er_core *c, struct bx_list *states) {
     s->mark.covered = false;      // the record has an exact position now
     er_changed(&c->engine, s, false);
     if (++count < RESAVE_AT_ONCE) continue;
-    er_send_blind(c, "resave", &args);
+    send_resave(c, &args);
     count = 0;
   }
-  if (count > 0) er_send_blind(c, "resave", &args);
+  if (count > 0) send_resave(c, &args);
 }
 
 void er_resave(struct er_core *c) {
   struct bx_server *server = c->engine.events.context;
 
-  if (!er_usable(c) || server == NULL) return;
+  if (!c->resave_due || !er_usable(c) || server == NULL) return;
+  c->resave_due = false;
   for (int state = 0; state < BX_SESSION_CLOSING; state++) send_records(c, &server->states[state]);
 }

@@ -29,16 +29,16 @@ local stored = redis.call('HMGET', head_key, 'f', 's', 'run')
 local first, survived = number(stored[1]), number(stored[2])
 if e and not (first and survived) then return {'BAD', head_key} end
 
-local time, seconds = now()
+local time = now()
 essential()
 
 -- last > p: the head went back without the journal; appends would be refused for their ids.
 local fresh = not e or stored[3] ~= run or seen > p or last > p
 if fresh then
   survived = p or 0
-  first = math.max(survived + 1000000, seen + 1, last + 1, seconds * 1000000)
+  first = math.max(survived + 1000000, seen + 1, last + 1, time * 1000)
   -- At least the time, so that the number is new even where nothing remembers the one before.
-  e = math.max((e or 0) + 1, seconds)
+  e = math.max((e or 0) + 1, time)
   p = first
   redis.call('XADD', journal_key, decimal(first) .. '-0', 'k', 'epoch', 's', decimal(survived), 'e', decimal(e))
   redis.call('HSET', head_key, 'e', decimal(e), 'p', decimal(p), 'f', decimal(first), 's', decimal(survived), 'run', run)

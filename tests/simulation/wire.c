@@ -180,7 +180,10 @@ static void drain_poll(struct sim_wire *w) {
   if (!w->answered && bx_connection_answer(&w->c, &out)) {
     w->answered = true;
     w->arrival = BX_ARRIVAL_PENDING;
-    send_to_client(w, b, bx_buffer_view(&out));
+    if (w->c.failed)
+      tell(w, false, SIM_END);
+    else
+      send_to_client(w, b, bx_buffer_view(&out));
   }
   bx_buffer_fini(&out);
 }

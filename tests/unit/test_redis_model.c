@@ -60,7 +60,7 @@ static int close_model(void **state) {
   return 0;
 }
 
-// Returns the epoch: START in seconds.
+// Returns the epoch: START in milliseconds.
 static uint64_t hello(const char *run, const char *node, unsigned incarnation, uint64_t seen) {
   assert_word(call("hello ns %s %s broker '' %u %llu", run, node, incarnation, (unsigned long long)seen), "OK");
   return number(1);
