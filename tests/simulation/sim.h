@@ -167,7 +167,7 @@ struct sim_parcel {
   enum sim_parcel_kind kind;
   struct bx_slice text;
   bx_position position;
-  sim_time at;
+  sim_time sent, at;
 };
 
 struct sim_wire {
@@ -243,7 +243,7 @@ struct sim_session {
   // what the checks remember
   uint64_t deadline;           // in the record
   bx_position loaded_sent;     // of the last adoption
-  uint64_t generation;
+  uint64_t generation, highest;   // in the record; ever
   struct sim_ghost ghost[SIM_MADE];   // per node number
   bx_position conf;
   uint32_t conf_generation;

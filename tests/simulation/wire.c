@@ -33,6 +33,7 @@ static void post(struct sim_wire *w, bool to_node, struct sim_parcel *p, sim_tim
   struct sim *s = w->node->sim;
   sim_time *last = to_node ? &w->last_there : &w->last_here;
 
+  p->sent = s->now;
   p->at = s->now + after;
   if (p->at < *last) p->at = *last;
   *last = p->at;
@@ -251,11 +252,11 @@ static void pong(struct sim_wire *w, bx_position position) {
 
 // The client's TCP tells the node's. A client that uses one id for all has no other evidence: when it
 // is late, and the session has moved meanwhile, the answer counts as lost.
-static void acknowledge(struct sim_wire *w) {
+static void acknowledge(struct sim_wire *w, sim_time way) {
   struct sim *s = w->node->sim;
   sim_time after = sim_chance(s, 95) ? sim_uniform(s, 50, 400) : delay(s);
 
-  if (after > 400 && w->client->kind == SIM_CONSTANT && w->client->session != NULL) sim_incident(s, w->client->session);
+  if ((after > 400 || way > 2000) && w->client->kind == SIM_CONSTANT && w->client->session != NULL) sim_incident(s, w->client->session);
   post(w, true, parcel(s, SIM_ACK, (struct bx_slice){0}), after);
 }
 
@@ -271,7 +272,7 @@ static void output(struct sim *s, void *what) {
   switch (p->kind) {
   case SIM_TEXT:
     sim_client_text(w->client, w, p->text);
-    if (!w->stream) acknowledge(w);
+    if (!w->stream) acknowledge(w, s->now - p->sent);
     break;
   case SIM_PING: pong(w, p->position); break;
   case SIM_CLOSE:
