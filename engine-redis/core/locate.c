@@ -404,10 +404,11 @@ static void answer_unknown(struct er_core *c, const struct inbox *m) {
   struct bx_server *server = c->engine.events.context;
   bool moving = find_id(c, m->id) != NULL;
 
-  bx_list_each (link, &server->states[BX_SESSION_AWAY]) {
-    const struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
-    moving |= s->released && bx_slice_equal(bx_session_id(s), m->id);
-  }
+  if (server != NULL)   // a publisher has no sessions
+    bx_list_each (link, &server->states[BX_SESSION_AWAY]) {
+      const struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
+      moving |= s->released && bx_slice_equal(bx_session_id(s), m->id);
+    }
   answer(c, m, moving ? "moved" : "unknown");
 }
 

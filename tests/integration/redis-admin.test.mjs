@@ -136,15 +136,24 @@ test('numbers of the engine: in /v1/stats and /metrics, not on the memory engine
   assert.doesNotMatch((await request(memory.admin('/metrics'))).text, /mora_engine/);
 });
 
-test('mora-api that appends: too large, too deep, not ready, its numbers, an end while Redis is away', async t => {
+test('mora-api that appends: too large, too deep, its numbers, asked for sessions, not ready, an end while Redis is away', async t => {
   needsRedis(t);
   const cluster = await startCluster(t, {nodes: 1});
+  const [node] = cluster.nodes;
   const api = await cluster.addPublisher(t, {'limits.message': '1KB', 'limits.channel_depth': 3});
   const say = value => postJson(api.url('api', '/v1/publish'), value);
   assert.equal((await say({channel: '/a', data: 'x'.repeat(2000)})).status, 413);
   assert.equal((await say({channel: '/a/b/c/d', data: 1})).status, 400);
   assert.equal((await say({channel: '/a/b/c', data: 1})).status, 200);
   assert.match((await request(api.url('api', '/metrics'))).text, /^mora_engine_appends_total 1$/m);
+  // Questions for sessions, which it never has, are answered and do no harm.
+  const {nodes: all} = await nodesOf(node);
+  const self = all.find(({role}) => role === 'publisher').node;
+  const [seconds] = await cluster.redis.call('TIME');
+  const ask = (t, ...more) => cluster.redis.call('XADD', cluster.key(`inbox:${self}`), '*', 't', t, 'id', 'someone', 'g', '1', 'from', 'nobody', 'q', '7', 'deadline', String((Number(seconds) + 60) * 1000), ...more);
+  for (const t of ['ask', 'call', 'yours', 'done', 'lost', 'ended', 'moved', 'unknown', 'nonsense']) await ask(t, 'verb', 'connect', 'raw', '[]', 'replies', '[]');
+  await until(async () => (await cluster.redis.stream(cluster.key('inbox:nobody'))).length === 2, 'two answers');
+  assert.equal((await say({channel: '/a', data: 2})).status, 200);
   await cluster.redis.kill();
   await until(async () => (await getJson(api.url('api', '/readyz'))).status === 503, 'mora-api to be not ready');
   const answer = await say({channel: '/a', data: 1});
