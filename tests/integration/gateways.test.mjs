@@ -169,9 +169,12 @@ test('what comes while a request is under way waits, in order and within bounds'
 test('a client that leaves before its answer harms nobody', async t => {
   const {admin, api, publish} = await apiOn(t);
   const release = admin.hold();
+  const connections = () => metric(api, 'mora_connections');
+  const before = await connections();
   const left = openJson(api.url('api', '/v1/publish'), entry('/left'));
   await admin.requests.count(1);
   await left.reset();
+  await until(async () => await connections() <= before, 'the reset to be noticed');
   release();
   assert.equal((await publish(entry('/next'))).status, 200);
   assert.equal(await metric(api, 'mora_publish_abandoned_total'), 1);
