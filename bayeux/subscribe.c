@@ -149,6 +149,14 @@ static void recorded(struct bx_request *request, enum bx_outcome outcome, bx_pos
   bx_pending_destroy(p);
 }
 
+// Where this node stands; or where the session stood elsewhere, if that is further on: what it went past
+// there was in the journal before this message came.
+static bx_position start_of(const struct bx_server *server, const struct bx_session *s) {
+  bx_position head = bx_journal_head(&server->journal), sent = bx_session_sent(server, s);
+
+  return sent > head ? sent : head;
+}
+
 void bx_verb_subscribe(struct bx_call *call, bool subscribe) {
   enum bx_request_kind kind = subscribe ? BX_REQUEST_SUBSCRIBE : BX_REQUEST_UNSUBSCRIBE;
   struct bx_server *server = call->batch->server;
@@ -161,7 +169,7 @@ void bx_verb_subscribe(struct bx_call *call, bool subscribe) {
     return;
   }
   p = bx_pending_create(call, kind, recorded);
-  p->request.start = bx_journal_head(&server->journal);
+  p->request.start = start_of(server, call->session);
   take_patterns(server, p, &call->message->subscription);
   if (subscribe && !has_room(server, p)) {
     server->counters.over_limits++;

@@ -195,7 +195,7 @@ static void add_exact(struct er_core *c, struct er_arguments *args, struct bx_se
   er_arguments_text(args, bx_session_id(s));
   er_arguments_u64(args, s->generation);
   er_arguments_u64(args, bx_session_conf(server, s));
-  er_arguments_u64(args, bx_session_sent(server, s));
+  er_arguments_u64(args, er_sent(server, s));
   if (s->has_connect_id)
     er_arguments_u64(args, s->connect_id);
   else

@@ -119,6 +119,13 @@ bool er_append_busy(const struct er_core *);
 void er_tail_up(struct er_core *);
 void er_tail_down(struct er_core *);
 
+// What a record says of `sent`. What a stream carries is confirmed by that stream or not at all: for
+// anybody else it has not arrived. (A poll's answer is judged by the connect that follows it.)
+static inline bx_position er_sent(const struct bx_server *server, const struct bx_session *s) {
+  bool stream = s->connection != NULL && s->connection->kind == BX_CONNECTION_STREAM;
+  return stream ? bx_session_conf(server, s) : bx_session_sent(server, s);
+}
+
 // -- records (records.c) --------------------------------------------------------------------------
 void er_record_request(struct er_core *, struct bx_request *);
 struct bx_session *er_adopt(struct er_core *, struct bx_slice id, const struct er_reply *loaded);

@@ -243,7 +243,7 @@ static void add_record(struct er_core *c, struct er_arguments *args, const struc
   er_arguments_text(args, bx_session_id(s));
   er_arguments_u64(args, s->generation);
   er_arguments_u64(args, bx_session_conf(server, s));
-  er_arguments_u64(args, bx_session_sent(server, s));
+  er_arguments_u64(args, er_sent(server, s));
   if (s->has_connect_id)
     er_arguments_u64(args, s->connect_id);
   else

@@ -135,13 +135,15 @@ static void listen(struct sim_node *n) {
 static const char *incoming(struct bx_extension *x, const struct bx_incoming *in) {
   struct sim_node *n = bx_container_of(x, struct sim_node, probe);
   struct bx_slice id = bx_value_inside(&in->message->client_id), pattern;
-  bx_position head = bx_journal_head(&n->server->journal);
+  bx_position head = bx_journal_head(&n->server->journal), sent;
   struct sim_session *s;
   struct sim_sub *sub;
 
   if (!n->alive || in->session == NULL || !bx_slice_equal(in->channel, BX_LIT("/meta/subscribe"))) return NULL;
   s = sim_session_find(n->sim, id);
   if (s == NULL) return NULL;
+  sent = bx_session_sent(n->server, in->session);
+  if (sent > head) head = sent;   // further on where it came from
   pattern = bx_value_inside(&in->message->subscription);
   sub = sim_sub_of(s, pattern);
   if (!sub->executed || head < sub->least) sub->least = head;
