@@ -729,6 +729,30 @@ static void intervals_of_a_drain_are_spread(void **state) {
   world_fini(&w);
 }
 
+// They are on the list already, in an order of their own.
+static void a_drain_of_connects_that_are_due(void **state) {
+  struct wire x, y;
+  struct world w;
+  char a[32], b[32];
+
+  (void)state;
+  begin(&w, a);
+  world_handshake(&w, b);
+  wire_open(&x, &w);
+  wire_open(&y, &w);
+  assert_true(wire_send(
+      &y, "{'channel':'/meta/connect','clientId':'%s','connectionType':'websocket','advice':{'timeout':0}}", b));
+  assert_true(wire_send(
+      &x, "{'channel':'/meta/connect','clientId':'%s','connectionType':'websocket','advice':{'timeout':0}}", a));
+  bx_server_drain(w.server);
+  world_turn(&w);
+  assert_in_range(interval_of(wire_take(&x)), 1000, 5000);
+  assert_in_range(interval_of(wire_take(&y)), 1000, 5000);
+  wire_close(&x);
+  wire_close(&y);
+  world_fini(&w);
+}
+
 static void a_drain_doubles_nothing(void **state) {
   struct world w;
   struct wire x;
@@ -794,6 +818,7 @@ int main(void) {
       cmocka_unit_test(a_publish_behind_a_disconnect_has_no_client),
       cmocka_unit_test(drain_sends_everybody_away),
       cmocka_unit_test(intervals_of_a_drain_are_spread),
+      cmocka_unit_test(a_drain_of_connects_that_are_due),
       cmocka_unit_test(a_drain_doubles_nothing),
       cmocka_unit_test(the_interval_of_a_mount),
   };
