@@ -108,6 +108,7 @@ test('idle clients cost nothing beyond the tick', {timeout: 90000}, async t => {
   const cluster = await startCluster(t, {set: {'broker.timeout': '2s'}});
   const nobody = await watch(cluster, () => sleep(3000));
   affordable(cluster, nobody, 'nobody');
+  assert.ok(nobody.others >= cluster.nodes.length, 'nodes tick, and it is seen');
   const residents = await settleIn(t, cluster, 400, i => ({node: cluster.nodes[i % 2], transport: TRANSPORTS[(i >> 1) % 2], patterns: [`/cost/${i}`]}));
   await sleep(1000);
   const before = residents.map(({connects}) => connects);

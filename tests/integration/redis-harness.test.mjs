@@ -88,5 +88,6 @@ test('the books notice what is lost, refused and seen, misplaced, or repeated wi
   assert.match(faults(three.slice(0, 2), twice), /1 came again/);
   assert.equal(faults(three.slice(0, 2), twice, [2100]), '');
   assert.match(faults(three.slice(0, 2), [...twice, [1, 2600]], [1500]), /1 came again/);
+  assert.match(faults(three.slice(0, 2), [[0, 1000], [1, 2000], [1, 5200]], [5001]), /1 came again/, 'more than 3 s before the break');
   assert.match(faults(three.slice(0, 2), [[0, 1000], [1, 2000], [0, 900000]], [890000]), /0 came again, 899000 ms after/);
 });
