@@ -342,8 +342,10 @@ void bx_session_restore(struct bx_server *server, struct bx_session *s, struct b
 
   if (bx_session_find_subscription(s, t) != NULL) return;
   sub = bx_alloc(sizeof *sub);
-  *sub = (struct bx_subscription){.session = s, .start = start, .known = start, .from = start, .upto = upto};
-  sub->behind = upto > 0;   // what was backfilled elsewhere and not confirmed comes again
+  *sub = (struct bx_subscription){.session = s, .start = start, .known = start, .from = start, .noted = upto > 0};
+  // What was backfilled elsewhere and not confirmed comes again. Something behind it was: so was it.
+  sub->behind = upto >= s->conf && upto > 0;
+  sub->upto = sub->behind ? upto : 0;
   s->backfilled |= sub->behind;
   bx_topic_add(t, sub);
   bx_list_append(&s->subscriptions, &sub->link);

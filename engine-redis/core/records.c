@@ -191,21 +191,47 @@ static void released(struct er_core *c, struct er_call *call, const struct er_re
   bx_free(rc);
 }
 
-static void add_uptos(struct er_arguments *args, const struct bx_session *s) {
+static void add_extent(struct er_arguments *args, struct bx_slice pattern, bx_position start, bx_position upto) {
   struct bx_buffer extent = {0};
 
+  bx_buffer_u64(&extent, start);
+  if (upto > 0) bx_buffer_char(&extent, ':');
+  if (upto > 0) bx_buffer_u64(&extent, upto);
+  er_arguments_text(args, pattern);
+  er_arguments_text(args, bx_buffer_view(&extent));
+  bx_buffer_fini(&extent);
+}
+
+static bool has_subscription(const struct bx_session *s, struct bx_slice pattern) {
+  for (struct bx_list *link = s->subscriptions.next; link != &s->subscriptions; link = link->next)
+    if (bx_slice_equal(bx_topic_pattern(bx_container_of(link, struct bx_subscription, link)->topic), pattern)) return true;
+  return false;
+}
+
+// Subscriptions on their way to the record, which reach it before the release does: nobody has read for
+// them here.
+static void add_uptos_on_the_way(struct er_core *c, struct er_arguments *args, const struct bx_session *s, bx_position sent) {
+  bx_list_each (link, &c->calls[ER_COMMAND]) {
+    struct er_call *call = bx_container_of(link, struct er_call, link);
+    const struct bx_request *r = call->done == answered ? bx_container_of(call, struct record_call, call)->request : NULL;
+
+    if (r == NULL || r->session != s || r->kind != BX_REQUEST_SUBSCRIBE || r->start >= sent) continue;
+    for (size_t i = 0; i < r->pattern_count; i++)
+      if (!has_subscription(s, r->patterns[i])) add_extent(args, r->patterns[i], r->start, sent);
+  }
+}
+
+static void add_uptos(struct er_arguments *args, const struct bx_session *s, bx_position sent) {
   for (struct bx_list *link = s->subscriptions.next; link != &s->subscriptions; link = link->next) {
     const struct bx_subscription *sub = bx_container_of(link, struct bx_subscription, link);
 
-    if (sub->upto == 0 && !sub->behind) continue;
-    bx_buffer_clear(&extent);
-    bx_buffer_u64(&extent, sub->known);
-    bx_buffer_char(&extent, ':');
-    bx_buffer_u64(&extent, sub->upto > sub->known ? sub->upto : sub->known + 1);
-    er_arguments_text(args, bx_topic_pattern(sub->topic));
-    er_arguments_text(args, bx_buffer_view(&extent));
+    bx_position upto = sub->behind && sent > sub->upto ? sent : sub->upto;
+
+    if (upto > 0)
+      add_extent(args, bx_topic_pattern(sub->topic), sub->known, upto);
+    else if (sub->noted)
+      add_extent(args, bx_topic_pattern(sub->topic), sub->start, 0);
   }
-  bx_buffer_fini(&extent);
 }
 
 void er_release(struct er_core *c, struct bx_session *s, struct bx_slice to, uint64_t question) {
@@ -228,7 +254,8 @@ void er_release(struct er_core *c, struct bx_session *s, struct bx_slice to, uin
   else
     er_arguments_text(&args, BX_LIT(""));
   er_arguments_u64(&args, record.ids_vary);
-  add_uptos(&args, s);
+  add_uptos(&args, s, record.sent);
+  add_uptos_on_the_way(c, &args, s, record.sent);
   er_send(c, ER_COMMAND, "release", &args, &rc->call);
 }
 

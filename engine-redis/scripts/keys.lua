@@ -22,6 +22,7 @@ local MARK_LIFE = 2 * HOUR       -- twice the longest life of a session
 local BACKSTOP = HOUR            -- a record outlives its deadline by this, should nobody reap it
 local ONCE_LIFE = 300000
 local INBOX_LIFE = 60
+local ENDED_LIFE = 60000         -- ms: so long no node may save an ended session again
 local INBOX_LENGTH = 10000
 local EVENTS_LENGTH = 100000
 
@@ -38,6 +39,7 @@ local function node_key(node) return ns .. ':node:' .. node end     -- hash head
 local function mark_key(node) return ns .. ':mark:' .. node end     -- position
 local function link_key(node) return ns .. ':link:' .. node end     -- hash i role address since
 local function inbox_key(node) return ns .. ':inbox:' .. node end   -- stream
+local function ended_key(id) return ns .. ':ended:' .. id end       -- 1
 local function once_key(key) return ns .. ':once:' .. key end       -- position
 
 local function decimal(n) return string.format('%.0f', n) end
@@ -177,6 +179,7 @@ local function finish(id, r, reason, me)
   local user = r and r.user or ''
   if user ~= '' then redis.call('SREM', user_key(user), id) end
   if not was then return false end
+  redis.call('SET', ended_key(id), '1', 'PX', ENDED_LIFE)
   redis.call('XADD', events_key, 'MAXLEN', '~', EVENTS_LENGTH, '*',
              'k', 'disconnect', 'id', id, 'reason', reason, 'user', user)
   if r and r.n ~= '' and r.n ~= me then post(r.n, 't', 'ended', 'id', id) end

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- resave: after a new epoch an owner writes its sessions again, because the records may have gone
--- back. Accepted where the record is missing or malformed, has a lower g, or is at (n, g).
+-- back. Accepted where the record is malformed, has a lower g, is at (n, g), or is missing and
+-- was not ended in the last minute.
 --
 -- ns e n [id g k sent cid vary life user created nsubs [pattern start[:upto]]xnsubs]...
 --   -> OK [accepted id]... | EPOCH e | BAD key
@@ -33,7 +34,7 @@ local reply, time = {'OK'}, now()
 essential()
 for _, w in ipairs(wanted) do
   local r = record(w.id)
-  local mine = not r or r.g < w.g or (r.g == w.g and r.n == n)
+  local mine = r and (r.g < w.g or (r.g == w.g and r.n == n)) or not r and redis.call('EXISTS', ended_key(w.id)) == 0
   if mine and (w.user == '' or not misfit(user_key(w.user), 'set')) then
     redis.call('DEL', session_key(w.id), subs_key(w.id))
     redis.call('HSET', session_key(w.id), 'n', n, 'g', decimal(w.g), 'k', w.k, 'sent', w.sent, 'cid', w.cid, 'vary', w.vary,
