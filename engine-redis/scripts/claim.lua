@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- claim: takes a session whose owner does not answer. A record that says `live` has no position of
--- its own: the mark of the old owner stands for it. Without a mark nobody knows what has arrived.
+-- its own: the mark of the old owner stands for it. Without a mark nobody knows what has arrived. A mark
+-- of another epoch than the record says nothing of it: a rollback may have brought back the record of an
+-- owner that had let the session go, and its mark went on without it. Then `sent` is what is known.
 -- An exact position keeps its `sent`: the next connect id tells whether that arrived.
 --
 -- ns id g me -> OK as load, after the claim | MOVED n g | NONE | LOST: ended by this call | BAD key
@@ -16,8 +18,10 @@ if decimal(r.g) ~= g then return {'MOVED', r.n, decimal(r.g)} end
 
 local mark = nil
 if r.k == 'live' then
-  mark = redis.pcall('GET', mark_key(r.n))
-  mark = not failed(mark) and number(mark) and mark or nil
+  local text, e = redis.pcall('GET', mark_key(r.n)), nil
+  if type(text) == 'string' then mark, e = string.match(text, '^(%d+):(%d+)$') end
+  mark = mark and number(mark) and mark or nil
+  if mark and e ~= r.e then mark = r.sent end
   if not mark then
     finish(id, r, 'lost', me)
     return {'LOST'}

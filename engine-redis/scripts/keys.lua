@@ -36,7 +36,7 @@ local function session_key(id) return ns .. ':session:' .. id end   -- hash, see
 local function subs_key(id) return ns .. ':subs:' .. id end         -- hash pattern -> start[:upto]
 local function user_key(user) return ns .. ':user:' .. user end     -- set of session ids
 local function node_key(node) return ns .. ':node:' .. node end     -- hash head mark sessions
-local function mark_key(node) return ns .. ':mark:' .. node end     -- position
+local function mark_key(node) return ns .. ':mark:' .. node end     -- position:epoch
 local function link_key(node) return ns .. ':link:' .. node end     -- hash i role address since
 local function inbox_key(node) return ns .. ':inbox:' .. node end   -- stream
 local function ended_key(id) return ns .. ':ended:' .. id end       -- 1
@@ -110,11 +110,11 @@ end
 -- A record of a session, with numbers checked; or nil (there is none); or nil, key (malformed).
 local function record(id)
   local key = session_key(id)
-  local v = redis.pcall('HMGET', key, 'n', 'g', 'k', 'sent', 'cid', 'vary', 'life', 'user', 'created')
+  local v = redis.pcall('HMGET', key, 'n', 'g', 'k', 'sent', 'cid', 'vary', 'life', 'user', 'created', 'e')
   if failed(v) then return nil, key end
   if not v[1] and not v[2] and redis.call('EXISTS', key) == 0 then return nil, nil end
   local r = {n = v[1], g = number(v[2]), k = v[3], sent = v[4], cid = v[5] or '', vary = v[6] or '0',
-             life = v[7], user = v[8] or '', created = v[9] or '0'}
+             life = v[7], user = v[8] or '', created = v[9] or '0', e = v[10]}
   if not r.n or not r.g or not number(r.sent) or not number(r.life) or not (r.k == 'live' or number(r.k)) then
     return nil, key
   end

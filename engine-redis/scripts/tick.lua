@@ -50,7 +50,8 @@ for i = 9, 8 + 6 * exact, 6 do
 end
 for i = at_live, at_live + 2 * live - 1, 2 do
   if owned(ARGV[i], n, ARGV[i + 1]) then
-    redis.call('HSET', session_key(ARGV[i]), 'k', 'live')
+    -- `sent`: where it goes on should a rollback bring this record back after its owner has let it go.
+    redis.call('HSET', session_key(ARGV[i]), 'k', 'live', 'e', e, 'sent', mark ~= '' and mark or decimal(head))
   else
     refuse(ARGV[i])
   end
@@ -63,7 +64,7 @@ for i = at_dues, #ARGV, 2 do
     refuse(ARGV[i])
   end
 end
-if mark ~= '' then redis.call('SET', mark_key(n), mark, 'PX', MARK_LIFE) end
+if mark ~= '' then redis.call('SET', mark_key(n), mark .. ':' .. e, 'PX', MARK_LIFE) end
 redis.call('HSET', node_key(n), 'head', decimal(head), 'mark', mark, 'sessions', decimal(sessions))
 redis.call('PEXPIRE', node_key(n), HEARTBEAT)
 redis.call('PEXPIRE', link_key(n), LINK_LIFE)

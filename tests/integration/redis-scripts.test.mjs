@@ -507,11 +507,11 @@ scenario('tick: exact positions, then live, then deadlines, then the mark, then 
                              2, 's', 1, 'x', 9, 2, 'u', 90000, 'y', 1);
   assert.deepEqual([reply[0], reply[1], ...reply.slice(3)], ['OK', String(E), p(0), 'x', 'y']);
   const [s, t, u] = [await db.load('s'), await db.load('t'), await db.load('u')];
-  assert.deepEqual([s.k, s.sent, s.cid, s.vary, s.alive], ['live', '12', 'c', '1', '1'], 'live comes after the position');
+  assert.deepEqual([s.k, s.sent, s.cid, s.vary, s.alive], ['live', p(2), 'c', '1', '1'], 'live comes after the position, and notes the mark');
   assert.deepEqual([t.k, t.sent], ['13', '14']);
   assert.ok(u.deadline >= before.deadline + 29000 && u.k === p(0));
   for (const key of ['ns:session:u', 'ns:user:bob']) assert.equal(await db.quiet('PEXPIRETIME', key), u.deadline + 3600000, key);
-  await db.isRaw(p(2), 'GET', 'ns:mark:A');
+  await db.isRaw(`${p(2)}:${E}`, 'GET', 'ns:mark:A');
   await db.isRaw(['head', p(5), 'mark', p(2), 'sessions', '3'], 'HGETALL', 'ns:node:A');
   const within = async (key, low, high) => { const life = await db.quiet('PTTL', key); assert.ok(life > low && life <= high, `${key}: ${life}`); };
   await within('ns:mark:A', 7190000, 7200000);

@@ -99,6 +99,16 @@ void sim_check_poll(struct sim_node *n, const struct bx_session *session) {
 
 // -- I7: the mark speaks the truth ------------------------------------------------------------------
 
+// As claim reads it: "position:epoch"; that of another epoch than the record does not count.
+static uint64_t mark_for(struct sim_value *marked, struct sim_value *record) {
+  const char *colon = memchr(marked->text.at, ':', marked->text.len);
+  size_t len = colon == NULL ? marked->text.len : (size_t)(colon - marked->text.at);
+  uint64_t epoch = colon == NULL ? 0 : sim_text_u64((struct bx_slice){colon + 1, marked->text.len - len - 1});
+
+  if (epoch != sim_field_u64(record, "e")) return sim_field_u64(record, "sent");
+  return sim_text_u64((struct bx_slice){marked->text.at, len});
+}
+
 static void check_covered(struct sim *s, struct sim_session *session, struct sim_value *record) {
   uint64_t mark, g = sim_field_u64(record, "g");
   struct sim_value *marked;
@@ -107,9 +117,6 @@ static void check_covered(struct sim *s, struct sim_session *session, struct sim
   char text[24], owner[24];
   bx_position conf;
 
-  // A record that a rollback brought back waits for its owner to save it again. Should that die first,
-  // the mark of the owner before says too much: known, see docs/redis.md.
-  if (g < session->highest) return;
   if (sim_field(record, "k", text, sizeof text) == NULL || strcmp(text, "live") != 0) return;
   if (sim_field(record, "n", owner, sizeof owner) == NULL || (n = node_named(s, owner)) == NULL) return;
   marked = sim_key(s, SIM_NS ":mark:%s", owner);
@@ -117,7 +124,7 @@ static void check_covered(struct sim *s, struct sim_session *session, struct sim
     sim_fail(s, "I7", "the record of %.6s says live, and %s has no mark", session->id, owner);
     return;
   }
-  mark = sim_text_u64(marked->text);
+  mark = mark_for(marked, record);
   b = n->alive ? bx_server_find_session(n->server, bx_slice_of(session->id)) : NULL;
   if (b != NULL && b->generation == g)
     conf = bx_session_conf(n->server, b);

@@ -87,6 +87,7 @@ static void connect(struct sim_client *c) {
 void sim_client_double(struct sim_client *c) {
   if (c->session == NULL || c->kind == SIM_SOCKET || c->second != NULL || c->gone) return;
   c->session->doubled = true;
+  if (c->wire != NULL && c->wire->lost) c->session->excused = true;
   c->second = sim_wire_open(c, c->sim->nodes[sim_uniform(c->sim, 0, c->sim->node_count - 1)], false);
   send_connect(c, c->second, 100000 + ++c->second_id);
 }
