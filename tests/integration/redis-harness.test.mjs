@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import {existsSync} from 'node:fs';
 import {test} from './lib/suite.mjs';
-import {alive} from './lib/daemon.mjs';
+import {alive, run} from './lib/daemon.mjs';
 import {until} from './lib/wait.mjs';
 import {Resident, judge} from './support/load.mjs';
 import {Redis, startRedis} from './support/redis.mjs';
@@ -45,6 +45,23 @@ test('without persistence it forgets; stopped it does not answer; a replica foll
   for (const redis of [one, two]) await redis.end();
   assert.ok(!pids.some(alive));
   for (const {folder} of [one, two]) assert.ok(!existsSync(folder));
+});
+
+test('a suite that ends early takes its redis-server and the folder along', async () => {
+  const text = `
+    import {Redis, sharedRedis} from ${JSON.stringify(new URL('support/redis.mjs', import.meta.url).href)};
+    for (const redis of [await new Redis({persist: 'always'}).start(), await sharedRedis()]) {
+      await redis.call('SET', 'a', 'b');
+      console.log('left ' + redis.pid + ' ' + redis.folder);
+    }
+    process.kill(process.pid, 'SIGTERM');`;
+  const {stdout} = await run(process.execPath, ['--input-type=module', '-'], {input: text});
+  const left = [...stdout.matchAll(/^left (\d+) (.*)$/gm)];
+  assert.equal(left.length, 2);
+  for (const [, pid, folder] of left) {
+    await until(() => !alive(Number(pid)), 'the redis-server to be gone');
+    assert.ok(!existsSync(folder), folder);
+  }
 });
 
 test('what Redis executes is seen, and what scripts do is told apart', async t => {

@@ -118,11 +118,20 @@ const PERSISTENCE = {
   always: ['--save', '', '--appendonly', 'yes', '--appendfsync', 'always'],
 };
 
+// Folders of servers that have not ended; gone with this process, however early that ends.
+const folders = new Set();
+const removeFolder = folder => {
+  rmSync(folder, {recursive: true, force: true, maxRetries: 5});
+  folders.delete(folder);
+};
+process.on('exit', () => folders.forEach(removeFolder));
+
 export class Redis {
   // replicaOf: another Redis. args: more of its options.
   constructor({persist = 'none', unix = false, replicaOf = null, args = []} = {}) {
     Object.assign(this, {persist, unix, replicaOf, args});
     this.folder = mkdtempSync(join(tmpdir(), 'mora-redis-'));
+    folders.add(this.folder);
     this.path = join(this.folder, 'redis.sock');
     this.port = 0;
     this.child = null;
@@ -168,7 +177,7 @@ export class Redis {
   }
   async end() {
     if (this.child) await this.kill();
-    rmSync(this.folder, {recursive: true, force: true});
+    removeFolder(this.folder);
   }
   tail(lines = 30) { return this.log.split('\n').slice(-lines - 1).join('\n'); }
 
@@ -221,10 +230,5 @@ export async function startRedis(t, options) {
 // One for all brokers of this process, gone with it.
 let shared = null;
 export function sharedRedis() {
-  return (shared ??= (() => {
-    const redis = new Redis();
-    process.on('exit', () => rmSync(redis.folder, {recursive: true, force: true}));
-    return redis.start();
-  })());
+  return (shared ??= new Redis().start());
 }
-
