@@ -183,7 +183,7 @@ static void released(struct er_core *c, struct er_call *call, const struct er_re
     er_post(c, bx_buffer_view(&rc->to), "moved", bx_session_id(s), rc->question, NULL, (struct bx_slice){0});
   }
   s->pins--;
-  if (reply != NULL)
+  if (reply != NULL || s->state == BX_SESSION_CLOSING)
     c->engine.events.forget(c->engine.events.context, s);
   else
     take_back(c, s);
