@@ -137,6 +137,10 @@ static void claim(struct er_core *c, struct er_locate *l) {
   struct er_arguments args = {0};
 
   l->asked = l->called = false;
+  if ((int64_t)c->now + c->clock < (int64_t)c->epoch + ER_SETTLE) {
+    finish(c, l, BX_REFUSED);   // the number of an epoch is the time at which it began
+    return;
+  }
   er_arguments_text(&args, l->request->id);
   er_arguments_u64(&args, l->generation);
   er_arguments_text(&args, c->options.node);

@@ -12,6 +12,7 @@
 #define ER_ASK_TIME 300            // ms
 #define ER_CALL_TIME 2000
 #define ER_ROUNDS 4
+#define ER_SETTLE 3000              // ms of a new epoch in which owners save their sessions again and nobody claims
 #define ER_HOLD_TICKS 10           // 2 s: so long may an unconfirmed session hold the mark back
 #define ER_MARK_LISTS 64           // ticks that are told apart
 

@@ -72,12 +72,28 @@ static void check_tick(struct sim *s, const struct sim_exchange *e) {
   }
 }
 
+#define SETTLE 3000   // ms of an epoch in which nobody claims
+
+static uint64_t epoch_of(struct sim *s) { return sim_field_u64(sim_key(s, SIM_NS ":head"), "e"); }
+
+// ns e n [id g k sent cid vary life user created nsubs [pattern start]xnsubs]... -> OK accepted...
+static void see_resave(struct sim *s, const struct sim_exchange *e) {
+  for (size_t i = 1; er_reply_is(e->reply, "OK") && i < e->reply->count; i++) {
+    struct sim_session *session = sim_session_find(s, er_reply_text(e->reply, i));
+
+    if (session != NULL) session->fragile = false;
+  }
+}
+
 void sim_check_command(struct sim *s, const struct sim_exchange *e, const struct sim_before *b) {
   if (is_script(e, "tick")) check_tick(s, e);
+  if (is_script(e, "resave")) see_resave(s, e);
   if (b->id.len == 0 || !er_reply_is(e->reply, "OK")) return;
   if (is_script(e, "claim")) {
     struct sim_session *session = sim_session_find(s, b->id);
     if (session != NULL) sim_incident(s, session);
+    // An owner that takes longer than the others wait for it.
+    if (session != NULL && session->fragile) session->excused |= redis_now(s) >= epoch_of(s) + SETTLE;
   }
   if (b->owned) return;
   if (is_script(e, "end") && b->deadline <= redis_now(s)) return;

@@ -274,9 +274,12 @@ static void connected(struct sim_client *c, struct sim_wire *w, const struct bx_
 }
 
 static void welcomed(struct sim_client *c, const struct bx_message *m, bool good) {
+  sim_time asked = c->errand_at;
+
   end_errand(c);
   if (!good || c->leaving || c->session != NULL) return;
   c->session = sim_session_new(c, bx_value_inside(&m->client_id));
+  c->session->created = asked;
   c->repeat = c->connecting = false;
   c->not_before = c->sim->now;
   SIM_TRACE(c->sim, "c%u is %.6s", c->number, c->session->id);

@@ -90,6 +90,17 @@ void sim_ledger_appended(struct sim *s, bx_position position, struct bx_slice te
   p->appended++;
 }
 
+// Until its owner has saved it again, what was written to its record of late (a subscription) is known to
+// that node alone. Should it die, or is it dead already, then what the session misses is nobody's fault.
+static void session_rolled_back(struct sim *s, struct sim_session *session) {
+  bool known = false;
+
+  for (unsigned i = 0; i < s->nodes_made; i++)
+    known |= s->all_nodes[i]->alive && bx_server_find_session(s->all_nodes[i]->server, bx_slice_of(session->id)) != NULL;
+  session->fragile = true;
+  session->excused |= !known;
+}
+
 void sim_ledger_rolled_back(struct sim *s, bx_position survived) {
   for (uint32_t n = 1; n <= s->publish_count; n++) {
     struct sim_publish *p = &s->publishes[n];
@@ -99,6 +110,7 @@ void sim_ledger_rolled_back(struct sim *s, bx_position survived) {
     p->position = 0;
     p->rolled_back = true;
   }
+  for (unsigned i = 0; i < s->session_count; i++) session_rolled_back(s, s->sessions[i]);
   s->rollbacks++;
   s->last_rollback = s->now;
   sim_incident_all(s);

@@ -252,7 +252,9 @@ void sim_node_crash(struct sim *s, unsigned slot) {
       struct sim_session *session = sim_session_find(s, bx_session_id(b));
 
       if (!b->released) remember(n, b, bx_session_conf(n->server, b));
-      if (session != NULL) sim_incident(s, session);
+      if (session == NULL) continue;
+      sim_incident(s, session);
+      session->excused |= session->fragile;
     }
   n->alive = false;
   sim_link_forsake(s, n);

@@ -230,6 +230,7 @@ struct sim_session {
   bool told;   // 401
   bool disconnected, disconnect_asked;
   bool doubled;      // two connections at once
+  bool fragile;      // its record is that of before a rollback, and its owner has not saved it again
   bool excused;      // what it misses is nobody's fault
   unsigned events;   // disconnects in ns:events
   sim_time ended;
