@@ -109,7 +109,13 @@ void bx_session_supersede(struct bx_server *server, struct bx_session *s) {
   bx_session_detach(server, s);
   bx_connection_wake(old);
   if (bx_connection_is_poll(old)) return;   // it was handed nothing yet
-  bx_session_fall_back(server, s);
+  if (s->pending && s->answered == NULL) {   // else it was handed nothing yet: it waited for evidence itself
+    // The echo of the close tells that all of it has arrived: a client that is there sends it at once.
+    s->answered = old;
+    s->settled = BX_ARRIVAL_PENDING;
+    s->from_stream = true;
+    old->receipt = s;
+  }
   old->closing = true;
   old->ops->close(old, 1000, "superseded");
 }
@@ -131,12 +137,16 @@ static void let_go(struct bx_connection *c) {
 // their connect waits.
 enum verdict { ARRIVED, NOT_ARRIVED, NOT_KNOWN };
 
+enum bx_arrival bx_session_arrival(const struct bx_session *s) {
+  return s->answered == NULL || s->from_stream ? s->settled : s->answered->ops->arrival(s->answered);
+}
+
 static enum verdict judge(const struct bx_session *s, bool differs) {
-  enum bx_arrival arrival = s->answered != NULL ? s->answered->ops->arrival(s->answered) : s->settled;
+  enum bx_arrival arrival = bx_session_arrival(s);
 
   if (arrival == BX_ARRIVAL_LOST || arrival == BX_ARRIVAL_RESET) return NOT_ARRIVED;
-  if (differs) return ARRIVED;
-  if (s->ids_vary) return NOT_ARRIVED;
+  if (!s->from_stream && differs) return ARRIVED;
+  if (!s->from_stream && s->ids_vary) return NOT_ARRIVED;
   return arrival == BX_ARRIVAL_YES ? ARRIVED : NOT_KNOWN;
 }
 
@@ -144,6 +154,7 @@ static void decide(struct bx_server *server, struct bx_session *s, bool arrived)
   if (s->answered != NULL) s->answered->receipt = NULL;
   s->answered = NULL;
   s->settled = BX_ARRIVAL_YES;
+  s->from_stream = false;
   if (arrived)
     bx_session_confirm_all(server, s);
   else
@@ -153,13 +164,14 @@ static void decide(struct bx_server *server, struct bx_session *s, bool arrived)
 // A look every 10 ms; peers acknowledge within 200 ms. After 30 looks the answer counts as not arrived.
 #define WEIGH_EVERY 10
 #define WEIGH_LOOKS 30
+#define ECHO_LOOKS 100   // of a stream: its peer may be far away
 
 void bx_session_weigh(struct bx_timer *timer) {
   struct bx_session *s = bx_container_of(timer, struct bx_session, weigh);
   struct bx_server *server = s->server;
   enum verdict verdict = judge(s, false);
 
-  if (verdict == NOT_KNOWN && ++s->weighed < WEIGH_LOOKS) {
+  if (verdict == NOT_KNOWN && ++s->weighed < (s->from_stream ? ECHO_LOOKS : WEIGH_LOOKS)) {
     bx_wheel_set(&server->wheel, &s->weigh, server->now + WEIGH_EVERY);
     return;
   }

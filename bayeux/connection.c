@@ -272,7 +272,7 @@ void bx_connection_lost(struct bx_connection *c, bool all_arrived) {
 
   c->closing = true;
   bx_connect_forget(c);
-  bx_connection_settle(c, BX_ARRIVAL_LOST);
+  bx_connection_settle(c, all_arrived ? BX_ARRIVAL_YES : BX_ARRIVAL_LOST);
   if (s != NULL) {
     if (all_arrived) bx_session_confirm_all(c->server, s);
     bx_session_detach(c->server, s);

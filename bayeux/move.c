@@ -31,20 +31,18 @@ struct bx_session *bx_session_adopt(struct bx_server *server, const struct bx_re
 
 // What TCP knows of the last answer goes into the record: only this node can ask.
 static void weigh(struct bx_server *server, struct bx_session *s) {
-  enum bx_arrival arrival = s->answered != NULL ? s->answered->ops->arrival(s->answered) : s->settled;
+  enum bx_arrival arrival = bx_session_arrival(s);
 
   if (!s->pending) return;
-  if (arrival == BX_ARRIVAL_LOST || arrival == BX_ARRIVAL_RESET)
-    bx_session_fall_back(server, s);
-  else if (arrival == BX_ARRIVAL_YES && !s->ids_vary)
+  if (arrival == BX_ARRIVAL_LOST || arrival == BX_ARRIVAL_RESET || (s->from_stream && arrival != BX_ARRIVAL_YES))
+    bx_session_fall_back(server, s);   // no connect id speaks for a stream
+  else if (arrival == BX_ARRIVAL_YES && (s->from_stream || !s->ids_vary))
     bx_session_confirm_all(server, s);
 }
 
 void bx_session_release(struct bx_server *server, struct bx_session *s, struct bx_record *out) {
-  if (s->connection != NULL)
-    bx_session_supersede(server, s);
-  else
-    weigh(server, s);
+  if (s->connection != NULL) bx_session_supersede(server, s);
+  weigh(server, s);
   if (s->answered != NULL) s->answered->receipt = NULL;
   s->answered = NULL;
   bx_table_remove(&server->sessions, &s->node);

@@ -130,6 +130,8 @@ uint32_t bx_connect_interval(struct bx_connection *);
 
 static inline bool bx_connection_is_poll(const struct bx_connection *c) { return c->kind == BX_CONNECTION_POLL; }
 
+// What is known of the last answer.
+enum bx_arrival bx_session_arrival(const struct bx_session *);
 // Looks again at what came of the last answer, for the connect that waits for it.
 void bx_session_weigh(struct bx_timer *);
 // A handshake or a connect came: the session lives on from now.

@@ -64,6 +64,7 @@ struct bx_session {
   struct bx_connection *answered;     // the poll that carried the last answer, until it is settled
   enum bx_arrival settled;            // what came of it
   struct bx_timer weigh;              // armed while a new connect waits for what comes of it
+  bool from_stream;    // `answered` is a stream that was taken over, and is being closed
   unsigned weighed;                   // looks taken
   struct bx_outbox outbox;
   struct bx_reader *reader;   // while READING

@@ -513,32 +513,40 @@ static void what_a_broken_stream_carried_comes_again_in_order(void **state) {
   world_fini(&w);
 }
 
-static void a_stream_that_is_taken_over(void **state) {
+// How the stream that is taken over ends, and what the new one gets of the messages that it carried.
+static void take_over(void (*end)(struct wire *), bx_millis wait, const char *again, bx_position confirmed) {
   struct wire old, new;
   struct world w;
   char id[32];
 
-  (void)state;
   begin(&w, id);
   stream_connect(&old, &w, id, "1");
   publish(&w, 1, 2);
   bx_position ping = wire_ping(&old);
   stream_connect(&new, &w, id, "2");
   assert_true(old.close_asked);
-  assert_string_equal(numbers(wire_take(&new)), "1 2");
-  wire_pong(&old, ping);   // comes too late: it does not speak for the new one
-  assert_int_equal(conf_of(&w, id), w.base);
-  wire_take(&old);
   publish(&w, 3, 3);
-  assert_string_equal(numbers(wire_take(&new)), "3");
-  assert_string_equal(wire_take(&old), "");
-  wire_echo(&old);   // nor does the end of the old one
-  assert_int_equal(conf_of(&w, id), w.base);
-  assert_int_equal(world_session(&w, id)->state, BX_SESSION_LIVE);
+  assert_string_equal(numbers(wire_take(&new)), "");   // where to read from is not known yet
+  wire_pong(&old, ping);                               // comes too late: it is closed
+  wire_take(&old);
+  world_pass(&w, wait);
+  if (end != NULL) end(&old);
+  world_turn(&w);
+  assert_string_equal(numbers(wire_take(&new)), again);
+  assert_int_equal(conf_of(&w, id), w.base + confirmed);
   publish(&w, 4, 4);
   assert_string_equal(numbers(wire_take(&new)), "4");
+  if (end == NULL) wire_echo(&old);                    // nobody waits for it any more
+  assert_int_equal(conf_of(&w, id), w.base + confirmed);
   wire_close(&new);
   world_fini(&w);
+}
+
+static void a_stream_that_is_taken_over(void **state) {
+  (void)state;
+  take_over(wire_echo, 50, "3", 2);         // it was there: nothing comes twice
+  take_over(wire_close, 50, "1 2 3", 0);    // it was not
+  take_over(NULL, 1000, "1 2 3", 0);        // nobody knows, and the new one has waited long enough
 }
 
 static void from_a_poll_to_a_stream_and_back(void **state) {
@@ -554,9 +562,13 @@ static void from_a_poll_to_a_stream_and_back(void **state) {
   assert_string_equal(numbers(wire_take(&stream)), "");
   poll_end(&poll, BX_ARRIVAL_YES);
   publish(&w, 2, 2);
-  poll_now(&poll, &w, id, "3", "2");   // the stream gave no evidence of it
+  assert_true(poll_send(&poll, &w, "{'channel':'/meta/connect','clientId':'%s','connectionType':'long-polling','id':'3'}", id));
+  world_turn(&w);
   assert_true(stream.close_asked);
-  wire_close(&stream);
+  assert_false(poll.answered);
+  wire_close(&stream);   // the stream gave no evidence of it
+  world_turn(&w);
+  assert_string_equal(numbers(wire_take(&poll)), "2");
   poll_end(&poll, BX_ARRIVAL_YES);
   stream_connect(&stream, &w, id, "4");
   assert_string_equal(numbers(wire_take(&stream)), "");

@@ -187,8 +187,33 @@ static void wait_for_news(struct model *m, struct client *k) {
   world_turn(&m->w);
 }
 
-// What is attached makes room.
-static void leave(struct model *m, struct client *k) {
+// The connect waits for the echo of the close of a stream that it took over: which comes, or does not, or
+// would come too late.
+static void wait_for_echo(struct model *m, struct client *k) {
+  assert_string_equal(numbers(wire_take(k->now)), "");
+  switch (roll(m, 3)) {
+  case 0:
+    k->dark ? wire_close(k->old) : wire_echo(k->old);
+    k->dark ? fall_back(k) : confirm(k);
+    break;
+  case 1:
+    wire_close(k->old);
+    fall_back(k);
+    break;
+  default:
+    world_pass(&m->w, 1000);
+    fall_back(k);
+    return;
+  }
+  bx_free(k->old);
+  k->old = NULL;
+}
+
+// What is attached makes room. True: it was a stream that carried something unconfirmed.
+static bool leave(struct model *m, struct client *k) {
+  bool carried = k->mode == STREAMING && k->pending;
+
+
   if (k->mode == POLLING) {   // answered at once, without messages
     assert_true(k->now->answered);
     assert_string_equal(numbers(wire_take(k->now)), "");
@@ -196,17 +221,18 @@ static void leave(struct model *m, struct client *k) {
     bx_free(k->now);
   } else if (k->mode == STREAMING) {
     assert_true(k->now->close_asked);
-    fall_back(k);
     end_old(m, k);
     k->old = k->now;
   }
   k->mode = IDLE;
+  return carried;
 }
 
 static void connect(struct model *m, struct client *k, bool stream) {
   bool repeat = k->mode == POLLING ? roll(m, 2) : !k->reached;
   struct wire *x = bx_alloc(sizeof *x);
   enum verdict verdict;
+  bool carried;
 
   if (!k->constant && !repeat) k->serial++;
   if (stream) {
@@ -219,9 +245,10 @@ static void connect(struct model *m, struct client *k, bool stream) {
                           k->id, k->serial));
   }
   world_turn(&m->w);
-  leave(m, k);
-  verdict = judge(k, !repeat);
+  carried = leave(m, k);
   k->now = x;
+  if (carried) wait_for_echo(m, k);
+  verdict = judge(k, !repeat);
   if (verdict == ARRIVED) confirm(k);
   if (verdict == NOT_ARRIVED) fall_back(k);
   if (verdict == NOT_KNOWN) wait_for_news(m, k);
