@@ -285,7 +285,7 @@ bool bx_connection_ping_position(struct bx_connection *c, bx_position *position)
   struct bx_session *s = c->session;
   bx_position sent;
 
-  if (s == NULL || !s->pending) return false;
+  if (s == NULL || !s->pending || s->weigh.armed) return false;   // armed: what is pending went another way
   sent = bx_session_sent(c->server, s);
   if (s->ping_position != sent) s->ping_handed = s->handed;   // else the older ping's pong would speak for it
   s->ping_position = *position = sent;

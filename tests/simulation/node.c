@@ -149,6 +149,7 @@ static const char *incoming(struct bx_extension *x, const struct bx_incoming *in
   if (!sub->executed || head < sub->least) sub->least = head;
   if (!sub->acked && head > sub->most) sub->most = head;
   sub->executed = true;
+  sub->executed_at = n->sim->now;
   SIM_TRACE(n->sim, "%s: %.6s subscribes to %.*s at %llu", n->name, s->id, (int)pattern.len, pattern.at,
             (unsigned long long)head);
   return NULL;

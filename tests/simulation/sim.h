@@ -214,6 +214,7 @@ struct sim_publish {
 struct sim_sub {
   char pattern[24];
   bool executed;             // by some node
+  sim_time executed_at;
   bx_position least, most;   // heads at the times of the first and last execution before the acknowledgement
   bool acked;                // the client knows
   bool unsubscribing;

@@ -256,7 +256,9 @@ static void acknowledge(struct sim_wire *w, sim_time way) {
   struct sim *s = w->node->sim;
   sim_time after = sim_chance(s, 95) ? sim_uniform(s, 50, 400) : delay(s);
 
-  if ((after > 400 || way > 2000) && w->client->kind == SIM_CONSTANT && w->client->session != NULL) sim_incident(s, w->client->session);
+  bool elsewhere = w->client->errand_wire != NULL && w->client->errand_wire->node != w->node;   // its session moves
+
+  if ((after > 400 || way > 2000 || elsewhere) && w->client->kind == SIM_CONSTANT && w->client->session != NULL) sim_incident(s, w->client->session);
   post(w, true, parcel(s, SIM_ACK, (struct bx_slice){0}), after);
 }
 
