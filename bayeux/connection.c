@@ -197,9 +197,10 @@ bool bx_connection_gather(struct bx_connection *c, struct bx_buffer *out, struct
   return true;
 }
 
-static bool answer_is_due(const struct bx_connection *c) {
+static bool answer_is_due(struct bx_connection *c) {
   if (c->answered || !bx_list_empty(&c->batches)) return false;
   if (!c->connect.held || c->session == NULL) return true;
+  if (c->session->outbox.count > 0 && c->server->engine->stale) return c->failed = c->connect.due;
   return c->session->outbox.count > 0 || (c->connect.due && !bx_session_is_catching_up(c->session));
 }
 

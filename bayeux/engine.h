@@ -111,6 +111,8 @@ struct bx_engine_events {
   // A session is to live elsewhere: it lets go of its connection, weighs the evidence, leaves the
   // table and tells where it stands. It is freed by `forget`.
   void (*release)(void *context, struct bx_session *, struct bx_record *);
+  // It is not stale any more: polls may be answered.
+  void (*resume)(void *context);
   // One that was released lives here again: nobody knows what became of its record.
   void (*restore)(void *context, struct bx_session *);
   // A session does not live here any more: gone without an event.
@@ -146,6 +148,9 @@ struct bx_engine_ops {
 struct bx_engine {
   const struct bx_engine_ops *ops;
   struct bx_engine_events events;   // set by the server before the first turn
+  // Other nodes may have taken its sessions for lost: until it is sure of them, no poll is handed a
+  // message. A stream is closed by those who know better, and its messages are confirmed by it alone.
+  bool stale;
   uint64_t *frames;                 // counts frames; the server's
   uint64_t tick;                    // counted by engines that tick
   uint64_t epoch;                   // one unbroken journal; answers of publishes carry it

@@ -147,10 +147,14 @@ void bx_server_gap(struct bx_server *server, bx_position from, bx_position to) {
   bx_journal_jump(&server->journal, to);
 }
 
-static void lose_all(struct bx_server *server) {
+// Those of the journal that is gone. A session that is in the new one already has a position there.
+static void lose_all(struct bx_server *server, bx_position first) {
   for (int state = 0; state < BX_SESSION_CLOSING; state++)
-    bx_list_each (link, &server->states[state])
-      bx_session_lose(server, bx_container_of(link, struct bx_session, state_link));
+    bx_list_each (link, &server->states[state]) {
+      struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
+
+      if (bx_session_sent(server, s) < first) bx_session_lose(server, s);
+    }
 }
 
 // A pass that is under way would follow links into entries that are void now.
@@ -169,10 +173,9 @@ void bx_server_epoch(struct bx_server *server, uint64_t epoch, bx_position first
   (void)epoch;
   if (survived == 0) {
     server->losing_all = true;
-    lose_all(server);
+    lose_all(server, first);
     server->losing_all = false;
   }
-  (void)first;   // the head goes there with the entry itself
   restart_readers(server);
   bx_journal_cut(&server->journal, survived);
   bx_journal_jump(&server->journal, head);   // sessions stay where they are, above what is void now

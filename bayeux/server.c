@@ -50,6 +50,17 @@ static void release(void *context, struct bx_session *s, struct bx_record *out) 
   bx_session_release(context, s, out);
 }
 
+static void resume(void *context) {
+  struct bx_server *server = context;
+
+  for (int state = 0; state < BX_SESSION_AWAY; state++)
+    bx_list_each (link, &server->states[state]) {
+      struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
+
+      if (s->outbox.count > 0) bx_connection_wake(s->connection);
+    }
+}
+
 static void restore(void *context, struct bx_session *s) { bx_session_unrelease(context, s); }
 static void forget(void *context, struct bx_session *s) { bx_session_close(context, s, BX_END_MOVED); }
 static void ended(void *context, struct bx_session *s) { bx_session_close(context, s, BX_END_EXPIRED); }
@@ -87,6 +98,7 @@ struct bx_server *bx_server_create(const struct bx_env *env, const struct bx_ser
                                              .epoch = epoch,
                                              .adopt = adopt,
                                              .release = release,
+                                             .resume = resume,
                                              .restore = restore,
                                              .forget = forget,
                                              .ended = ended,

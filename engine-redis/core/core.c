@@ -41,6 +41,7 @@ static void turn(struct bx_engine *engine, bx_millis now) {
   struct er_core *c = er_core_of(engine);
 
   c->now = now;
+  er_watch_heartbeat(c);
   run_requests(c);
   er_append_turn(c);
 }
@@ -173,6 +174,7 @@ void er_core_down(struct er_core *c, enum er_which which, bx_millis now) {
     return;
   }
   c->greeted = false;
+  c->recheck = 0;
   c->good_ticks = 0;
   er_append_link_down(c);
   drop_calls(c, which);

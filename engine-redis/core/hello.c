@@ -5,6 +5,7 @@
 
 struct hello_call {
   struct er_call call;
+  bx_millis sent;
   uint64_t incarnation;
 };
 
@@ -12,8 +13,11 @@ static void greeted(struct er_core *c, struct er_call *call, const struct er_rep
   uint64_t epoch, first, survived, p, time;
   struct hello_call *h = bx_container_of(call, struct hello_call, call);
   bool current = h->incarnation == c->incarnation;
+  bx_millis sent;
 
+  sent = h->sent;
   bx_free(h);
+  c->greeting = false;
   if (reply == NULL || !current) return;
   if (!er_reply_is(reply, "OK") || !er_reply_u64(reply, 1, &epoch) || !er_reply_u64(reply, 2, &first) ||
       !er_reply_u64(reply, 3, &survived) || !er_reply_u64(reply, 4, &p) || !er_reply_u64(reply, 5, &time)) {
@@ -24,6 +28,7 @@ static void greeted(struct er_core *c, struct er_call *call, const struct er_rep
   c->counters.hellos++;
   c->clock = (int64_t)time - (int64_t)c->now;
   c->hello_p = p;
+  if (c->alive_at == 0) c->alive_at = sent;   // later it is the ticks' to say: a heartbeat may have been missed
   c->greeted = true;
   if (c->epoch == 0) {
     c->epoch = c->engine.epoch = epoch;
@@ -40,10 +45,12 @@ void er_hello(struct er_core *c) {
   struct hello_call *h;
   struct er_arguments args = {0};
 
-  if (!c->up[ER_COMMAND]) return;
+  if (!c->up[ER_COMMAND] || c->greeting) return;
+  c->greeting = true;
   h = bx_alloc(sizeof *h);
   c->greeted = false;
   h->incarnation = ++c->incarnation;
+  h->sent = c->now;
   h->call.done = greeted;
   er_arguments_text(&args, bx_buffer_view(&c->run));
   er_arguments_text(&args, c->options.node);

@@ -299,6 +299,7 @@ static void take_ask(struct er_core *, const struct inbox *, struct bx_session *
 static void take_call(struct er_core *, const struct inbox *, struct bx_session *);
 static void take_lost(struct er_core *, const struct inbox *, struct bx_session *);
 static void take_ended(struct er_core *, const struct inbox *, struct bx_session *);
+static void take_here(struct er_core *, const struct inbox *, struct bx_session *);
 static void take_answer(struct er_core *, const struct inbox *, struct bx_session *);
 
 static const struct {
@@ -314,6 +315,7 @@ static const struct {
     TYPE("yours", HAS_ID | HAS_Q, take_answer),
     TYPE("moved", HAS_ID | HAS_Q, take_answer),
     TYPE("unknown", HAS_ID | HAS_Q, take_answer),
+    TYPE("here", HAS_ID | HAS_Q, take_here),
     TYPE("done", HAS_Q | HAS_REPLIES, take_answer),
 #undef TYPE
 };
@@ -448,6 +450,15 @@ static void take_lost(struct er_core *c, const struct inbox *m, struct bx_sessio
 static void take_ended(struct er_core *c, const struct inbox *m, struct bx_session *s) {
   (void)m;
   if (s != NULL) c->engine.events.ended(c->engine.events.context, s);
+}
+
+// From this node itself: all that was taken from it while it had no heartbeat has been read.
+static void take_here(struct er_core *c, const struct inbox *m, struct bx_session *s) {
+  (void)s;
+  if (m->question != c->recheck) return;
+  c->recheck = 0;
+  c->engine.stale = false;
+  c->engine.events.resume(c->engine.events.context);
 }
 
 static void take_answer(struct er_core *c, const struct inbox *m, struct bx_session *s) {

@@ -82,6 +82,7 @@ void er_touch(struct bx_engine *engine, struct bx_session *s) {
 
 struct tick_call {
   struct er_call call;
+  bx_millis sent;
   bool last;                  // this node leaves
   struct bx_buffer written;   // ids, each with a terminator: what this tick wrote
 };
@@ -133,6 +134,19 @@ static void depart(struct er_core *c) {
   bx_buffer_fini(&key);
 }
 
+void er_watch_heartbeat(struct er_core *c) {
+  if (c->alive_at != 0 && c->now >= c->alive_at + ER_HEARTBEAT) c->engine.stale = true;
+}
+
+// The heartbeat is back. What others took meanwhile stands in the inbox, in front of a message that is
+// put there now.
+static void heard(struct er_core *c, bx_millis sent) {
+  c->alive_at = sent;
+  if (!c->engine.stale || c->recheck != 0) return;
+  c->recheck = ++c->questions;
+  er_post(c, c->options.node, "here", c->options.node, c->recheck, NULL, (struct bx_slice){0});
+}
+
 static void ticked(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
   struct tick_call *t = bx_container_of(call, struct tick_call, call);
   uint64_t time;
@@ -143,6 +157,7 @@ static void ticked(struct er_core *c, struct er_call *call, const struct er_repl
     c->good_ticks++;
     c->clock = (int64_t)time - (int64_t)c->now;
     c->last_tick = c->now;
+    heard(c, t->sent);
     for (size_t i = 4; i < reply->count; i++) refused(c, er_reply_text(reply, i));
     if (t->last) depart(c);
   } else {
@@ -260,6 +275,7 @@ void er_marks_tick(struct er_core *c) {
   if (c->ticking || !er_usable(c) || !c->warm || c->left) return;
   t = bx_alloc(sizeof *t);
   t->call.done = ticked;
+  t->sent = c->now;
   t->last = c->leaving;
   c->ticking = true;
   expire_lists(c);

@@ -12,6 +12,7 @@
 #define ER_ASK_TIME 300            // ms
 #define ER_CALL_TIME 2000
 #define ER_ROUNDS 4
+#define ER_HEARTBEAT 3000           // ms: as HEARTBEAT of keys.lua
 #define ER_SETTLE 3000              // ms of a new epoch in which owners save their sessions again and nobody claims
 #define ER_HOLD_TICKS 10           // 2 s: so long may an unconfirmed session hold the mark back
 #define ER_MARK_LISTS 64           // ticks that are told apart
@@ -44,11 +45,14 @@ struct er_core {
   bool up[ER_LINKS];
   struct bx_buffer run;
   uint64_t incarnation;
+  bool greeting;                   // hello is on its way
   bool greeted;                    // hello has answered on this command link
   uint64_t epoch;                  // 0: none known yet
   bx_position hello_p;             // the journal's head as the last hello saw it
   int64_t clock;                   // Redis' clock minus ours, ms
   bx_millis last_tick;             // answered
+  bx_millis alive_at;              // when the newest heartbeat that was answered was sent; 0: none
+  uint64_t recheck;                // stale: the message to itself that it waits for; 0: none was sent
 
   // publishing
   struct bx_list waiting, sent, unsure, told;   // struct er_publish
@@ -147,3 +151,4 @@ void er_changed(struct bx_engine *, struct bx_session *, bool partly);
 void er_gone(struct bx_engine *, struct bx_session *);
 void er_touch(struct bx_engine *, struct bx_session *);
 void er_marks_tick(struct er_core *);
+void er_watch_heartbeat(struct er_core *);   // without one for too long: stale

@@ -222,6 +222,8 @@ static void session_over(struct sim_client *c) {
   c->repeat = c->connecting = false;
   if (c->wire != NULL && !c->wire->abandoned) sim_wire_cut(c->wire, SIM_CUT_RESET);
   c->wire = NULL;
+  if (c->second != NULL && !c->second->abandoned) sim_wire_cut(c->second, SIM_CUT_RESET);
+  c->second = NULL;
   if (c->errand != SIM_IDLE) unsure(c);
   if (c->leaving) c->gone = true;
 }
