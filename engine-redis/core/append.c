@@ -74,18 +74,22 @@ static struct er_publish *sent_as(struct er_core *c, uint64_t sequence) {
   return NULL;
 }
 
+// One that a key answers may be as new as ours, and on its way here: it, too, waits for the tail.
 static void take_result(struct er_core *c, struct er_publish *p, struct bx_slice result) {
+  bool repeated = result.len > 1 && result.at[0] == '=';
+  struct bx_slice digits = repeated ? (struct bx_slice){result.at + 1, result.len - 1} : result;
   uint64_t position;
 
-  if (result.len > 1 && result.at[0] == '=' && er_text_u64((struct bx_slice){result.at + 1, result.len - 1}, &position)) {
-    p->request->repeated = true;
-    finish(p, BX_ACKNOWLEDGED, position);
-  } else if (er_text_u64(result, &position)) {
+  if (bx_slice_equal(result, BX_LIT("-401"))) {
+    finish(p, BX_NO_SESSION, 0);
+  } else if (!er_text_u64(digits, &position) || position == 0) {
+    er_malformed(c, "append result", result);
+    finish(p, BX_UNKNOWN, 0);
+  } else {
+    p->request->repeated = repeated;
     p->position = position;
     p->told_at = c->now;
     if (position <= c->head) finish(p, BX_ACKNOWLEDGED, position);
-  } else {
-    finish(p, bx_slice_equal(result, BX_LIT("-401")) ? BX_NO_SESSION : BX_REFUSED, 0);
   }
 }
 
@@ -187,6 +191,8 @@ void er_append_saw(struct er_core *c, uint64_t sequence, bx_position position) {
 // What was unsure and is not in the journal up to the head that hello saw is not there at all: the
 // link that carried it can not write any more.
 void er_append_tailed(struct er_core *c) {
+  bx_list_each (link, &c->sent)
+    if (of(link)->position != 0 && of(link)->position <= c->head) finish(of(link), BX_ACKNOWLEDGED, of(link)->position);
   if (c->head < c->hello_p) return;
   bx_list_each (link, &c->unsure)
     if (of(link)->resolves) finish(of(link), BX_REFUSED, 0);

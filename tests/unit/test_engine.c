@@ -23,7 +23,7 @@ static void settle(struct engine_host *host, struct bx_engine *engine) {
 }
 
 static void scripts(void **state) {
-  struct engine_host host = {create, settle};
+  struct engine_host host = {.create = create, .settle = settle};
   unsigned count = 0;
 
   (void)state;

@@ -59,12 +59,25 @@ static void done(struct bx_request *request, enum bx_outcome outcome, bx_positio
   if (s->then != NULL) r->engine->ops->submit(r->engine, &s->then->request);
 }
 
+// Engines of several nodes have an entry or two of their own before the first head.
+static void moved(void *context, bx_position head) {
+  struct run *r = context;
+
+  assert_int_equal(r->out->len, 0);
+  r->base = head;
+}
+
 static void begin(struct run *r, struct engine_host *host, struct bx_buffer *out) {
   *r = (struct run){.host = host, .out = out, .pattern = BX_LIT("/a/*")};
   r->engine = host->create(host);
   r->engine->events.context = r;
   r->engine->events.appended = appended;
+  r->engine->events.begin = r->engine->events.jump = moved;
+  r->engine->frames = &r->frames;
   r->base = r->engine->base;
+  r->telling = true;
+  if (host->start != NULL) host->start(host, r->engine);
+  r->telling = false;
 }
 
 static void settle(struct run *r) {
@@ -279,12 +292,41 @@ const struct engine_script engine_scripts[] = {
     {0},
 };
 
+// A completion that tells no position is a record's. Between words they go behind the publishes.
+static struct bx_buffer set_apart(const char *text) {
+  static const char record[] = "done x acknowledged\n";
+  struct bx_buffer out = {0}, later = {0};
+
+  for (const char *end; *text != '\0'; text = end) {
+    end = strchr(text, '\n') + 1;
+    struct bx_slice line = {text, (size_t)(end - text)};
+
+    if (text[0] == '-') bx_buffer_slice(&out, bx_buffer_view(&later)), bx_buffer_clear(&later);
+    bx_buffer_slice(line.len == sizeof record - 1 && text[0] == 'd' ? &later : &out, line);
+  }
+  bx_buffer_slice(&out, bx_buffer_view(&later));
+  bx_buffer_char(&out, '\0');
+  bx_buffer_fini(&later);
+  return out;
+}
+
 void engine_script_check(struct engine_host *host, const struct engine_script *script) {
-  struct bx_buffer out = {0};
+  struct bx_buffer out = {0}, expected = {0};
 
   script->run(host, &out);
   bx_buffer_char(&out, '\0');
-  if (strcmp(out.at, script->transcript) != 0) print_error("script: %s\n", script->name);
-  assert_string_equal(out.at, script->transcript);
+  if (host->apart) {
+    struct bx_buffer told = out;
+
+    out = set_apart(told.at);
+    expected = set_apart(script->transcript);
+    bx_buffer_fini(&told);
+  } else {
+    bx_buffer_slice(&expected, bx_slice_of(script->transcript));
+    bx_buffer_char(&expected, '\0');
+  }
+  if (strcmp(out.at, expected.at) != 0) print_error("script: %s\n", script->name);
+  assert_string_equal(out.at, expected.at);
   bx_buffer_fini(&out);
+  bx_buffer_fini(&expected);
 }

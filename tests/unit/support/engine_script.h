@@ -6,6 +6,9 @@
 //   appended 1 /a {"n":1}     an entry was told: its position, channel, text
 //   done b acknowledged 2     a request was: its name, the outcome, the position if it is a publish's
 //   -- words                  the script says what it does
+//
+// Between two words the entries and the publishes stand in one order, and the requests about records
+// in another. How the two orders mesh is the engine's (`apart`): a record may need a way of its own.
 #pragma once
 
 #include "bayeux/buffer.h"
@@ -14,7 +17,9 @@
 // The engine under test. `settle` runs turns until it has nothing more to tell.
 struct engine_host {
   struct bx_engine *(*create)(struct engine_host *);
+  void (*start)(struct engine_host *, struct bx_engine *);   // when the events are set; NULL: it needs none
   void (*settle)(struct engine_host *, struct bx_engine *);
+  bool apart;
 };
 
 struct engine_script {

@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Redis engine: the scripts that every engine has to follow, on the model of Redis, whichever of
+// its links is heard first; and what it alone can be told.
+#include <setjmp.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include "engine-redis/core/core.h"
+#include "tests/simulation/model.h"
+#include "tests/unit/support/engine_script.h"
+
+#define CLOCK 1700000000000000ull   // microseconds
+
+struct command {
+  struct bx_list link;
+  char *name;
+  struct bx_slice *args;
+  size_t count;
+};
+
+// A core, its links, and a Redis behind them.
+struct node {
+  struct engine_host host;
+  struct sim_redis *redis;
+  struct er_core *core;
+  bx_millis now;
+  bool tail_first;
+  struct bx_list commands[ER_LINKS];
+  unsigned resets, malformed;
+};
+
+// -- links -----------------------------------------------------------------------------------------
+
+static char *copy(struct bx_slice text) {
+  char *to = bx_alloc(text.len + 1);
+
+  if (text.len > 0) memcpy(to, text.at, text.len);
+  return to;
+}
+
+static void send(void *context, enum er_which which, const char *name, const struct bx_slice *args, size_t count) {
+  struct node *n = context;
+  struct command *c = bx_alloc(sizeof *c);
+
+  c->name = copy(bx_slice_of(name));
+  c->args = bx_alloc((count + 1) * sizeof *c->args);
+  c->count = count;
+  for (size_t i = 0; i < count; i++) c->args[i] = (struct bx_slice){copy(args[i]), args[i].len};
+  bx_list_init(&c->link);
+  bx_list_append(&n->commands[which], &c->link);
+}
+
+static void drop(struct command *c) {
+  bx_list_remove(&c->link);
+  for (size_t i = 0; i < c->count; i++) bx_free((char *)c->args[i].at);
+  bx_free(c->args);
+  bx_free(c->name);
+  bx_free(c);
+}
+
+static void reset(void *context, enum er_which which, const char *why) {
+  (void)which;
+  (void)why;
+  ((struct node *)context)->resets++;
+}
+
+static void event(void *context, const char *id, struct bx_slice detail) {
+  (void)detail;
+  if (strcmp(id, "engine.malformed") == 0) ((struct node *)context)->malformed++;
+}
+
+// Executes the oldest command of a link. False: there is none, or it waits for news.
+static bool serve(struct node *n, enum er_which which) {
+  struct command *c;
+  struct er_reply *reply;
+  bool news;
+
+  if (bx_list_empty(&n->commands[which])) return false;
+  c = bx_container_of(n->commands[which].next, struct command, link);
+  n->redis->clock = CLOCK + 1000 * n->now;
+  reply = sim_redis_call(n->redis, c->name, c->args, c->count);
+  news = reply->type != ER_REPLY_NIL || strcmp(c->name, "XREAD") != 0;
+  if (news) {
+    drop(c);
+    er_core_reply(n->core, which, reply, n->now);
+  }
+  sim_reply_destroy(reply);
+  return news;
+}
+
+// Between the two links there is no order: one of them is always heard first.
+static void serve_all(struct node *n) {
+  enum er_which first = n->tail_first ? ER_TAIL : ER_COMMAND, second = n->tail_first ? ER_COMMAND : ER_TAIL;
+
+  while (serve(n, first) || serve(n, second)) continue;
+}
+
+// -- what the scripts ask for ------------------------------------------------------------------------
+
+static struct node *of(struct engine_host *host) { return bx_container_of(host, struct node, host); }
+
+static struct bx_engine *create(struct engine_host *host) {
+  struct node *n = of(host);
+  struct er_core_env env = {.context = n, .send = send, .reset = reset, .event = event};
+  struct er_core_options options = {.ns = BX_LIT("t"),
+                                    .node = BX_LIT("n1"),
+                                    .role = BX_LIT("broker"),
+                                    .address = BX_LIT("here"),
+                                    .command_timeout = 2000,
+                                    .life = 60000,
+                                    .journal_messages = 1000};
+
+  n->core = er_core_create(&env, &options, n->now);
+  return er_core_engine(n->core);
+}
+
+static void start(struct engine_host *host, struct bx_engine *engine) {
+  struct node *n = of(host);
+
+  assert_non_null(engine->ops->not_ready(engine));
+  er_core_up(n->core, ER_COMMAND, BX_LIT("run1"), n->now);
+  er_core_up(n->core, ER_TAIL, BX_LIT("run1"), n->now);
+  serve_all(n);
+  assert_null(engine->ops->not_ready(engine));
+}
+
+static void settle(struct engine_host *host, struct bx_engine *engine) {
+  struct node *n = of(host);
+
+  do {
+    engine->ops->turn(engine, n->now);
+    serve_all(n);
+  } while (engine->ops->busy(engine));
+}
+
+static void init(struct node *n, bool tail_first) {
+  *n = (struct node){.host = {create, start, settle, true}, .tail_first = tail_first, .now = 1000};
+  for (int i = 0; i < ER_LINKS; i++) bx_list_init(&n->commands[i]);
+  n->redis = sim_redis_create(CLOCK, "run1");
+}
+
+static void forget_commands(struct node *n) {
+  for (int i = 0; i < ER_LINKS; i++)
+    bx_list_each (link, &n->commands[i]) drop(bx_container_of(link, struct command, link));
+}
+
+static void fini(struct node *n) {
+  forget_commands(n);
+  sim_redis_destroy(n->redis);
+  assert_int_equal(n->resets, 0);
+  assert_int_equal(n->malformed, 0);
+}
+
+static void follow(bool tail_first) {
+  unsigned count = 0;
+
+  for (const struct engine_script *s = engine_scripts; s->name != NULL; s++, count++) {
+    struct node n;
+
+    init(&n, tail_first);
+    engine_script_check(&n.host, s);
+    fini(&n);
+  }
+  assert_int_equal(count, 5);
+}
+
+static void scripts_command_first(void **state) {
+  (void)state;
+  follow(false);
+}
+
+static void scripts_tail_first(void **state) {
+  (void)state;
+  follow(true);
+}
+
+// -- its own -----------------------------------------------------------------------------------------
+
+struct publish {
+  struct bx_request request;
+  unsigned done;
+  enum bx_outcome outcome;
+  bx_position position;
+  uint64_t frames;
+};
+
+static bx_position head;
+static uint64_t frames;
+
+static void appended(void *context, bx_position position, struct bx_slice channel, struct bx_frame *frame) {
+  (void)context;
+  (void)channel;
+  (void)frame;
+  head = position;
+}
+
+static void moved(void *context, bx_position to) {
+  (void)context;
+  head = to;
+}
+
+static void done(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
+  struct publish *p = bx_container_of(request, struct publish, request);
+
+  p->done++;
+  p->outcome = outcome;
+  p->position = position;
+}
+
+static void submit(struct node *n, struct publish *p, const char *publisher, const char *once) {
+  struct bx_engine *engine = er_core_engine(n->core);
+
+  *p = (struct publish){.request = {.kind = BX_REQUEST_PUBLISH, .done = done, .channel = BX_LIT("/a")}};
+  p->request.publisher = bx_slice_of(publisher);
+  p->request.once = bx_slice_of(once);
+  p->request.frame = bx_frame_create(2, &p->frames);
+  memcpy(bx_frame_text(p->request.frame), "{}", 2);
+  bx_list_init(&p->request.link);
+  engine->ops->submit(engine, &p->request);
+  engine->ops->turn(engine, n->now);
+}
+
+static void check(struct publish *p, enum bx_outcome outcome, bx_position position) {
+  assert_int_equal(p->done, 1);
+  assert_int_equal(p->outcome, outcome);
+  assert_int_equal(p->position, position);
+}
+
+static void release(struct publish *p) {
+  assert_int_equal(p->done, 1);
+  bx_frame_unref(p->request.frame);
+  assert_int_equal(p->frames, 0);
+}
+
+// No server: as a publisher, which has no sessions.
+static void run(struct node *n) {
+  struct bx_engine *engine;
+
+  init(n, false);
+  engine = create(&n->host);
+  engine->events.appended = appended;
+  engine->events.begin = engine->events.jump = moved;
+  engine->frames = &frames;
+  start(&n->host, engine);
+}
+
+static void stop(struct node *n) {
+  struct bx_engine *engine = er_core_engine(n->core);
+
+  engine->ops->destroy(engine);
+  forget_commands(n);
+  sim_redis_destroy(n->redis);
+  assert_int_equal(frames, 0);
+}
+
+static void who_publishes_has_a_record(void **state) {
+  struct publish p;
+  struct node n;
+
+  (void)state;
+  run(&n);
+  submit(&n, &p, "nobody", "");
+  serve_all(&n);
+  check(&p, BX_NO_SESSION, 0);
+  release(&p);
+  stop(&n);
+}
+
+// It was sent, and nobody knows: that is not a refusal.
+static void destroyed_while_it_was_sent(void **state) {
+  struct publish p;
+  struct node n;
+
+  (void)state;
+  run(&n);
+  submit(&n, &p, "", "");
+  assert_int_equal(p.done, 0);
+  stop(&n);
+  check(&p, BX_UNKNOWN, 0);
+  release(&p);
+}
+
+// A repeat of something that the tail has not brought yet is told behind it, or after 50 ms.
+static void a_repeat_waits_for_its_entry(void **state) {
+  struct publish first, second;
+  bx_position before;
+  struct node n;
+
+  (void)state;
+  run(&n);
+  before = head;
+  submit(&n, &first, "", "key");
+  submit(&n, &second, "", "key");
+  assert_true(serve(&n, ER_COMMAND));
+  assert_true(serve(&n, ER_COMMAND));
+  assert_int_equal(first.done + second.done, 0);
+  assert_true(serve(&n, ER_TAIL));
+  check(&first, BX_ACKNOWLEDGED, before + 1);
+  check(&second, BX_ACKNOWLEDGED, before + 1);
+  assert_false(first.request.repeated);
+  assert_true(second.request.repeated);
+  release(&first);
+  release(&second);
+  submit(&n, &first, "", "other");
+  submit(&n, &second, "", "other");
+  while (serve(&n, ER_COMMAND)) continue;
+  n.now += 50;
+  er_core_tick(n.core, n.now);
+  check(&first, BX_ACKNOWLEDGED, before + 2);
+  check(&second, BX_ACKNOWLEDGED, before + 2);
+  release(&first);
+  release(&second);
+  stop(&n);
+}
+
+// What cannot be read may have been done: counted, and not called a refusal.
+static void a_result_that_can_not_be_read(void **state) {
+  static const char *const results[] = {"", "=", "x", "0", "=0", "-402", "18446744073709551616"};
+  struct publish p;
+  struct node n;
+
+  (void)state;
+  run(&n);
+  for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
+    struct er_reply items[] = {{.type = ER_REPLY_TEXT, .text = BX_LIT("OK")},
+                               {.type = ER_REPLY_TEXT, .text = bx_slice_of(results[i])}};
+
+    submit(&n, &p, "", "");
+    drop(bx_container_of(n.commands[ER_COMMAND].next, struct command, link));
+    er_core_reply(n.core, ER_COMMAND, &(struct er_reply){.type = ER_REPLY_ARRAY, .items = items, .count = 2}, n.now);
+    check(&p, BX_UNKNOWN, 0);
+    release(&p);
+    assert_int_equal(er_core_counters(n.core)->malformed, i + 1);
+  }
+  stop(&n);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(scripts_command_first),
+      cmocka_unit_test(scripts_tail_first),
+      cmocka_unit_test(who_publishes_has_a_record),
+      cmocka_unit_test(destroyed_while_it_was_sent),
+      cmocka_unit_test(a_repeat_waits_for_its_entry),
+      cmocka_unit_test(a_result_that_can_not_be_read),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
