@@ -71,20 +71,27 @@ static void drop_calls(struct er_core *c, enum er_which which) {
   }
 }
 
+static void refuse_requests(struct er_core *c) {
+  struct bx_list *link;
+
+  while ((link = bx_list_take(&c->requests)) != NULL) {
+    struct bx_request *r = bx_container_of(link, struct bx_request, link);
+    r->done(r, BX_REFUSED, 0);
+  }
+}
+
 static void destroy(struct bx_engine *engine) {
   struct er_core *c = er_core_of(engine);
-  struct bx_list *link;
 
   c->up[ER_COMMAND] = c->up[ER_TAIL] = c->greeted = false;
   c->tail = ER_TAIL_DOWN;
   drop_calls(c, ER_TAIL);
   drop_calls(c, ER_COMMAND);
   er_locate_end_all(c, BX_REFUSED);
-  while ((link = bx_list_take(&c->requests)) != NULL) {
-    struct bx_request *r = bx_container_of(link, struct bx_request, link);
-    r->done(r, BX_REFUSED, 0);
-  }
-  er_append_refuse_all(c);
+  do {   // what is submitted from `done`, too
+    refuse_requests(c);
+    er_append_refuse_all(c);
+  } while (busy(engine));
   bx_buffer_fini(&c->run);
   bx_free(c->strings);
   bx_free(c);
