@@ -71,6 +71,13 @@ void er_learn_epoch(struct er_core *c, uint64_t epoch, bx_position first, bx_pos
            (unsigned long long)first, (unsigned long long)survived);
   c->engine.events.epoch(c->engine.events.context, epoch, first, survived);
   if (c->head > survived && survived > 0) c->counters.not_recovered += c->head - survived;
+  if (survived == 0 && c->warm && c->head < first - 1) {
+    // Nothing below `first` counts any more; what is made from here on belongs to the new journal.
+    c->head = first - 1;
+    c->engine.events.jump(c->engine.events.context, c->head);
+  }
+  memcpy(c->inbox_at, "0-0", 4);   // the inbox, too, may be another, with ids of a clock that went back
+  c->recheck = 0;
   c->resave_due = survived > 0;
   er_resave(c);
 }

@@ -258,6 +258,8 @@ static void acknowledge(struct sim_wire *w, sim_time way) {
 
   bool elsewhere = w->client->errand_wire != NULL && w->client->errand_wire->node != w->node;   // its session moves
 
+  elsewhere |= w->client->session != NULL && w->client->session->doubled;
+
   if ((after > 400 || way > 2000 || elsewhere) && w->client->kind == SIM_CONSTANT && w->client->session != NULL) sim_incident(s, w->client->session);
   post(w, true, parcel(s, SIM_ACK, (struct bx_slice){0}), after);
 }
