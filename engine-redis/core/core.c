@@ -192,7 +192,7 @@ void er_core_down(struct er_core *c, enum er_which which, bx_millis now) {
 
 static void reaped(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
   bx_free(call);
-  if (er_reply_is(reply, "OK")) c->counters.reaped += reply->count - 1;
+  if (er_reply_is(reply, "OK")) c->counters.reaped += er_reply_rest(reply);
 }
 
 // Sessions that nobody ended in time: their owner is gone. Not by a node that has just come back
@@ -277,7 +277,7 @@ struct nodes_call {
 static void listed(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
   struct nodes_call *nc = bx_container_of(call, struct nodes_call, call);
   enum { FIELDS = 8 };   // node role address since head mark sessions age
-  size_t count = er_reply_is(reply, "OK") ? (reply->count - 1) / FIELDS : 0;
+  size_t count = er_reply_is(reply, "OK") ? er_reply_rest(reply) / FIELDS : 0;
   struct er_node_info *nodes = bx_alloc((count + 1) * sizeof *nodes);
 
   (void)c;

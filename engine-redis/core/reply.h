@@ -39,6 +39,11 @@ static inline bool er_reply_is(const struct er_reply *r, const char *word) {
   return first && first->type == ER_REPLY_TEXT && bx_slice_equal(first->text, bx_slice_of(word));
 }
 
+// How many items follow the word; a text that is a word has none.
+static inline size_t er_reply_rest(const struct er_reply *r) {
+  return r && r->type == ER_REPLY_ARRAY && r->count > 0 ? r->count - 1 : 0;
+}
+
 static inline bool er_reply_is_error(const struct er_reply *r) { return r && r->type == ER_REPLY_ERROR; }
 
 // Decimal digits and nothing else, no sign, no overflow.

@@ -335,6 +335,35 @@ static void a_result_that_can_not_be_read(void **state) {
   stop(&n);
 }
 
+static void answer(struct node *n, const struct er_reply *reply) {
+  drop(bx_container_of(n->commands[ER_COMMAND].next, struct command, link));
+  er_core_reply(n->core, ER_COMMAND, reply, n->now);
+}
+
+static void listed(void *context, const struct er_node_info *nodes, size_t count) {
+  *(size_t *)context = nodes == NULL ? SIZE_MAX : count;
+}
+
+// A word that stands alone has nothing behind it.
+static void a_directory_that_is_a_word(void **state) {
+  struct er_reply items[12] = {{.type = ER_REPLY_TEXT, .text = BX_LIT("OK")}};
+  size_t count = 5;
+  struct node n;
+
+  (void)state;
+  run(&n);
+  er_core_ask_nodes(n.core, listed, &count);
+  answer(&n, &items[0]);
+  assert_int_equal(count, 0);
+  er_core_ask_nodes(n.core, listed, &count);
+  answer(&n, &(struct er_reply){.type = ER_REPLY_ARRAY, .items = items, .count = 12});   // one, and a part of one
+  assert_int_equal(count, 1);
+  er_core_ask_nodes(n.core, listed, &count);
+  answer(&n, &(struct er_reply){.type = ER_REPLY_NIL});
+  assert_int_equal(count, SIZE_MAX);
+  stop(&n);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(scripts_command_first),
@@ -343,6 +372,7 @@ int main(void) {
       cmocka_unit_test(destroyed_while_it_was_sent),
       cmocka_unit_test(a_repeat_waits_for_its_entry),
       cmocka_unit_test(a_result_that_can_not_be_read),
+      cmocka_unit_test(a_directory_that_is_a_word),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
