@@ -67,14 +67,72 @@ static const char *id_of(struct world *w, unsigned which, char to[40]) {
 }
 
 static struct bx_slice take_text(struct world *w, char to[40]) {
-  static const char *const words[] = {
-      "",      "0",     "1",       "2",       "live",    "n1",     "n2",       "OK",      "NONE",   "MOVED",  "EPOCH",
-      "BAD",   "LOST",  "FENCED",  "LATE",    "FULL",    "/a",     "/a/*",     "/**",     "/a/b",   "/meta/x", "{}",
-      "{\"channel\":\"/a\",\"data\":1}", "[]", "[{\"channel\":\"/meta/connect\"}]", "ask",     "yours",  "call",   "done",
-      "lost",  "ended", "moved",   "unknown", "t",       "id",     "from",     "raw",     "replies", "q",      "g",
-      "deadline", "c",  "m",       "o",       "k",       "s",      "e",        "epoch",   "probe",  "n1:1",   "n1:2",
-      "-401",  "=1000001", "1000000", "1000002", "1000000:1000001", "5:", ":5", "18446744073709551615", "99999999999999999",
-      "1000005-0", "18446744073709551615-0", "5-5", "100000", "3", "x"};
+  static const char *const words[] = {"",
+                                      "0",
+                                      "1",
+                                      "2",
+                                      "live",
+                                      "n1",
+                                      "n2",
+                                      "OK",
+                                      "NONE",
+                                      "MOVED",
+                                      "EPOCH",
+                                      "BAD",
+                                      "LOST",
+                                      "FENCED",
+                                      "LATE",
+                                      "FULL",
+                                      "/a",
+                                      "/a/*",
+                                      "/**",
+                                      "/a/b",
+                                      "/meta/x",
+                                      "{}",
+                                      "{\"channel\":\"/a\",\"data\":1}",
+                                      "[]",
+                                      "[{\"channel\":\"/meta/connect\"}]",
+                                      "ask",
+                                      "yours",
+                                      "call",
+                                      "done",
+                                      "lost",
+                                      "ended",
+                                      "moved",
+                                      "unknown",
+                                      "t",
+                                      "id",
+                                      "from",
+                                      "raw",
+                                      "replies",
+                                      "q",
+                                      "g",
+                                      "deadline",
+                                      "c",
+                                      "m",
+                                      "o",
+                                      "k",
+                                      "s",
+                                      "e",
+                                      "epoch",
+                                      "probe",
+                                      "n1:1",
+                                      "n1:2",
+                                      "-401",
+                                      "=1000001",
+                                      "1000000",
+                                      "1000002",
+                                      "1000000:1000001",
+                                      "5:",
+                                      ":5",
+                                      "18446744073709551615",
+                                      "99999999999999999",
+                                      "1000005-0",
+                                      "18446744073709551615-0",
+                                      "5-5",
+                                      "100000",
+                                      "3",
+                                      "x"};
   unsigned which = take(w);
 
   if (which == 255) return take_line(w);
@@ -265,11 +323,13 @@ static void answer_record(struct world *w, struct er_reply *r) {
   push_text(r, "OK");
   push_text(r, how & 4 ? "n1" : "n2");
   push_text(r, how & 8 ? "1" : "0");
-  push_u64(r, how / 64);                        // generation
-  if (how & 16) push_text(r, "live");
-  else push_u64(r, sent - how % 3);             // conf
+  push_u64(r, how / 64);   // generation
+  if (how & 16)
+    push_text(r, "live");
+  else
+    push_u64(r, sent - how % 3);   // conf
   push_u64(r, sent);
-  push_text(r, how & 1 ? "" : "5");             // connect id
+  push_text(r, how & 1 ? "" : "5");   // connect id
   push_text(r, how & 2 ? "1" : "0");
   push_text(r, "20000");
   push_text(r, "");
@@ -438,8 +498,10 @@ static void reply(struct world *w, enum er_which which, enum how how) {
   } else {
     struct command *c = bx_container_of(w->commands[which].next, struct command, link);
 
-    if (how == ANY) any(w, &r, 4);
-    else answer(w, c, &r);
+    if (how == ANY)
+      any(w, &r, 4);
+    else
+      answer(w, c, &r);
     if (how == DAMAGED) damage(w, &r);
     drop(c);
   }
@@ -538,7 +600,8 @@ static void publish(struct world *w, unsigned how) {
     p->w = w;
     p->o.done = published;
     w->published++;
-    MUST(bx_server_publish(w->server, &p->o, BX_LIT("/a/b"), BX_LIT("1"), how & 8 ? BX_LIT("key") : BX_LIT("")) == NULL);
+    MUST(bx_server_publish(w->server, &p->o, BX_LIT("/a/b"), BX_LIT("1"), how & 8 ? BX_LIT("key") : BX_LIT("")) ==
+         NULL);
   }
 }
 
@@ -614,9 +677,7 @@ static void step(struct world *w) {
     break;
   case 13: publish(w, byte >> 4); break;
   case 14: close(x, byte >> 5); break;
-  default:
-    rarely(w, byte >> 4);
-    break;
+  default: rarely(w, byte >> 4); break;
   }
   obey(w);
   check(w);

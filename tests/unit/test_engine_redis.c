@@ -69,7 +69,8 @@ static void event(void *context, const char *id, struct bx_slice detail) {
   if (strcmp(id, "engine.malformed") == 0) ((struct node *)context)->malformed++;
 }
 
-// Executes the oldest command of a link. False: there is none, or it waits for news.
+// Executes the oldest command of a link, and tells its answer; `tail_first`: what it did is read before.
+// False: there is none, or it waits for news.
 static bool serve(struct node *n, enum er_which which) {
   struct command *c;
   struct er_reply *reply;
@@ -82,17 +83,15 @@ static bool serve(struct node *n, enum er_which which) {
   news = reply->type != ER_REPLY_NIL || strcmp(c->name, "XREAD") != 0;
   if (news) {
     drop(c);
+    while (which == ER_COMMAND && n->tail_first && serve(n, ER_TAIL)) continue;
     er_core_reply(n->core, which, reply, n->now);
   }
   sim_reply_destroy(reply);
   return news;
 }
 
-// Between the two links there is no order: one of them is always heard first.
 static void serve_all(struct node *n) {
-  enum er_which first = n->tail_first ? ER_TAIL : ER_COMMAND, second = n->tail_first ? ER_COMMAND : ER_TAIL;
-
-  while (serve(n, first) || serve(n, second)) continue;
+  while (serve(n, ER_COMMAND) || serve(n, ER_TAIL)) continue;
 }
 
 // -- what the scripts ask for ------------------------------------------------------------------------
@@ -364,15 +363,58 @@ static void a_directory_that_is_a_word(void **state) {
   stop(&n);
 }
 
+static void add(struct node *n, const struct bx_slice *args, size_t count) {
+  struct er_reply *reply = sim_redis_call(n->redis, "XADD", args, count);
+
+  assert_int_equal(reply->type, ER_REPLY_TEXT);
+  sim_reply_destroy(reply);
+  serve_all(n);
+}
+
+// Entries and messages that somebody else wrote: counted, skipped, and the next one is read.
+static void what_is_malformed_is_counted(void **state) {
+  static const struct bx_slice entries[][2] = {{{"/a", 2}, {"[]", 2}}, {{"/a", 2}, {"{", 1}},
+                                               {{"/*", 2}, {"{}", 2}}, {{"/meta/x", 7}, {"{}", 2}},
+                                               {{"", 0}, {"", 0}},     {{"/a", 2}, {"{}", 2}}};   // the last is good
+  static const struct bx_slice messages[][4] = {{{"t", 1}, {"ask", 3}, {"id", 2}, {"x", 1}},
+                                                {{"t", 1}, {"lost", 4}, {"g", 1}, {"-1", 2}},
+                                                {{"t", 1}, {"other", 5}, {"id", 2}, {"x", 1}},
+                                                {{"x", 1}, {"y", 1}, {"z", 1}, {"", 0}}};
+  size_t count = sizeof entries / sizeof *entries;
+  bx_position before;
+  struct node n;
+
+  (void)state;
+  run(&n);
+  before = head;
+  for (size_t i = 0; i < count; i++) {
+    char id[32];
+
+    snprintf(id, sizeof id, "%llu-0", (unsigned long long)before + 1 + i);
+    add(&n,
+        (struct bx_slice[]){BX_LIT("t:journal"), bx_slice_of(id), BX_LIT("c"), entries[i][0], BX_LIT("m"),
+                            entries[i][1]},
+        6);
+    assert_int_equal(er_core_counters(n.core)->malformed, i + 1 < count ? i + 1 : i);
+    assert_int_equal(head, before + 1 + i);
+  }
+  for (size_t i = 0; i < sizeof messages / sizeof *messages; i++) {
+    const struct bx_slice *m = messages[i];
+
+    add(&n, (struct bx_slice[]){BX_LIT("t:inbox:n1"), BX_LIT("*"), m[0], m[1], m[2], m[3]}, 6);
+    assert_int_equal(er_core_counters(n.core)->malformed, count + i);
+  }
+  assert_int_equal(n.malformed, er_core_counters(n.core)->malformed);
+  assert_int_equal(n.resets, 0);
+  stop(&n);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(scripts_command_first),
-      cmocka_unit_test(scripts_tail_first),
-      cmocka_unit_test(who_publishes_has_a_record),
-      cmocka_unit_test(destroyed_while_it_was_sent),
-      cmocka_unit_test(a_repeat_waits_for_its_entry),
-      cmocka_unit_test(a_result_that_can_not_be_read),
-      cmocka_unit_test(a_directory_that_is_a_word),
+      cmocka_unit_test(scripts_command_first),        cmocka_unit_test(scripts_tail_first),
+      cmocka_unit_test(who_publishes_has_a_record),   cmocka_unit_test(destroyed_while_it_was_sent),
+      cmocka_unit_test(a_repeat_waits_for_its_entry), cmocka_unit_test(a_result_that_can_not_be_read),
+      cmocka_unit_test(a_directory_that_is_a_word),   cmocka_unit_test(what_is_malformed_is_counted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
