@@ -290,7 +290,8 @@ bool bx_connection_ping_position(struct bx_connection *c, bx_position *position)
   sent = bx_session_sent(c->server, s);
   if (s->ping_position != sent) s->ping_handed = s->handed;   // else the older ping's pong would speak for it
   s->ping_position = *position = sent;
-  s->mark.pinged = s->outbox.count == 0 ? c->server->engine->tick : 0;   // what waits is older than this tick, perhaps
+  // What waits, or is still to be read, may be older than this tick.
+  s->mark.pinged = s->state == BX_SESSION_LIVE && s->outbox.count == 0 ? c->server->engine->tick : 0;
   return true;
 }
 

@@ -317,6 +317,7 @@ bool bx_session_subscribe(struct bx_server *server, struct bx_session *s, struct
   sub = bx_alloc(sizeof *sub);
   sub->session = s;
   sub->start = start;
+  sub->noted = s->recorded;   // perhaps: entries came before it was recorded
   bx_topic_add(t, sub);
   bx_list_append(&s->subscriptions, &sub->link);
   s->subscription_count++;

@@ -76,7 +76,9 @@ void er_learn_epoch(struct er_core *c, uint64_t epoch, bx_position first, bx_pos
     c->head = first - 1;
     c->engine.events.jump(c->engine.events.context, c->head);
   }
-  memcpy(c->inbox_at, "0-0", 4);   // the inbox, too, may be another, with ids of a clock that went back
+  // The inbox has gone, too, and another's ids may be those of a clock that went back. What survived is
+  // not read twice: a call would be executed again.
+  if (survived == 0) memcpy(c->inbox_at, "0-0", 4);
   c->recheck = 0;
   c->resave_due = survived > 0;
   er_resave(c);

@@ -1,5 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- sub: adds subscriptions. One that is there already keeps its start.
+-- sub: adds subscriptions. One that is there already keeps its start. What was appended between the start
+-- and now is noted as an extent: its owner reads it back, and should it die before that has arrived, the
+-- next one does so again.
 --
 -- ns id n g [pattern start[:upto]]... -> OK | MOVED n g | NONE | FULL | BAD key
 
@@ -14,8 +16,11 @@ if not r then return reply end
 local bad = misfit(subs_key(id), 'hash')
 if bad then return {'BAD', bad} end
 
+local _, p = current()
 for i = 5, #ARGV, 2 do
-  local written = redis.pcall('HSETNX', subs_key(id), ARGV[i], ARGV[i + 1])
+  local start, extent_now = number(ARGV[i + 1]), ARGV[i + 1]
+  if start and type(p) == 'number' and p > start then extent_now = decimal(start) .. ':' .. decimal(p) end
+  local written = redis.pcall('HSETNX', subs_key(id), ARGV[i], extent_now)
   -- Only the first can be refused: the type is known.
   if failed(written) then return refused(written) end
 end
