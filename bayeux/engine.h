@@ -6,7 +6,7 @@
 // a publish is appended (and delivered) before its own completion.
 //
 // Requests belong to the caller, who keeps them and what they point to until `done`, which comes
-// exactly once, also when the engine is destroyed (as refused).
+// exactly once, also when the engine is destroyed (refused, or unknown when it was on its way).
 #pragma once
 
 #include "bayeux/frame.h"
