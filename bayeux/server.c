@@ -11,7 +11,12 @@ static void deliver(struct bx_server *server, const struct bx_entry *e) {
   for (uint32_t i = 0; i < e->count; i++) {
     const struct bx_topic *t = e->links[i].topic;
 
-    for (uint32_t k = t->live; k-- > 0;) bx_session_push(server, t->subscriptions[k]->session, e);
+    for (uint32_t k = t->live; k-- > 0;) {
+      const struct bx_subscription *sub = t->subscriptions[k];
+
+      // One that was made on a node further on may begin above this one's head.
+      if (sub->start < e->position) bx_session_push(server, sub->session, e);
+    }
   }
 }
 

@@ -167,6 +167,8 @@ struct release_call {
 // the mark must not pass it; if it has gone, the next tick is refused and it is forgotten.
 static void take_back(struct er_core *c, struct bx_session *s) {
   c->engine.events.restore(c->engine.events.context, s);
+  c->engine.stale = true;   // until that tick no poll is handed what may be another's to give
+  c->recheck = 0;
   s->mark.covered = false;
   bx_list_remove(&s->mark.link);
   er_changed(&c->engine, s, false);
