@@ -133,12 +133,16 @@ static void claimed(struct er_core *c, struct er_call *call, const struct er_rep
     finish(c, l, BX_REFUSED);
 }
 
+// Records may be those of before a rollback, and their owners about to save them again. The number of an
+// epoch is the time at which it began.
+static bool is_settling(const struct er_core *c) { return (int64_t)c->now + c->clock < (int64_t)c->epoch + ER_SETTLE; }
+
 static void claim(struct er_core *c, struct er_locate *l) {
   struct er_arguments args = {0};
 
   l->asked = l->called = false;
-  if ((int64_t)c->now + c->clock < (int64_t)c->epoch + ER_SETTLE) {
-    finish(c, l, BX_REFUSED);   // the number of an epoch is the time at which it began
+  if (is_settling(c)) {
+    finish(c, l, BX_REFUSED);
     return;
   }
   er_arguments_text(&args, l->request->id);
@@ -191,6 +195,8 @@ static void loaded(struct er_core *c, struct er_call *call, const struct er_repl
   } else if (bx_slice_equal(er_reply_text(reply, 1), c->options.node)) {
     if (er_reply_is(er_reply_item(reply, 4), "live"))
       claim(c, l);   // it was ours and we forgot it: the mark speaks for it
+    else if (l->rounds == 0 && is_settling(c))
+      finish(c, l, BX_REFUSED);   // nobody has just given it to us
     else
       adopt(c, l, reply);
   } else if (alive) {
