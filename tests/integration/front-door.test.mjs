@@ -142,21 +142,25 @@ test('tests/run: the tests of ctest are counted one by one, the fuzz targets too
   const tree = door(t, {});
   mkdirSync(join(tree.folder, 'build/asan'), {recursive: true});
   mkdirSync(join(tree.folder, 'build/fuzz/bin'), {recursive: true});
+  mkdirSync(join(tree.folder, 'build/ci/bin'), {recursive: true});
   const add = tests => writeFileSync(join(tree.folder, 'build/asan/CTestTestfile.cmake'),
                                      tests.map(([name, command]) => `add_test("${name}" "${command}")\n`).join(''));
-  const target = (name, code) => {
-    writeFileSync(join(tree.folder, 'build/fuzz/bin', name), `#!/bin/sh\nexit ${code}\n`);
-    chmodSync(join(tree.folder, 'build/fuzz/bin', name), 0o755);
+  const program = (name, code) => {
+    writeFileSync(join(tree.folder, 'build', name), `#!/bin/sh\nexit ${code}\n`);
+    chmodSync(join(tree.folder, 'build', name), 0o755);
   };
+  const target = (name, code) => program(`fuzz/bin/${name}`, code);
   add([['unit/a', 'true'], ['unit/b', 'true'], ['component/c', 'true']]);
   target('fuzz_a', 0);
+  program('ci/bin/simulate', 0);
   const good = await tree.run();
-  assert.match(good.stdout, /^ok {3}unit +2 passed[^]*\nok {3}component +1 passed[^]*\nok {3}fuzz\/a[^]*\n4 passed, 0 failed\n$/);
+  assert.match(good.stdout, /^ok {3}unit +2 passed[^]*\nok {3}component +1 passed[^]*\nok {3}simulation\/2000 seeds +1 passed[^]*\nok {3}fuzz\/a[^]*\n5 passed, 0 failed\n$/);
   assert.equal(good.code, 0);
   add([['unit/a', 'true'], ['unit/b', 'false'], ['component/c', 'no-such-program']]);
   target('fuzz_b', 77);
+  program('ci/bin/simulate', 1);
   const bad = await tree.run();
-  assert.match(bad.stdout, /^FAIL unit +1 passed, 1 failed[^]*\n2 passed, 3 failed\n$/);
+  assert.match(bad.stdout, /^FAIL unit +1 passed, 1 failed[^]*\n2 passed, 4 failed\n$/);
   assert.equal(bad.code, 1);
 });
 
