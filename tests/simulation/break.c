@@ -31,8 +31,7 @@ void sim_break_scripts(struct sim *s) {
     struct bx_slice text = {er_scripts[i].text, er_scripts[i].length};
 
     text = without(s, text, "if r.n ~= n or decimal(r.g) ~= g then return nil,", "if false then return nil,");
-    if (strcmp(er_scripts[i].name, "claim") == 0)
-      text = without(s, text, "if decimal(r.g) ~= g then", "if false then");
+    if (strcmp(er_scripts[i].name, "claim") == 0) text = without(s, text, "if decimal(r.g) ~= g then", "if false then");
     BX_BUG_ON(luaL_loadbuffer(lua, text.at, text.len, "@user_script") != 0);
     lua_setfield(lua, -2, er_scripts[i].name);
   }

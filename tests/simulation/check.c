@@ -37,7 +37,8 @@ void sim_check_before(struct sim *s, const struct sim_exchange *e, struct sim_be
 
   *b = (struct sim_before){0};
   if (e->count < 4) return;
-  if (is_script(e, "sub") || is_script(e, "unsub") || is_script(e, "release") || is_script(e, "end") || is_script(e, "claim"))
+  if (is_script(e, "sub") || is_script(e, "unsub") || is_script(e, "release") || is_script(e, "end") ||
+      is_script(e, "claim"))
     b->id = e->args[1];
   if (b->id.len == 0) return;
   record = sim_key(s, SIM_NS ":session:%.*s", (int)b->id.len, b->id.at);
@@ -109,8 +110,8 @@ void sim_check_poll(struct sim_node *n, const struct bx_session *session) {
   if (record == NULL || sim_field(record, "n", owner, sizeof owner) == NULL || strcmp(owner, n->name) == 0) return;
   if (sim_field_u64(record, "g") <= session->generation) return;   // of before a rollback
   if (sim_key(n->sim, SIM_NS ":node:%s", n->name) != NULL) return;
-  sim_fail(n->sim, "I6", "%s delivers on a poll of %.6s, which %s owns, and its heartbeat has lapsed", n->name, session->id,
-           owner);
+  sim_fail(n->sim, "I6", "%s delivers on a poll of %.6s, which %s owns, and its heartbeat has lapsed", n->name,
+           session->id, owner);
 }
 
 // -- I7: the mark speaks the truth ------------------------------------------------------------------
@@ -181,8 +182,9 @@ static void check_session(struct sim_node *n, const struct bx_session *b) {
   struct sim_session *session = sim_session_find(n->sim, bx_session_id(b));
   struct sim_value *record;
 
-  if (conf > sent) sim_fail(n->sim, "I8", "%s: %.6s has conf %llu above sent %llu", n->name, b->id, (unsigned long long)conf,
-                            (unsigned long long)sent);
+  if (conf > sent)
+    sim_fail(n->sim, "I8", "%s: %.6s has conf %llu above sent %llu", n->name, b->id, (unsigned long long)conf,
+             (unsigned long long)sent);
   if (b->outbox.count > BX_OUTBOX_FRAMES) sim_fail(n->sim, "I11", "%s: an outbox of %u", n->name, b->outbox.count);
   if (session == NULL || b->released) return;
   if (sent > head && sent > session->loaded_sent)
@@ -244,8 +246,7 @@ static void see_end(struct sim *s, struct bx_slice id, struct bx_slice reason) {
   SIM_TRACE(s, "the end of %.6s (c%u): %.*s", session->id, session->client->number, (int)reason.len, reason.at);
   session->events++;
   session->ended = s->now;
-  if (session->events > 1 && s->last_rollback < session->created)
-    sim_fail(s, "I10", "%.6s ends twice", session->id);
+  if (session->events > 1 && s->last_rollback < session->created) sim_fail(s, "I10", "%.6s ends twice", session->id);
   if (bx_slice_equal(reason, BX_LIT("disconnect"))) {
     if (!session->disconnect_asked) sim_fail(s, "I10", "%.6s is disconnected, and nobody asked for it", session->id);
   } else if (bx_slice_equal(reason, BX_LIT("expired"))) {

@@ -75,7 +75,8 @@ static void connect(struct sim_client *c) {
   struct sim *s = c->sim;
 
   if (c->session == NULL || c->connecting || c->gone || s->now < c->not_before) return;
-  if (c->wire == NULL || !c->wire->stream) c->wire = sim_wire_open(c, some_node(c, 100 - c->roams), c->kind == SIM_SOCKET);
+  if (c->wire == NULL || !c->wire->stream)
+    c->wire = sim_wire_open(c, some_node(c, 100 - c->roams), c->kind == SIM_SOCKET);
   if (!c->repeat) c->connect_id++;
   c->repeat = false;
   c->connecting = true;
@@ -133,9 +134,10 @@ static void end_errand(struct sim_client *c) {
 
 static void handshake(struct sim_client *c) {
   begin_errand(c, SIM_HANDSHAKE);
-  sim_wire_send(c->errand_wire,
-                "[{'channel':'/meta/handshake','version':'1.0','supportedConnectionTypes':['long-polling'],'id':'e%u'}]",
-                c->errand_id);
+  sim_wire_send(
+      c->errand_wire,
+      "[{'channel':'/meta/handshake','version':'1.0','supportedConnectionTypes':['long-polling'],'id':'e%u'}]",
+      c->errand_id);
 }
 
 static void subscribe(struct sim_client *c, const char *pattern, bool on) {
@@ -251,7 +253,8 @@ static bool fails_with(const struct bx_message *m, const char *code) {
 
 static uint64_t interval(const struct bx_message *m) {
   static const char mark[] = "\"interval\":";
-  const char *at = m->advice.type == BX_JSON_OBJECT ? memmem(m->advice.raw.at, m->advice.raw.len, mark, sizeof mark - 1) : NULL;
+  const char *at =
+      m->advice.type == BX_JSON_OBJECT ? memmem(m->advice.raw.at, m->advice.raw.len, mark, sizeof mark - 1) : NULL;
 
   return at == NULL ? 0 : strtoull(at + sizeof mark - 1, NULL, 10);
 }
@@ -294,7 +297,11 @@ static void done(struct sim_client *c, const struct bx_message *m, bool good) {
 
   if (p != NULL) {
     c->publish = NULL;
-    sim_publish_told(c->sim, p, good ? BX_ACKNOWLEDGED : unknown ? BX_UNKNOWN : fails_with(m, "401") ? BX_NO_SESSION : BX_REFUSED);
+    sim_publish_told(c->sim, p,
+                     good                   ? BX_ACKNOWLEDGED
+                     : unknown              ? BX_UNKNOWN
+                     : fails_with(m, "401") ? BX_NO_SESSION
+                                            : BX_REFUSED);
   }
   if (c->session != NULL && (errand == SIM_SUBSCRIBE || errand == SIM_UNSUBSCRIBE)) {
     struct sim_sub *sub = sim_sub_of(c->session, bx_slice_of(c->pattern));
@@ -337,7 +344,8 @@ void sim_client_text(struct sim_client *c, struct sim_wire *w, struct bx_slice t
   struct bx_messages messages = {0};
 
   SIM_TRACE(c->sim, "c%u <- %s: %.*s", c->number, w->node->name, (int)(text.len < 600 ? text.len : 600), text.at);
-  if (bx_messages_parse(&messages, text, &limits) != BX_PARSE_OK) sim_fail(c->sim, "wire", "not JSON: %.*s", (int)text.len, text.at);
+  if (bx_messages_parse(&messages, text, &limits) != BX_PARSE_OK)
+    sim_fail(c->sim, "wire", "not JSON: %.*s", (int)text.len, text.at);
   for (size_t i = 0; i < messages.count && !c->sim->failed; i++) take(c, w, &messages, &messages.at[i]);
   bx_messages_fini(&messages);
   connect(c);
@@ -424,11 +432,12 @@ static void submit(struct sim *s, void *what) {
   out->tries++;
   out->at = s->now;
   out->publish.done = outside_done;
-  SIM_TRACE(s, "publish %u on %s at %s%s%s", out->p->n, out->p->channel, out->node->name, out->p->once[0] ? " once " : "",
-            out->p->once);
+  SIM_TRACE(s, "publish %u on %s at %s%s%s", out->p->n, out->p->channel, out->node->name,
+            out->p->once[0] ? " once " : "", out->p->once);
   char data[16];
   snprintf(data, sizeof data, "%u", out->p->n);
-  bx_server_publish(out->node->server, &out->publish, bx_slice_of(out->p->channel), bx_slice_of(data), bx_slice_of(out->p->once));
+  bx_server_publish(out->node->server, &out->publish, bx_slice_of(out->p->channel), bx_slice_of(data),
+                    bx_slice_of(out->p->once));
   sim_node_woken(out->node);
   sim_in(s, SIM_MS(6000), check_answered, out);
 }

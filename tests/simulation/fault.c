@@ -115,8 +115,9 @@ static const struct {
   unsigned weight;
   void (*strike)(struct sim *);
 } faults[] = {
-    {SIM_CUTS, 12, cut},      {SIM_DOUBLES, 8, twice}, {SIM_DROPS, 6, drop},      {SIM_STALLS, 3, stall}, {SIM_CRASHES, 2, crash},
-    {SIM_PAUSES, 2, pause},   {SIM_RESTARTS, 1, restart}, {SIM_ROLLBACKS, 1, lag}, {SIM_FLUSHES, 1, flush}, {SIM_CLOCKS, 2, jump},
+    {SIM_CUTS, 12, cut},     {SIM_DOUBLES, 8, twice}, {SIM_DROPS, 6, drop},       {SIM_STALLS, 3, stall},
+    {SIM_CRASHES, 2, crash}, {SIM_PAUSES, 2, pause},  {SIM_RESTARTS, 1, restart}, {SIM_ROLLBACKS, 1, lag},
+    {SIM_FLUSHES, 1, flush}, {SIM_CLOCKS, 2, jump},
 };
 
 static void strike(struct sim *s, void *unused) {
@@ -125,7 +126,8 @@ static void strike(struct sim *s, void *unused) {
 
   (void)unused;
   if (s->calm) return;
-  for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) sum += s->faults & faults[i].fault ? faults[i].weight : 0;
+  for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+    sum += s->faults & faults[i].fault ? faults[i].weight : 0;
   dice = sim_uniform(s, 0, sum - 1);
   for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
     unsigned weight = s->faults & faults[i].fault ? faults[i].weight : 0;

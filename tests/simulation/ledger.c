@@ -56,8 +56,7 @@ void sim_publish_told(struct sim *s, struct sim_publish *p, enum bx_outcome outc
   }
   if (is_refused(p) && p->position != 0)
     sim_fail(s, "I3", "publish %u was refused and is in the journal at %llu", p->n, (unsigned long long)p->position);
-  if (is_refused(p) && p->delivered && !p->rolled_back)
-    sim_fail(s, "I3", "publish %u was refused and delivered", p->n);
+  if (is_refused(p) && p->delivered && !p->rolled_back) sim_fail(s, "I3", "publish %u was refused and delivered", p->n);
 }
 
 static uint32_t number_in(struct bx_slice text) {
@@ -96,7 +95,8 @@ static void session_rolled_back(struct sim *s, struct sim_session *session) {
   bool known = false;
 
   for (unsigned i = 0; i < s->nodes_made; i++)
-    known |= s->all_nodes[i]->alive && bx_server_find_session(s->all_nodes[i]->server, bx_slice_of(session->id)) != NULL;
+    known |=
+        s->all_nodes[i]->alive && bx_server_find_session(s->all_nodes[i]->server, bx_slice_of(session->id)) != NULL;
   session->fragile = true;
   session->excused |= !known;
 }
@@ -265,9 +265,8 @@ static void complete(struct sim *s, const struct sim_session *session, const str
     if (!sim_matches(sub->pattern, p->channel)) continue;
     // What was subscribed to between the entry and its second coming is not owed the second.
     if (p->positions[0] <= sub->most) continue;
-    sim_fail(s, "I2", "c%u (%.6s) never got %u (%s at %llu); it subscribed to %s at %llu",
-             session->client->number, session->id, n, p->channel, (unsigned long long)p->position, sub->pattern,
-             (unsigned long long)sub->most);
+    sim_fail(s, "I2", "c%u (%.6s) never got %u (%s at %llu); it subscribed to %s at %llu", session->client->number,
+             session->id, n, p->channel, (unsigned long long)p->position, sub->pattern, (unsigned long long)sub->most);
     return;
   }
 }

@@ -114,12 +114,14 @@ static unsigned run_some(const struct options *o, unsigned offset) {
     if (!o->all) break;
   }
 #define N(field) (unsigned long long)t.field
-  printf("%llu seeds, %u failed: %llu steps, %llu publishes (%llu refused, %llu unknown), %llu deliveries, %llu repeats\n"
-         "  %llu sessions, %llu moves, %llu claims, %llu calls, %llu lost; %llu crashes, %llu stalls, %llu link losses, "
-         "%llu late commands\n  %llu pauses, %llu restarts, %llu rollbacks, %llu flushes, %llu epochs learnt, %llu not recovered\n",
-         (unsigned long long)count, failed, N(steps), N(publishes), N(refused), N(unknown), N(deliveries), N(repeats),
-         N(sessions), N(moves), N(forced), N(relayed), N(lost), N(crashes), N(stalls), N(drops), N(late), N(pauses),
-         N(restarts), N(rollbacks), N(flushes), N(epochs), N(not_recovered));
+  printf(
+      "%llu seeds, %u failed: %llu steps, %llu publishes (%llu refused, %llu unknown), %llu deliveries, %llu repeats\n"
+      "  %llu sessions, %llu moves, %llu claims, %llu calls, %llu lost; %llu crashes, %llu stalls, %llu link losses, "
+      "%llu late commands\n  %llu pauses, %llu restarts, %llu rollbacks, %llu flushes, %llu epochs learnt, %llu not "
+      "recovered\n",
+      (unsigned long long)count, failed, N(steps), N(publishes), N(refused), N(unknown), N(deliveries), N(repeats),
+      N(sessions), N(moves), N(forced), N(relayed), N(lost), N(crashes), N(stalls), N(drops), N(late), N(pauses),
+      N(restarts), N(rollbacks), N(flushes), N(epochs), N(not_recovered));
   fflush(stdout);
   return failed;
 }

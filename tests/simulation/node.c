@@ -47,7 +47,8 @@ struct reset {
 static void do_reset(struct sim *s, void *what) {
   struct reset *r = what;
 
-  if (!r->node->alive || r->node->links[r->which].connection != r->connection || sim_node_defer(r->node, do_reset, r)) return;
+  if (!r->node->alive || r->node->links[r->which].connection != r->connection || sim_node_defer(r->node, do_reset, r))
+    return;
   sim_link_drop(s, r->node, r->which, "asked for");
 }
 

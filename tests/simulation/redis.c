@@ -73,7 +73,8 @@ void sim_redis_pause(struct sim *s, bool paused) {
   SIM_TRACE(s, "redis %s", paused ? "has no time" : "goes on");
   s->redis.paused = paused;
   if (paused) return;
-  bx_list_each (link, &s->redis.connections) sim_in(s, sim_uniform(s, 0, 2000), run, bx_container_of(link, struct sim_connection, link));
+  bx_list_each (link, &s->redis.connections)
+    sim_in(s, sim_uniform(s, 0, 2000), run, bx_container_of(link, struct sim_connection, link));
 }
 
 static void came_back(struct sim *s, void *unused) {
@@ -125,7 +126,8 @@ static void trace_reply(struct sim *s, const struct sim_connection *c, const str
 
   if (strcmp(e->name, "XREAD") == 0 || strcmp(e->name, "XRANGE") == 0) return;
   for (size_t i = 1; i < e->count && len < 300; i++)
-    len += (size_t)snprintf(line + len, sizeof line - len, " %.*s", (int)(e->args[i].len > 90 ? 90 : e->args[i].len), e->args[i].at);
+    len += (size_t)snprintf(line + len, sizeof line - len, " %.*s", (int)(e->args[i].len > 90 ? 90 : e->args[i].len),
+                            e->args[i].at);
   line[len] = '\0';
   sim_trace(s, "redis: %s%s %s%s -> %.*s %.*s%s", c->node->name, c->ours ? "" : " (closed)", e->name, line,
             (int)first.len, first.at, (int)second.len, second.at, er_reply_is_error(e->reply) ? " ERROR" : "");
@@ -171,7 +173,9 @@ static void execute(struct sim *s, struct sim_connection *c, struct sim_exchange
   wake_blocked(s);
 }
 
-static sim_time delay(struct sim *s) { return sim_chance(s, 2) ? sim_uniform(s, 1000, 30000) : sim_uniform(s, 50, 800); }
+static sim_time delay(struct sim *s) {
+  return sim_chance(s, 2) ? sim_uniform(s, 1000, 30000) : sim_uniform(s, 50, 800);
+}
 
 static void answer(struct sim *s, struct sim_connection *c, struct sim_exchange *e) {
   bx_list_remove(&e->link);

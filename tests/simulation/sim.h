@@ -80,7 +80,7 @@ struct sim_exchange {
 
 // One connection of a link: what was sent over it may be executed long after the node gave it up.
 struct sim_connection {
-  struct bx_list link;                // all that there were
+  struct bx_list link;   // all that there were
   struct sim_node *node;
   enum er_which which;
   struct bx_list commands, replies;   // sim_exchange, in order
@@ -142,10 +142,10 @@ struct sim_node {
   struct bx_mount mount;
   int64_t clock_offset;   // ms
   bx_millis last_now;
-  sim_time stalled;         // no time before
-  sim_time turn_at;         // the next turn that is on the queue; 0: none
+  sim_time stalled;   // no time before
+  sim_time turn_at;   // the next turn that is on the queue; 0: none
   struct sim_link links[ER_LINKS];
-  unsigned number;               // among all that were made
+  unsigned number;                  // among all that were made
   struct bx_engine_events events;   // the server's, behind those that are listened to
   const struct bx_engine_ops *whole;
 };
@@ -182,7 +182,7 @@ struct sim_wire {
   bool answered;    // poll
   bool lost;        // no byte passes any more, and nobody is told
   bool abandoned;   // the client does not look at it any more
-  bool had_it;   // the answer reached the client's TCP, and then it reset
+  bool had_it;      // the answer reached the client's TCP, and then it reset
   bool woken, close_asked, close_sent;
   enum bx_arrival arrival;
   sim_time opened, last_ping;
@@ -203,32 +203,32 @@ struct sim_publish {
   char channel[24];
   char once[24];
   unsigned open, acked, refused, unknown;   // attempts
-  bx_position position;       // where it is in the journal now; 0: nowhere
-  unsigned appended;          // times: again after a rollback
+  bx_position position;                     // where it is in the journal now; 0: nowhere
+  unsigned appended;                        // times: again after a rollback
   bx_position positions[SIM_APPENDED];
-  bool rolled_back;           // it was in the journal, and a rollback took it
+  bool rolled_back;   // it was in the journal, and a rollback took it
   bool delivered;
   sim_time at;
 };
 
 struct sim_sub {
   char pattern[24];
-  bool executed;             // by some node
+  bool executed;   // by some node
   sim_time executed_at;
   bx_position least, most;   // heads at the times of the first and last execution before the acknowledgement
   bool acked;                // the client knows
   bool unsubscribing;
-  bool murky;                // an unsubscribe of unknown outcome
+  bool murky;   // an unsubscribe of unknown outcome
 };
 
 struct sim_session {
   char id[40];
   struct sim_client *client;
   sim_time created;
-  sim_time last_connect;     // sent, and answered
-  sim_time since_connect;    // sent, the first without an answer; 0: none
-  bool over;   // the client was told so, or asked for it
-  bool told;   // 401
+  sim_time last_connect;    // sent, and answered
+  sim_time since_connect;   // sent, the first without an answer; 0: none
+  bool over;                // the client was told so, or asked for it
+  bool told;                // 401
   bool disconnected, disconnect_asked;
   bool doubled;      // two connections at once
   bool fragile;      // its record is that of before a rollback, and its owner has not saved it again
@@ -243,9 +243,9 @@ struct sim_session {
   sim_time incidents[SIM_INCIDENTS];
   unsigned incident_count;
   // what the checks remember
-  uint64_t deadline;           // in the record
-  bx_position loaded_sent;     // of the last adoption
-  uint64_t generation, highest;   // in the record; ever
+  uint64_t deadline;                  // in the record
+  bx_position loaded_sent;            // of the last adoption
+  uint64_t generation, highest;       // in the record; ever
   struct sim_ghost ghost[SIM_MADE];   // per node number
   bx_position conf;
   uint32_t conf_generation;
@@ -300,7 +300,7 @@ void sim_client_start(struct sim *, unsigned number);
 void sim_client_text(struct sim_client *, struct sim_wire *, struct bx_slice text);
 void sim_client_closed(struct sim_client *, struct sim_wire *);   // by the other side
 void sim_client_cut(struct sim_client *, struct sim_wire *, enum sim_cut);
-void sim_client_double(struct sim_client *);                      // polls a second node at once
+void sim_client_double(struct sim_client *);   // polls a second node at once
 void sim_client_leave(struct sim_client *, bool politely);
 void sim_publisher_act(struct sim *, void *);
 

@@ -116,8 +116,7 @@ static void take(struct sim_wire *w, struct sim_parcel *p) {
     sim_in(s, sim_chance(s, 70) ? 0 : SIM_MS(sim_uniform(s, 1, 1000)), end_poll, w);
     break;
   case SIM_RESET:
-    if (w->answered && w->arrival == BX_ARRIVAL_PENDING)
-      w->arrival = w->had_it ? BX_ARRIVAL_RESET : BX_ARRIVAL_LOST;
+    if (w->answered && w->arrival == BX_ARRIVAL_PENDING) w->arrival = w->had_it ? BX_ARRIVAL_RESET : BX_ARRIVAL_LOST;
     node_over(w, false);
     break;
   default: break;
@@ -260,7 +259,8 @@ static void acknowledge(struct sim_wire *w, sim_time way) {
 
   elsewhere |= w->client->session != NULL && w->client->session->doubled;
 
-  if ((after > 400 || way > 2000 || elsewhere) && w->client->kind == SIM_CONSTANT && w->client->session != NULL) sim_incident(s, w->client->session);
+  if ((after > 400 || way > 2000 || elsewhere) && w->client->kind == SIM_CONSTANT && w->client->session != NULL)
+    sim_incident(s, w->client->session);
   post(w, true, parcel(s, SIM_ACK, (struct bx_slice){0}), after);
 }
 
