@@ -17,9 +17,11 @@ struct er_publish {
   struct bx_list link;
   struct bx_request *request;
   uint64_t sequence;
+  uint64_t behind;          // record requests that were sent in front of it
   bx_millis deadline;
   bx_position position;     // told by the script; 0: not yet
-  bx_millis told_at;
+  bx_position seen;         // on the tail; 0: not yet
+  bx_millis told_at;        // the first of the two
   bool resolves;            // unsure, and a new hello has answered since
 };
 
@@ -80,7 +82,9 @@ static void take_result(struct er_core *c, struct er_publish *p, struct bx_slice
   struct bx_slice digits = repeated ? (struct bx_slice){result.at + 1, result.len - 1} : result;
   uint64_t position;
 
-  if (bx_slice_equal(result, BX_LIT("-401"))) {
+  if (p->seen != 0) {
+    finish(p, BX_ACKNOWLEDGED, p->seen);
+  } else if (bx_slice_equal(result, BX_LIT("-401"))) {
     finish(p, BX_NO_SESSION, 0);
   } else if (!er_text_u64(digits, &position) || position == 0) {
     er_malformed(c, "append result", result);
@@ -96,7 +100,7 @@ static void take_result(struct er_core *c, struct er_publish *p, struct bx_slice
 static void refuse_call(struct er_core *c, const struct append_call *a) {
   for (uint64_t s = a->first; s < a->first + a->count; s++) {
     struct er_publish *p = sent_as(c, s);
-    if (p != NULL) finish(p, BX_REFUSED, 0);
+    if (p != NULL) finish(p, p->seen ? BX_ACKNOWLEDGED : BX_REFUSED, p->seen);
   }
 }
 
@@ -149,6 +153,7 @@ static void send_some(struct er_core *c) {
     struct er_publish *p = of(bx_list_take(&c->waiting));
 
     p->sequence = ++c->sequence;
+    p->behind = c->records_sent;
     add_entry(&args, p->request);
     bx_list_append(&c->sent, &p->link);
     c->waiting_count--;
@@ -179,13 +184,19 @@ static void acknowledge_from(struct bx_list *list, uint64_t sequence, bx_positio
   }
 }
 
+// The tail may be read before the answers on the other link: then what was asked in front of the publish
+// is still answered in front of it.
 void er_append_saw(struct er_core *c, uint64_t sequence, bx_position position) {
   struct er_publish *p = sent_as(c, sequence);
 
-  if (p != NULL)
-    finish(p, BX_ACKNOWLEDGED, position);
-  else
+  if (p == NULL) {
     acknowledge_from(&c->unsure, sequence, position);
+  } else if (p->position != 0 || c->records_answered >= p->behind) {
+    finish(p, BX_ACKNOWLEDGED, position);
+  } else {
+    p->seen = position;
+    p->told_at = c->now;
+  }
 }
 
 // What was unsure and is not in the journal up to the head that hello saw is not there at all: the
@@ -200,8 +211,8 @@ void er_append_tailed(struct er_core *c) {
 
 void er_append_link_down(struct er_core *c) {
   bx_list_each (link, &c->sent) {
-    if (of(link)->position != 0)
-      finish(of(link), BX_ACKNOWLEDGED, of(link)->position);
+    if (of(link)->seen != 0 || of(link)->position != 0)
+      finish(of(link), BX_ACKNOWLEDGED, of(link)->seen ? of(link)->seen : of(link)->position);
     else
       bx_list_remove(link), bx_list_append(&c->unsure, link);
   }
@@ -217,7 +228,8 @@ void er_append_greeted(struct er_core *c) {
 void er_append_tick(struct er_core *c) {
   bx_list_each (link, &c->sent) {
     struct er_publish *p = of(link);
-    if (p->position != 0 && c->now >= p->told_at + ER_ACK_DELAY) finish(p, BX_ACKNOWLEDGED, p->position);
+    bx_position known = p->seen ? p->seen : p->position;
+    if (known != 0 && c->now >= p->told_at + ER_ACK_DELAY) finish(p, BX_ACKNOWLEDGED, known);
   }
   bx_list_each (link, &c->unsure)
     if (c->now >= of(link)->deadline) finish(of(link), BX_UNKNOWN, 0);

@@ -59,6 +59,7 @@ struct er_core {
   size_t waiting_count, waiting_bytes;
   unsigned appends;                // calls in flight
   uint64_t sequence;
+  uint64_t records_sent, records_answered;   // requests of records, which share the link with publishes
 
   struct bx_list requests;         // of records and locates, until the turn
 

@@ -28,6 +28,7 @@ static void answered(struct er_core *c, struct er_call *call, const struct er_re
   struct bx_session *s = r->session;
   enum bx_outcome outcome = BX_REFUSED;
 
+  c->records_answered++;
   bx_free(rc);
   if (r->kind == BX_REQUEST_CREATE)
     outcome = created(c, r, reply);
@@ -91,6 +92,7 @@ void er_record_request(struct er_core *c, struct bx_request *r) {
     script = add_end(c, &args, r);
   else
     script = add_patterns(c, &args, r);
+  c->records_sent++;
   er_send(c, ER_COMMAND, script, &args, &rc->call);
 }
 
