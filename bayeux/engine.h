@@ -88,6 +88,8 @@ struct bx_engine_mark {
   bool covered, dirty;
   bx_millis deadline_told;
   uint64_t pinged;                 // engine's tick when the newest ping with a position was sent
+  uint32_t asking;                 // subscriptions whose record is on its way
+  bx_position asked_from;          // the lowest start of them
 };
 
 // What an engine tells the server.
@@ -105,7 +107,8 @@ struct bx_engine_events {
   // Positions [from, to] can not be had any more: sessions that had not read them are lost.
   void (*gap)(void *context, bx_position from, bx_position to);
   // A new epoch begins at `first`. Entries above `survived` are void; survived 0: so are all sessions.
-  void (*epoch)(void *context, uint64_t epoch, bx_position first, bx_position survived);
+  // Returns how many entries that were here are void.
+  uint64_t (*epoch)(void *context, uint64_t epoch, bx_position first, bx_position survived);
   // A session that lives here now.
   struct bx_session *(*adopt)(void *context, const struct bx_record *);
   // A session is to live elsewhere: it lets go of its connection, weighs the evidence, leaves the

@@ -128,8 +128,11 @@ static void drop_last(struct bx_journal *j) {
   bx_free(e);
 }
 
-void bx_journal_cut(struct bx_journal *j, bx_position position) {
+uint64_t bx_journal_cut(struct bx_journal *j, bx_position position) {
+  uint64_t next = j->next;
+
   while (j->first < j->next && newest(j) > position) drop_last(j);
+  return next - j->next;
 }
 
 void bx_journal_begin(struct bx_journal *j, bx_position base) {

@@ -59,8 +59,8 @@ struct bx_topic *bx_journal_topic(struct bx_journal *, struct bx_slice key);
 // Lets go of what is over the limits. Append does it too; this is for age on a quiet journal.
 void bx_journal_trim(struct bx_journal *, bx_millis now);
 
-// Forgets entries above `position`: they are void.
-void bx_journal_cut(struct bx_journal *, bx_position position);
+// Forgets entries above `position`: they are void. Returns how many.
+uint64_t bx_journal_cut(struct bx_journal *, bx_position position);
 // The head goes on to `to` without an entry.
 void bx_journal_jump(struct bx_journal *, bx_position to);
 // An empty journal begins behind `base`.

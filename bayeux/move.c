@@ -167,8 +167,9 @@ static void restart_readers(struct bx_server *server) {
   }
 }
 
-void bx_server_epoch(struct bx_server *server, uint64_t epoch, bx_position first, bx_position survived) {
+uint64_t bx_server_epoch(struct bx_server *server, uint64_t epoch, bx_position first, bx_position survived) {
   bx_position head = bx_journal_head(&server->journal);
+  uint64_t entries;
 
   (void)epoch;
   if (survived == 0) {
@@ -177,6 +178,7 @@ void bx_server_epoch(struct bx_server *server, uint64_t epoch, bx_position first
     server->losing_all = false;
   }
   restart_readers(server);
-  bx_journal_cut(&server->journal, survived);
+  entries = bx_journal_cut(&server->journal, survived);
   bx_journal_jump(&server->journal, head);   // sessions stay where they are, above what is void now
+  return entries;
 }

@@ -34,8 +34,8 @@ static void appended(void *context, bx_position position, struct bx_slice channe
 
 static void gap(void *context, bx_position from, bx_position to) { bx_server_gap(context, from, to); }
 
-static void epoch(void *context, uint64_t number, bx_position first, bx_position survived) {
-  bx_server_epoch(context, number, first, survived);
+static uint64_t epoch(void *context, uint64_t number, bx_position first, bx_position survived) {
+  return bx_server_epoch(context, number, first, survived);
 }
 
 static void begin(void *context, bx_position base) { bx_journal_begin(&((struct bx_server *)context)->journal, base); }

@@ -101,7 +101,7 @@ void bx_relay_open(struct bx_server *, struct bx_remote_call *);
 void bx_relays_run(struct bx_server *);
 void bx_relays_close(struct bx_server *);   // each is told that there are no replies
 void bx_server_gap(struct bx_server *, bx_position from, bx_position to);
-void bx_server_epoch(struct bx_server *, uint64_t epoch, bx_position first, bx_position survived);
+uint64_t bx_server_epoch(struct bx_server *, uint64_t epoch, bx_position first, bx_position survived);
 
 // What the engine keeps of a session may have to follow.
 static inline void bx_session_changed(struct bx_server *server, struct bx_session *s, bool partly) {

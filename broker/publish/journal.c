@@ -34,8 +34,9 @@ static void on_position(void *context, bx_position position) { (void)context, (v
 
 static void on_gap(void *context, bx_position from, bx_position to) { (void)context, (void)from, (void)to; }
 
-static void on_epoch(void *context, uint64_t epoch, bx_position first, bx_position survived) {
+static uint64_t on_epoch(void *context, uint64_t epoch, bx_position first, bx_position survived) {
   (void)context, (void)epoch, (void)first, (void)survived;
+  return 0;
 }
 
 static struct bx_session *find(void *context, struct bx_slice id) {

@@ -63,14 +63,16 @@ void er_hello(struct er_core *c) {
 
 // From hello, or from the entry itself, whichever comes first.
 void er_learn_epoch(struct er_core *c, uint64_t epoch, bx_position first, bx_position survived) {
+  uint64_t entries;
+
   if (epoch <= c->epoch) return;
   c->epoch = c->engine.epoch = epoch;
   c->epoch_since = c->now;
   c->counters.epochs++;
   er_event(c, "engine.epoch", "epoch %llu first %llu survived %llu", (unsigned long long)epoch,
            (unsigned long long)first, (unsigned long long)survived);
-  c->engine.events.epoch(c->engine.events.context, epoch, first, survived);
-  if (c->head > survived && survived > 0) c->counters.not_recovered += c->head - survived;
+  entries = c->engine.events.epoch(c->engine.events.context, epoch, first, survived);
+  if (survived > 0) c->counters.not_recovered += entries;
   if (survived == 0 && c->warm && c->head < first - 1) {
     // Nothing below `first` counts any more; what is made from here on belongs to the new journal.
     c->head = first - 1;

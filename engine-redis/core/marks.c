@@ -14,8 +14,26 @@
 #include "engine-redis/core/keys.h"
 #include "engine-redis/core/private.h"
 
+// A subscription that is being made, or was read back and is not confirmed, has a past of its own: the
+// head does not speak for it.
+static bool has_past(const struct bx_session *s) { return s->backfilled || s->mark.asking > 0; }
+
 static bool is_clean(const struct bx_session *s) {
-  return s->state == BX_SESSION_LIVE && !s->pending && s->outbox.count == 0;
+  return s->state == BX_SESSION_LIVE && !s->pending && s->outbox.count == 0 && !has_past(s);
+}
+
+// What a record may say: no subscription misses anything when reading goes on from here.
+bx_position er_conf(const struct bx_server *server, const struct bx_session *s) {
+  bx_position conf = bx_session_conf(server, s);
+
+  if (s->mark.asking > 0 && s->mark.asked_from < conf) conf = s->mark.asked_from;
+  if (!s->backfilled) return conf;
+  for (const struct bx_list *link = s->subscriptions.next; link != &s->subscriptions; link = link->next) {
+    const struct bx_subscription *sub = bx_container_of(link, const struct bx_subscription, link);
+
+    if ((sub->upto != 0 || sub->behind) && sub->known < conf) conf = sub->known;
+  }
+  return conf;
 }
 
 static struct er_mark_list *list_of(struct er_core *c, uint64_t tick) { return &c->marks[tick % ER_MARK_LISTS]; }
@@ -57,8 +75,9 @@ void er_changed(struct bx_engine *engine, struct bx_session *s, bool partly) {
   } else if (is_clean(s)) {
     bx_list_remove(&s->mark.link);
   } else if (!held) {
-    hold_back(c, s, c->engine.tick);
-  } else if (partly && s->mark.pinged > s->mark.since) {
+    // A subscription was asked for before this turn, perhaps in the tick before.
+    hold_back(c, s, has_past(s) ? c->engine.tick - 1 : c->engine.tick);
+  } else if (partly && s->mark.pinged > s->mark.since && !has_past(s)) {
     hold_back(c, s, s->mark.pinged);   // what is unconfirmed now was handed over behind that ping
   }
 }
@@ -205,12 +224,13 @@ bx_position er_core_mark(struct er_core *c) { return mark(c); }
 
 static void add_exact(struct er_core *c, struct er_arguments *args, struct bx_session *s) {
   struct bx_server *server = c->engine.events.context;
+  bx_position conf = er_conf(server, s);
 
   c->counters.exports++;
   er_arguments_text(args, bx_session_id(s));
   er_arguments_u64(args, s->generation);
-  er_arguments_u64(args, bx_session_conf(server, s));
-  er_arguments_u64(args, er_sent(server, s));
+  er_arguments_u64(args, conf);
+  er_arguments_u64(args, conf < bx_session_conf(server, s) ? conf : er_sent(server, s));
   if (s->has_connect_id)
     er_arguments_u64(args, s->connect_id);
   else

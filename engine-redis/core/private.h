@@ -148,6 +148,7 @@ void er_post(struct er_core *, struct bx_slice node, const char *type, struct bx
 
 // -- marks (marks.c) ------------------------------------------------------------------------------
 void er_marks_init(struct er_core *);
+bx_position er_conf(const struct bx_server *, const struct bx_session *);   // what its record may say
 void er_changed(struct bx_engine *, struct bx_session *, bool partly);
 void er_gone(struct bx_engine *, struct bx_session *);
 void er_touch(struct bx_engine *, struct bx_session *);

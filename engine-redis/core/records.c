@@ -29,6 +29,7 @@ static void answered(struct er_core *c, struct er_call *call, const struct er_re
   enum bx_outcome outcome = BX_REFUSED;
 
   c->records_answered++;
+  if (r->kind == BX_REQUEST_SUBSCRIBE) s->mark.asking--;
   bx_free(rc);
   if (r->kind == BX_REQUEST_CREATE)
     outcome = created(c, r, reply);
@@ -39,6 +40,8 @@ static void answered(struct er_core *c, struct er_call *call, const struct er_re
   if (er_reply_is(reply, "MOVED") && s->state != BX_SESSION_CLOSING) c->engine.events.forget(c->engine.events.context, s);
   if (er_reply_is(reply, "BAD")) er_malformed(c, "record", er_reply_text(reply, 1));
   finish(r, outcome);
+  // It is freed by the turn's reap at the earliest.
+  if (s->recorded && s->state != BX_SESSION_CLOSING && !s->released) er_changed(&c->engine, s, false);
 }
 
 static void add_owner(struct er_core *c, struct er_arguments *args, const struct bx_session *s) {
@@ -79,6 +82,14 @@ static const char *add_end(struct er_core *c, struct er_arguments *args, const s
   return "end";
 }
 
+// Until it is answered the mark stays in front of the start.
+static void note_past(struct er_core *c, const struct bx_request *r) {
+  struct bx_session *s = r->session;
+
+  if (s->mark.asking++ == 0 || r->start < s->mark.asked_from) s->mark.asked_from = r->start;
+  if (s->recorded && s->state != BX_SESSION_CLOSING && !s->released) er_changed(&c->engine, s, false);
+}
+
 void er_record_request(struct er_core *c, struct bx_request *r) {
   struct er_arguments args = {0};
   struct record_call *rc = bx_alloc(sizeof *rc);
@@ -93,6 +104,7 @@ void er_record_request(struct er_core *c, struct bx_request *r) {
   else
     script = add_patterns(c, &args, r);
   c->records_sent++;
+  if (r->kind == BX_REQUEST_SUBSCRIBE) note_past(c, r);
   er_send(c, ER_COMMAND, script, &args, &rc->call);
 }
 
@@ -273,8 +285,8 @@ static void add_record(struct er_core *c, struct er_arguments *args, const struc
 
   er_arguments_text(args, bx_session_id(s));
   er_arguments_u64(args, s->generation);
-  er_arguments_u64(args, bx_session_conf(server, s));
-  er_arguments_u64(args, er_sent(server, s));
+  er_arguments_u64(args, er_conf(server, s));
+  er_arguments_u64(args, er_conf(server, s) < bx_session_conf(server, s) ? er_conf(server, s) : er_sent(server, s));
   if (s->has_connect_id)
     er_arguments_u64(args, s->connect_id);
   else
