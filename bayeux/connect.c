@@ -108,7 +108,7 @@ void bx_session_supersede(struct bx_server *server, struct bx_session *s) {
   bx_connect_answer(old, old->connect.held ? superseded_interval(server, s, old) : 0);
   bx_session_detach(server, s);
   bx_connection_wake(old);
-  if (bx_connection_is_poll(old)) return;   // it was handed nothing yet
+  if (bx_connection_is_poll(old)) return;    // it was handed nothing yet
   if (s->pending && s->answered == NULL) {   // else it was handed nothing yet: it waited for evidence itself
     // The echo of the close tells that all of it has arrived: a client that is there sends it at once.
     s->answered = old;

@@ -29,7 +29,7 @@
   X(repeated_publishes, COUNTER, "mora_repeated_publishes_total", "Publishes answered from their idempotency key.")   \
   X(appended, COUNTER, "mora_journal_appended_total", "Entries seen by this node.")                                   \
   X(delivered, COUNTER, "mora_delivered_total", "Messages handed to connections.")                                    \
-  X(resent, COUNTER, "mora_resent_total", "Messages to be handed over again for want of evidence.")                         \
+  X(resent, COUNTER, "mora_resent_total", "Messages to be handed over again for want of evidence.")                   \
   X(fallbacks, COUNTER, "mora_fallbacks_total", "Connections that ended without evidence of what they carried.")      \
   X(superseded, COUNTER, "mora_superseded_connects_total", "Connects answered because another took their place.")     \
   X(overflows, COUNTER, "mora_outbox_overflows_total",                                                                \

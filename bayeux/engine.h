@@ -55,8 +55,8 @@ struct bx_request {
   // it lives. Acknowledged: it is in the table now, on its way through `adopt`.
   struct bx_slice id;
   bool mover;
-  struct bx_slice text;            // its messages, as a JSON array
-  struct bx_slice replies;         // out, for the time of `done`: a JSON array, one per message, in order
+  struct bx_slice text;      // its messages, as a JSON array
+  struct bx_slice replies;   // out, for the time of `done`: a JSON array, one per message, in order
 };
 
 // A session as its record tells it: what moves between nodes.
@@ -64,21 +64,21 @@ struct bx_record {
   struct bx_slice id, user;
   uint32_t generation;
   bx_position conf, sent;
-  uint64_t connect_id;             // of the last connect; has_connect_id false: there was none
+  uint64_t connect_id;   // of the last connect; has_connect_id false: there was none
   bool has_connect_id, ids_vary;
-  bx_millis life, remaining;       // remaining: until it expires
-  uint64_t created;                // milliseconds since 1970
+  bx_millis life, remaining;   // remaining: until it expires
+  uint64_t created;            // milliseconds since 1970
   struct bx_record_subscription {
     struct bx_slice pattern;
     bx_position start, upto;
-  } *subscriptions;
+  } * subscriptions;
   size_t subscription_count;
 };
 
 // Messages that another node took for a session that lives here. The engine's, until done.
 struct bx_remote_call {
-  struct bx_slice text;                                              // a JSON array
-  void (*done)(struct bx_remote_call *, struct bx_slice replies);    // exactly once
+  struct bx_slice text;                                             // a JSON array
+  void (*done)(struct bx_remote_call *, struct bx_slice replies);   // exactly once
 };
 
 // What an engine keeps in each session: where it stands on the engine's lists.
@@ -87,9 +87,9 @@ struct bx_engine_mark {
   uint64_t since;
   bool covered, dirty;
   bx_millis deadline_told;
-  uint64_t pinged;                 // engine's tick when the newest ping with a position was sent
-  uint32_t asking;                 // subscriptions whose record is on its way
-  bx_position asked_from;          // the lowest start of them
+  uint64_t pinged;          // engine's tick when the newest ping with a position was sent
+  uint32_t asking;          // subscriptions whose record is on its way
+  bx_position asked_from;   // the lowest start of them
 };
 
 // What an engine tells the server.
@@ -154,8 +154,8 @@ struct bx_engine {
   // Other nodes may have taken its sessions for lost: until it is sure of them, no poll is handed a
   // message. A stream is closed by those who know better, and its messages are confirmed by it alone.
   bool stale;
-  uint64_t *frames;                 // counts frames; the server's
-  uint64_t tick;                    // counted by engines that tick
-  uint64_t epoch;                   // one unbroken journal; answers of publishes carry it
-  bx_position base;                 // the position below the first of this epoch
+  uint64_t *frames;   // counts frames; the server's
+  uint64_t tick;      // counted by engines that tick
+  uint64_t epoch;     // one unbroken journal; answers of publishes carry it
+  bx_position base;   // the position below the first of this epoch
 };

@@ -42,7 +42,7 @@ struct bx_journal {
   uint64_t bytes;
   bx_position base;      // positions at or below it are not in the ring and never were in this epoch
   bx_position trimmed;   // the last position that was trimmed away, or `base`
-  bx_position jumped;        // the head, when it is above the newest entry; 0 otherwise
+  bx_position jumped;    // the head, when it is above the newest entry; 0 otherwise
 };
 
 void bx_journal_init(struct bx_journal *, struct bx_topics *, const struct bx_journal_limits *, bx_position base);

@@ -25,7 +25,8 @@ static struct bx_slice publisher_of(const struct bx_call *call) {
   const struct bx_value *id = &call->message->client_id;
 
   if (call->session != NULL) return bx_session_id(call->session);
-  if (!call->batch->server->engine->ops->locates || id->type != BX_JSON_STRING || id->escaped) return (struct bx_slice){0};
+  if (!call->batch->server->engine->ops->locates || id->type != BX_JSON_STRING || id->escaped)
+    return (struct bx_slice){0};
   return bx_value_inside(id);
 }
 

@@ -49,7 +49,8 @@ void bx_reply_advice(struct bx_buffer *out, uint32_t interval, bx_millis timeout
 
 // When all sessions are lost at once, clients are told to come back at the rate that this node takes.
 static uint32_t handshake_interval(struct bx_server *server) {
-  uint64_t spread = server->counters.sessions * 1000 / (server->options.handshake_rate ? server->options.handshake_rate : 1000);
+  uint64_t spread =
+      server->counters.sessions * 1000 / (server->options.handshake_rate ? server->options.handshake_rate : 1000);
 
   if (!server->losing_all) return bx_server_uniform(server, 1000, 2000);
   return bx_server_uniform(server, 0, spread > 1000 ? (uint32_t)spread : 1000);

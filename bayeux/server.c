@@ -51,9 +51,7 @@ static struct bx_session *find(void *context, struct bx_slice id) { return bx_se
 
 static struct bx_session *adopt(void *context, const struct bx_record *r) { return bx_session_adopt(context, r); }
 
-static void release(void *context, struct bx_session *s, struct bx_record *out) {
-  bx_session_release(context, s, out);
-}
+static void release(void *context, struct bx_session *s, struct bx_record *out) { bx_session_release(context, s, out); }
 
 static void resume(void *context) {
   struct bx_server *server = context;

@@ -42,7 +42,7 @@ struct bx_server_options {
   uint32_t max_channel_length;   // bytes
   uint32_t max_channel_depth;    // segments, at most 64
   uint32_t max_outbox_bytes;     // of one session
-  uint32_t handshake_rate;          // a second; how fast clients are told to come back when all are lost
+  uint32_t handshake_rate;       // a second; how fast clients are told to come back when all are lost
   uint32_t max_replies_bytes;    // waiting for one stream that does not read
 };
 
@@ -75,8 +75,8 @@ struct bx_server {
   struct bx_list states[BX_SESSION_STATES];
   struct bx_list readers;   // sessions that wait for a slice
   struct bx_list due;       // held connects to be answered at the end of the turn
-  struct bx_list ahead;         // readers whose cursor is above the head: they wait for it
-  struct bx_list relays;        // connections of other nodes' messages, with replies ready
+  struct bx_list ahead;     // readers whose cursor is above the head: they wait for it
+  struct bx_list relays;    // connections of other nodes' messages, with replies ready
   struct bx_list connections;
   struct bx_list spare_blocks;   // outbox blocks
   uint32_t spare_count;

@@ -14,15 +14,15 @@ struct bx_batch {
   struct bx_buffer replies;   // in the order in which they were made
   struct bx_reply *index;     // per message: where its reply stands in `replies`
   uint32_t open;              // messages that are not done
-  uint32_t locating;   // engine requests for sessions that are not here
-  bx_millis timeout;   // of the connection's mount
+  uint32_t locating;          // engine requests for sessions that are not here
+  bx_millis timeout;          // of the connection's mount
   bool subscribed;            // holds back the connection's messages until it is replied
   char text[];
 };
 
 struct bx_reply {
   size_t at, len;   // len 0: none (a held connect)
-  bool settled;   // its message was executed elsewhere, or refused
+  bool settled;     // its message was executed elsewhere, or refused
 };
 
 // One message on its way through the verbs.
@@ -94,7 +94,8 @@ void bx_session_unrelease(struct bx_server *, struct bx_session *);
 // The session leaves its connection: a poll is answered, a stream flushed and closed.
 void bx_session_supersede(struct bx_server *, struct bx_session *);
 // A subscription as a record tells it: no event, no counter of new ones.
-void bx_session_restore(struct bx_server *, struct bx_session *, struct bx_slice pattern, bx_position start, bx_position upto);
+void bx_session_restore(struct bx_server *, struct bx_session *, struct bx_slice pattern, bx_position start,
+                        bx_position upto);
 // What it has not read can not be had any more.
 void bx_session_lose(struct bx_server *, struct bx_session *);
 void bx_relay_open(struct bx_server *, struct bx_remote_call *);

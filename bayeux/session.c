@@ -403,7 +403,8 @@ static void dismiss(struct bx_server *server, struct bx_session *s, enum bx_end 
 
 // Nobody was told of a session that was never recorded, and one that moved goes on.
 static void tell(struct bx_server *server, enum bx_event event, const struct bx_session *s, struct bx_slice detail) {
-  if (s->recorded && s->why != BX_END_MOVED && server->env.event != NULL) server->env.event(server->env.context, event, s, detail);
+  if (s->recorded && s->why != BX_END_MOVED && server->env.event != NULL)
+    server->env.event(server->env.context, event, s, detail);
 }
 
 void bx_session_close(struct bx_server *server, struct bx_session *s, enum bx_end why) {

@@ -64,7 +64,7 @@ struct bx_session {
   struct bx_connection *answered;     // the poll that carried the last answer, until it is settled
   enum bx_arrival settled;            // what came of it
   struct bx_timer weigh;              // armed while a new connect waits for what comes of it
-  bool from_stream;    // `answered` is a stream that was taken over, and is being closed
+  bool from_stream;                   // `answered` is a stream that was taken over, and is being closed
   unsigned weighed;                   // looks taken
   struct bx_outbox outbox;
   struct bx_reader *reader;   // while READING
@@ -74,7 +74,7 @@ struct bx_session {
   bool pending;                // something handed over is not confirmed
   bool backfilled;             // some subscription has `upto` or `behind`
   uint32_t handed;             // messages handed over
-  uint32_t arrived;   // of these, messages known to have arrived
+  uint32_t arrived;            // of these, messages known to have arrived
   bx_position ping_position;   // of the newest ping that carried one, and `handed` then
   uint32_t ping_handed;
 
@@ -86,15 +86,15 @@ struct bx_session {
   struct bx_timer expiry;
   bx_millis life;   // 2 x the timeout of the mount of the last connect
   bx_millis created, last_connect;
-  const char *transport;   // of the last connect, static text
-  char address[64];        // of the peer at the handshake or last connect
-  uint64_t born;       // milliseconds since 1970, when its record tells; else 0
-  uint32_t generation; // raised by each change of owner
-  bool recorded;       // the engine holds its record
-  bool ending;         // its end is asked for
-  bool released;       // out of the table: its record is on its way to another node
+  const char *transport;        // of the last connect, static text
+  char address[64];             // of the peer at the handshake or last connect
+  uint64_t born;                // milliseconds since 1970, when its record tells; else 0
+  uint32_t generation;          // raised by each change of owner
+  bool recorded;                // the engine holds its record
+  bool ending;                  // its end is asked for
+  bool released;                // out of the table: its record is on its way to another node
   struct bx_engine_mark mark;   // the engine's
-  char id[];       // terminated
+  char id[];                    // terminated
 };
 
 struct bx_session *bx_session_create(struct bx_server *, struct bx_slice id);

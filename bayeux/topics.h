@@ -37,7 +37,7 @@ struct bx_subscription {
   bx_position from;    // while `behind`: entries above it are still to be read
   bx_position known;   // (start, known] of it is confirmed
   bool behind;
-  bool noted;          // its record has an `upto`
+  bool noted;   // its record has an `upto`
 };
 
 struct bx_topics {

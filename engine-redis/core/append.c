@@ -17,17 +17,17 @@ struct er_publish {
   struct bx_list link;
   struct bx_request *request;
   uint64_t sequence;
-  uint64_t behind;          // record requests that were sent in front of it
+  uint64_t behind;   // record requests that were sent in front of it
   bx_millis deadline;
-  bx_position position;     // told by the script; 0: not yet
-  bx_position seen;         // on the tail; 0: not yet
-  bx_millis told_at;        // the first of the two
-  bool resolves;            // unsure, and a new hello has answered since
+  bx_position position;   // told by the script; 0: not yet
+  bx_position seen;       // on the tail; 0: not yet
+  bx_millis told_at;      // the first of the two
+  bool resolves;          // unsure, and a new hello has answered since
 };
 
 struct append_call {
   struct er_call call;
-  uint64_t first;           // sequence
+  uint64_t first;   // sequence
   size_t count;
 };
 

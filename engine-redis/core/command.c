@@ -22,7 +22,8 @@ void er_arguments_u64(struct er_arguments *a, uint64_t number) {
 
 static bool is_script(const char *command) { return command[0] >= 'a' && command[0] <= 'z'; }
 
-void er_send(struct er_core *c, enum er_which which, const char *command, struct er_arguments *a, struct er_call *call) {
+void er_send(struct er_core *c, enum er_which which, const char *command, struct er_arguments *a,
+             struct er_call *call) {
   size_t extra = is_script(command) ? 1 : 0, from = 0;
   struct bx_slice *slices = bx_alloc((a->count + 1) * sizeof *slices);
 

@@ -3,11 +3,11 @@
 #include "engine-redis/core/keys.h"
 #include "engine-redis/core/private.h"
 
-#define REAP_EVERY 1000      // ms
-#define REAP_AFTER 10000     // beyond their deadline: a living owner ends them itself
-#define REAP_TICKS 50        // uninterrupted ticks before this node reaps
+#define REAP_EVERY 1000    // ms
+#define REAP_AFTER 10000   // beyond their deadline: a living owner ends them itself
+#define REAP_TICKS 50      // uninterrupted ticks before this node reaps
 #define REAP_LIMIT 200
-#define STALE_AFTER 2000     // ms without an answered tick
+#define STALE_AFTER 2000   // ms without an answered tick
 
 // -- the engine ------------------------------------------------------------------------------------
 
@@ -142,7 +142,9 @@ struct er_core *er_core_create(const struct er_core_env *env, const struct er_co
   return c;
 }
 
-struct bx_engine *er_core_engine(struct er_core *c) { return &c->engine; }
+struct bx_engine *er_core_engine(struct er_core *c) {
+  return &c->engine;
+}
 const struct er_counters *er_core_counters(const struct er_core *c) { return &c->counters; }
 
 // -- links -----------------------------------------------------------------------------------------

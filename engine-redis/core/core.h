@@ -35,29 +35,29 @@ struct er_core_env {
 };
 
 struct er_core_options {
-  struct bx_slice ns;             // namespace
-  struct bx_slice node;           // new at each start of a process
-  struct bx_slice role;           // "broker" or "publisher"
-  struct bx_slice address;        // for the directory of nodes
+  struct bx_slice ns;        // namespace
+  struct bx_slice node;      // new at each start of a process
+  struct bx_slice role;      // "broker" or "publisher"
+  struct bx_slice address;   // for the directory of nodes
   bx_millis command_timeout;
-  bx_millis life;                 // the longest of a session: so long nothing is reaped after a new epoch
-  uint64_t journal_messages;      // the stream is kept at about twice as many
+  bx_millis life;              // the longest of a session: so long nothing is reaped after a new epoch
+  uint64_t journal_messages;   // the stream is kept at about twice as many
 };
 
 // What the engine counts, beyond the server's counters.
-#define ER_COUNTERS(X)                                                                                            \
-  X(appends, COUNTER, "mora_engine_appends_total", "Script calls that carried publishes.")                        \
-  X(ticks, COUNTER, "mora_engine_ticks_total", "Heartbeats that Redis answered.")                                 \
-  X(hellos, COUNTER, "mora_engine_hellos_total", "Links that were set up.")                                       \
-  X(epochs, COUNTER, "mora_engine_epochs_total", "Epochs begun while this node ran.")                             \
-  X(fenced, COUNTER, "mora_engine_fenced_total", "Calls refused because a newer link of this node exists.")       \
-  X(malformed, COUNTER, "mora_engine_malformed_total", "Entries, records and inbox messages that were skipped.")  \
-  X(exports, COUNTER, "mora_engine_exports_total", "Exact positions written to records.")                         \
-  X(asks, COUNTER, "mora_engine_asks_total", "Sessions asked for from other nodes.")                              \
-  X(calls, COUNTER, "mora_engine_calls_total", "Messages executed on other nodes.")                               \
-  X(claims, COUNTER, "mora_engine_claims_total", "Sessions claimed from nodes that did not answer.")              \
-  X(released, COUNTER, "mora_engine_released_total", "Sessions given to other nodes.")                            \
-  X(reaped, COUNTER, "mora_engine_reaped_total", "Sessions whose deadline was past and that nobody ended.")       \
+#define ER_COUNTERS(X)                                                                                           \
+  X(appends, COUNTER, "mora_engine_appends_total", "Script calls that carried publishes.")                       \
+  X(ticks, COUNTER, "mora_engine_ticks_total", "Heartbeats that Redis answered.")                                \
+  X(hellos, COUNTER, "mora_engine_hellos_total", "Links that were set up.")                                      \
+  X(epochs, COUNTER, "mora_engine_epochs_total", "Epochs begun while this node ran.")                            \
+  X(fenced, COUNTER, "mora_engine_fenced_total", "Calls refused because a newer link of this node exists.")      \
+  X(malformed, COUNTER, "mora_engine_malformed_total", "Entries, records and inbox messages that were skipped.") \
+  X(exports, COUNTER, "mora_engine_exports_total", "Exact positions written to records.")                        \
+  X(asks, COUNTER, "mora_engine_asks_total", "Sessions asked for from other nodes.")                             \
+  X(calls, COUNTER, "mora_engine_calls_total", "Messages executed on other nodes.")                              \
+  X(claims, COUNTER, "mora_engine_claims_total", "Sessions claimed from nodes that did not answer.")             \
+  X(released, COUNTER, "mora_engine_released_total", "Sessions given to other nodes.")                           \
+  X(reaped, COUNTER, "mora_engine_reaped_total", "Sessions whose deadline was past and that nobody ended.")      \
   X(not_recovered, COUNTER, "mora_engine_not_recovered_total", "Entries lost with a Redis and not appended again.")
 
 struct er_counters {
@@ -88,4 +88,5 @@ struct er_node_info {
   struct bx_slice node, role, address;
   uint64_t head, mark, sessions, age;
 };
-void er_core_ask_nodes(struct er_core *, void (*done)(void *context, const struct er_node_info *, size_t count), void *context);
+void er_core_ask_nodes(struct er_core *, void (*done)(void *context, const struct er_node_info *, size_t count),
+                       void *context);

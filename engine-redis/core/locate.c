@@ -14,12 +14,12 @@
 
 struct er_locate {
   struct bx_list link;
-  struct bx_list waiting;      // requests for the same session, behind the one that is worked on
+  struct bx_list waiting;   // requests for the same session, behind the one that is worked on
   struct bx_request *request;
   uint64_t question;
   unsigned rounds;
-  bool asked, called;          // an inbox message is on its way to the owner
-  uint64_t generation;         // that the owner had when it was asked
+  bool asked, called;    // an inbox message is on its way to the owner
+  uint64_t generation;   // that the owner had when it was asked
   bx_millis deadline;
 };
 
@@ -313,7 +313,8 @@ static const struct {
   unsigned needs;
   void (*take)(struct er_core *, const struct inbox *, struct bx_session *);
 } types[] = {
-#define TYPE(text, needs, take) {{text, sizeof text - 1}, needs, take}
+#define TYPE(text, needs, take) \
+  { {text, sizeof text - 1}, needs, take }
     TYPE("ask", HAS_ID | HAS_FROM | HAS_Q | HAS_G | HAS_DEADLINE, take_ask),
     TYPE("call", HAS_ID | HAS_FROM | HAS_Q | HAS_RAW | HAS_DEADLINE, take_call),
     TYPE("lost", HAS_ID | HAS_G, take_lost),
@@ -332,7 +333,8 @@ static const struct {
   size_t offset;
   bool number;
 } fields_of_inbox[] = {
-#define FIELD(text, bit, member, number) {{text, sizeof text - 1}, bit, offsetof(struct inbox, member), number}
+#define FIELD(text, bit, member, number) \
+  { {text, sizeof text - 1}, bit, offsetof(struct inbox, member), number }
     FIELD("t", 0, type, false),
     FIELD("id", HAS_ID, id, false),
     FIELD("from", HAS_FROM, from, false),

@@ -116,7 +116,8 @@ static void write_again(struct er_core *c, struct bx_slice id) {
   make_dirty(c, s);
 }
 
-static void each_written(struct er_core *c, const struct tick_call *t, void (*visit)(struct er_core *, struct bx_slice)) {
+static void each_written(struct er_core *c, const struct tick_call *t,
+                         void (*visit)(struct er_core *, struct bx_slice)) {
   for (size_t at = 0; at < t->written.len;) {
     struct bx_slice id = bx_slice_of(t->written.at + at);
 

@@ -4,18 +4,18 @@
 
 #include "engine-redis/core/core.h"
 
-#define ER_APPENDS 4               // calls in flight
-#define ER_APPEND_ENTRIES 512      // entries of one call
-#define ER_WAITING_COUNT 1000      // publishes that wait, at most
+#define ER_APPENDS 4            // calls in flight
+#define ER_APPEND_ENTRIES 512   // entries of one call
+#define ER_WAITING_COUNT 1000   // publishes that wait, at most
 #define ER_WAITING_BYTES (4 << 20)
-#define ER_ACK_DELAY 50            // ms that an acknowledgement waits for the own tail
-#define ER_ASK_TIME 300            // ms
+#define ER_ACK_DELAY 50   // ms that an acknowledgement waits for the own tail
+#define ER_ASK_TIME 300   // ms
 #define ER_CALL_TIME 2000
 #define ER_ROUNDS 4
-#define ER_HEARTBEAT 3000           // ms: as HEARTBEAT of keys.lua
-#define ER_SETTLE 3000              // ms of a new epoch in which owners save their sessions again and nobody claims
-#define ER_HOLD_TICKS 10           // 2 s: so long may an unconfirmed session hold the mark back
-#define ER_MARK_LISTS 64           // ticks that are told apart
+#define ER_HEARTBEAT 3000   // ms: as HEARTBEAT of keys.lua
+#define ER_SETTLE 3000      // ms of a new epoch in which owners save their sessions again and nobody claims
+#define ER_HOLD_TICKS 10    // 2 s: so long may an unconfirmed session hold the mark back
+#define ER_MARK_LISTS 64    // ticks that are told apart
 
 // A command whose answer is to come. The embedding structure is freed by `done`, which is called
 // exactly once; reply NULL: the link ended first.
@@ -27,7 +27,7 @@ struct er_call {
 // The sessions whose oldest unconfirmed delivery (or whose end of being live) fell into one tick.
 struct er_mark_list {
   struct bx_list sessions;
-  bx_position head;                // of this node, when the tick began
+  bx_position head;   // of this node, when the tick began
   uint64_t tick;
 };
 
@@ -39,47 +39,47 @@ struct er_core {
   struct er_core_options options;
   struct er_counters counters;
   bx_millis now;
-  char *strings;                   // what options' slices point into
+  char *strings;   // what options' slices point into
 
-  struct bx_list calls[ER_LINKS];  // er_call, in the order in which they were sent
+  struct bx_list calls[ER_LINKS];   // er_call, in the order in which they were sent
   bool up[ER_LINKS];
   struct bx_buffer run;
   uint64_t incarnation;
-  bool greeting;                   // hello is on its way
-  bool greeted;                    // hello has answered on this command link
-  uint64_t epoch;                  // 0: none known yet
-  bx_position hello_p;             // the journal's head as the last hello saw it
-  int64_t clock;                   // Redis' clock minus ours, ms
-  bx_millis last_tick;             // answered
-  bx_millis alive_at;              // when the newest heartbeat that was answered was sent; 0: none
-  uint64_t recheck;                // stale: the message to itself that it waits for; 0: none was sent
+  bool greeting;         // hello is on its way
+  bool greeted;          // hello has answered on this command link
+  uint64_t epoch;        // 0: none known yet
+  bx_position hello_p;   // the journal's head as the last hello saw it
+  int64_t clock;         // Redis' clock minus ours, ms
+  bx_millis last_tick;   // answered
+  bx_millis alive_at;    // when the newest heartbeat that was answered was sent; 0: none
+  uint64_t recheck;      // stale: the message to itself that it waits for; 0: none was sent
 
   // publishing
   struct bx_list waiting, sent, unsure, told;   // struct er_publish
   size_t waiting_count, waiting_bytes;
-  unsigned appends;                // calls in flight
+  unsigned appends;   // calls in flight
   uint64_t sequence;
   uint64_t records_sent, records_answered;   // requests of records, which share the link with publishes
 
-  struct bx_list requests;         // of records and locates, until the turn
+  struct bx_list requests;   // of records and locates, until the turn
 
   // tail
   enum er_tail_state tail;
-  bx_position head;                // applied; 0: nothing yet
+  bx_position head;   // applied; 0: nothing yet
   bool warm, begun;
   char journal_at[48], inbox_at[48];   // ids of what was read last
 
   // sessions
   struct er_mark_list marks[ER_MARK_LISTS];
-  uint64_t oldest_mark;            // tick
-  struct bx_list dirty;            // sessions whose record is to be written at the next tick
+  uint64_t oldest_mark;   // tick
+  struct bx_list dirty;   // sessions whose record is to be written at the next tick
   struct bx_list touched;
   bool ticking;
-  bool resave_due;                 // a new epoch was learnt, and not all records are known to be written again
-  uint64_t good_ticks;             // uninterrupted
+  bool resave_due;       // a new epoch was learnt, and not all records are known to be written again
+  uint64_t good_ticks;   // uninterrupted
   bx_millis epoch_since, last_reap;
   bx_position trimmed_at;
-  struct bx_list locates;          // struct er_locate
+  struct bx_list locates;   // struct er_locate
   uint64_t questions;
   bool leaving, left;
 };

@@ -37,7 +37,8 @@ static void answered(struct er_core *c, struct er_call *call, const struct er_re
     outcome = BX_ACKNOWLEDGED;
   else if (er_reply_is(reply, "NONE"))
     outcome = BX_NO_SESSION;
-  if (er_reply_is(reply, "MOVED") && s->state != BX_SESSION_CLOSING) c->engine.events.forget(c->engine.events.context, s);
+  if (er_reply_is(reply, "MOVED") && s->state != BX_SESSION_CLOSING)
+    c->engine.events.forget(c->engine.events.context, s);
   if (er_reply_is(reply, "BAD")) er_malformed(c, "record", er_reply_text(reply, 1));
   finish(r, outcome);
   // It is freed by the turn's reap at the earliest.
@@ -220,16 +221,19 @@ static void add_extent(struct er_arguments *args, struct bx_slice pattern, bx_po
 
 static bool has_subscription(const struct bx_session *s, struct bx_slice pattern) {
   for (struct bx_list *link = s->subscriptions.next; link != &s->subscriptions; link = link->next)
-    if (bx_slice_equal(bx_topic_pattern(bx_container_of(link, struct bx_subscription, link)->topic), pattern)) return true;
+    if (bx_slice_equal(bx_topic_pattern(bx_container_of(link, struct bx_subscription, link)->topic), pattern))
+      return true;
   return false;
 }
 
 // Subscriptions on their way to the record, which reach it before the release does: nobody has read for
 // them here.
-static void add_uptos_on_the_way(struct er_core *c, struct er_arguments *args, const struct bx_session *s, bx_position sent) {
+static void add_uptos_on_the_way(struct er_core *c, struct er_arguments *args, const struct bx_session *s,
+                                 bx_position sent) {
   bx_list_each (link, &c->calls[ER_COMMAND]) {
     struct er_call *call = bx_container_of(link, struct er_call, link);
-    const struct bx_request *r = call->done == answered ? bx_container_of(call, struct record_call, call)->request : NULL;
+    const struct bx_request *r =
+        call->done == answered ? bx_container_of(call, struct record_call, call)->request : NULL;
 
     if (r == NULL || r->session != s || r->kind != BX_REQUEST_SUBSCRIBE || r->start >= sent) continue;
     for (size_t i = 0; i < r->pattern_count; i++)
@@ -331,7 +335,7 @@ static void send_records(struct er_core *c, struct bx_list *states) {
       er_arguments_text(&args, c->options.node);
     }
     add_record(c, &args, s);
-    s->mark.covered = false;      // the record has an exact position now
+    s->mark.covered = false;   // the record has an exact position now
     er_changed(&c->engine, s, false);
     if (++count < RESAVE_AT_ONCE) continue;
     send_resave(c, &args);

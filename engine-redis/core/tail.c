@@ -27,8 +27,7 @@ static struct bx_slice field(const struct er_reply *fields, const char *name) {
 // "<position>-0"
 static bool read_id(struct bx_slice id, bx_position *position) {
   return id.len > 2 && memcmp(id.at + id.len - 2, "-0", 2) == 0 &&
-         er_text_u64((struct bx_slice){id.at, id.len - 2}, position) &&
-         *position < POSITIONS_END;
+         er_text_u64((struct bx_slice){id.at, id.len - 2}, position) && *position < POSITIONS_END;
 }
 
 // "<node>:<sequence>", when the node is this one.
