@@ -36,9 +36,6 @@ void bk_exchange_finish(struct bk_exchange *x, enum bk_arrival arrival) {
 // -- the request -------------------------------------------------------------------------------
 
 enum bk_method bk_exchange_method(const struct bk_exchange *x) { return x->method; }
-struct bk_loop *bk_exchange_loop(const struct bk_exchange *x) {
-  return x->connection->loop;
-}
 struct bx_slice bk_exchange_body(const struct bk_exchange *x) {
   return bx_buffer_view(&x->body);
 }

@@ -54,7 +54,6 @@ struct bx_slice bk_exchange_path(const struct bk_exchange *);
 struct bx_slice bk_exchange_query(const struct bk_exchange *);
 struct bx_slice bk_exchange_body(const struct bk_exchange *);
 struct bx_slice bk_exchange_peer(const struct bk_exchange *);   // "127.0.0.1:4711"
-struct bk_loop *bk_exchange_loop(const struct bk_exchange *);
 
 // A header by its lower-case name; false when absent. Only inside the handler: a held exchange
 // gives its headers back to the library. Copied into `out` (cut to a terminated string of `size`).

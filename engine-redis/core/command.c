@@ -20,6 +20,13 @@ void er_arguments_u64(struct er_arguments *a, uint64_t number) {
   er_arguments_text(a, bx_slice_of(text));
 }
 
+void er_arguments_connect_id(struct er_arguments *a, bool known, uint64_t id) {
+  if (known)
+    er_arguments_u64(a, id);
+  else
+    er_arguments_text(a, BX_LIT(""));
+}
+
 static bool is_script(const char *command) { return command[0] >= 'a' && command[0] <= 'z'; }
 
 void er_send(struct er_core *c, enum er_which which, const char *command, struct er_arguments *a,

@@ -223,19 +223,15 @@ static bx_position mark(struct er_core *c) {
 
 bx_position er_core_mark(struct er_core *c) { return mark(c); }
 
-static void add_exact(struct er_core *c, struct er_arguments *args, struct bx_session *s) {
+void er_arguments_stand(struct er_core *c, struct er_arguments *args, const struct bx_session *s) {
   struct bx_server *server = c->engine.events.context;
   bx_position conf = er_conf(server, s);
 
-  c->counters.exports++;
   er_arguments_text(args, bx_session_id(s));
   er_arguments_u64(args, s->generation);
   er_arguments_u64(args, conf);
   er_arguments_u64(args, conf < bx_session_conf(server, s) ? conf : er_sent(server, s));
-  if (s->has_connect_id)
-    er_arguments_u64(args, s->connect_id);
-  else
-    er_arguments_text(args, BX_LIT(""));
+  er_arguments_connect_id(args, s->has_connect_id, s->connect_id);
   er_arguments_u64(args, s->ids_vary);
 }
 
@@ -264,7 +260,8 @@ static void add_sessions(struct er_core *c, struct er_arguments *args, struct ti
       er_arguments_u64(&live, s->generation);
       lives++;
     } else {
-      add_exact(c, &exact, s);
+      c->counters.exports++;
+      er_arguments_stand(c, &exact, s);
       exacts++;
     }
   }

@@ -98,6 +98,7 @@ struct er_arguments {
 };
 void er_arguments_text(struct er_arguments *, struct bx_slice);
 void er_arguments_u64(struct er_arguments *, uint64_t);
+void er_arguments_connect_id(struct er_arguments *, bool known, uint64_t id);
 // For a script the namespace goes in front. Takes the call; frees the arguments.
 void er_send(struct er_core *, enum er_which, const char *command, struct er_arguments *, struct er_call *);
 // A call whose answer nobody needs.
@@ -149,6 +150,8 @@ void er_post(struct er_core *, struct bx_slice node, const char *type, struct bx
 // -- marks (marks.c) ------------------------------------------------------------------------------
 void er_marks_init(struct er_core *);
 bx_position er_conf(const struct bx_server *, const struct bx_session *);   // what its record may say
+// id g k sent cid vary: where a session stands, as scripts take it.
+void er_arguments_stand(struct er_core *, struct er_arguments *, const struct bx_session *);
 void er_changed(struct bx_engine *, struct bx_session *, bool partly);
 void er_gone(struct bx_engine *, struct bx_session *);
 void er_touch(struct bx_engine *, struct bx_session *);

@@ -269,10 +269,7 @@ void er_release(struct er_core *c, struct bx_session *s, struct bx_slice to, uin
   er_arguments_text(&args, to);
   er_arguments_u64(&args, record.conf);
   er_arguments_u64(&args, record.sent);
-  if (record.has_connect_id)
-    er_arguments_u64(&args, record.connect_id);
-  else
-    er_arguments_text(&args, BX_LIT(""));
+  er_arguments_connect_id(&args, record.has_connect_id, record.connect_id);
   er_arguments_u64(&args, record.ids_vary);
   add_uptos(&args, s, record.sent);
   add_uptos_on_the_way(c, &args, s, record.sent);
@@ -285,17 +282,7 @@ void er_release(struct er_core *c, struct bx_session *s, struct bx_slice to, uin
 
 // Records that a rollback took back are written again, from what this node knows.
 static void add_record(struct er_core *c, struct er_arguments *args, const struct bx_session *s) {
-  struct bx_server *server = c->engine.events.context;
-
-  er_arguments_text(args, bx_session_id(s));
-  er_arguments_u64(args, s->generation);
-  er_arguments_u64(args, er_conf(server, s));
-  er_arguments_u64(args, er_conf(server, s) < bx_session_conf(server, s) ? er_conf(server, s) : er_sent(server, s));
-  if (s->has_connect_id)
-    er_arguments_u64(args, s->connect_id);
-  else
-    er_arguments_text(args, BX_LIT(""));
-  er_arguments_u64(args, s->ids_vary);
+  er_arguments_stand(c, args, s);
   er_arguments_u64(args, s->life);
   er_arguments_text(args, BX_LIT(""));
   er_arguments_u64(args, s->born);
