@@ -99,6 +99,9 @@ export class Wire extends Socket {
   // Everything since the last gather(), flat.
   get messages() { return this.frames.items.slice(this.start).flat().filter(m => m && m.channel !== '/barrier'); }
 
+  // Waits until this many of them are there.
+  come(count) { return this.frames.when(() => this.messages.length >= count, `${count} messages`); }
+
   // A publish whose answer comes behind all that was sent before it; what has come by then.
   async barrier() {
     const id = nextId();
