@@ -3,21 +3,33 @@
 //
 //   redis://[user:password@]host[:port][/db]      "[::1]" for an IPv6 address; port 6379; db 0
 //   redis+unix://[user:password@]/path[?db=0]
+//   redis+sentinel://[user:password@]host[:port],host[:port].../name[?db=0]      port 26379
 //
-// User, password and path may hold %XX. The user may be empty (":password@"): the default user.
-// Refused with words of their own: redis+sentinel:// and rediss://.
+// User, password and path may hold %XX. The user may be empty (":password@"): the default user. Those of
+// redis+sentinel:// are for the Redis, and for a Sentinel that asks for some.
+// Refused with words of its own: rediss://.
 //
 // A struct er_url owns its texts: er_url_fini(). {0} is allowed there.
 #pragma once
 
 #include "bayeux/buffer.h"
 
-struct er_url {
-  char *user;       // NULL: the default user
-  char *password;   // NULL: no AUTH
-  char *host;       // NULL: a unix socket; without brackets
-  char *path;       // NULL: TCP
+struct er_place {
+  char *host;   // without brackets
   uint16_t port;
+};
+
+enum { ER_SENTINELS_MAX = 16 };
+
+// Where it is: `place`, or `path`, or what one of `sentinels` says of `primary`.
+struct er_url {
+  char *user;              // NULL: the default user
+  char *password;          // NULL: no AUTH
+  struct er_place place;   // host NULL: not TCP, or not known from here
+  char *path;              // NULL: not a unix socket
+  char *primary;           // the name that the Sentinels know; NULL: without them
+  struct er_place sentinels[ER_SENTINELS_MAX];
+  size_t sentinel_count;
   unsigned db;
 };
 

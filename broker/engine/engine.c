@@ -36,8 +36,9 @@ const struct cf_option bk_engine_options[] = {
      .type = CF_STRING,
      .offset = FIELD(url),
      .standard = "redis://127.0.0.1:6379/0",
-     .doc = "That Redis: redis://[user:password@]host[:port][/db], or redis+unix:///path[?db=0]. A single server of "
-            "6.2 or later, with maxmemory-policy noeviction."},
+     .doc = "That Redis: redis://[user:password@]host[:port][/db], redis+unix:///path[?db=0], or "
+            "redis+sentinel://host:port,host:port/name[?db=0]. A server of 6.2 or later, with maxmemory-policy "
+            "noeviction."},
     {.key = "engine.namespace",
      .type = CF_STRING,
      .offset = FIELD(ns),
@@ -114,7 +115,7 @@ struct bk_engine {
 static bx_millis now_of(void *context) { return bk_loop_now(((struct bk_engine *)context)->loop); }
 
 static bool is_good_news(const char *id) {
-  static const char *const good[] = {"engine.link_up", "engine.epoch", "engine.warm"};
+  static const char *const good[] = {"engine.link_up", "engine.epoch", "engine.warm", "redis.primary"};
   for (size_t i = 0; i < sizeof good / sizeof *good; i++)
     if (strcmp(good[i], id) == 0) return true;
   return false;

@@ -3,6 +3,7 @@
 //
 //   link.c     the attempt, the commands, the one way out
 //   steps.c    the table of set-up steps
+//   sentinel.c which Redis is the primary
 //   resolve.c  a name becomes addresses, off the loop
 //   socket.c   hiredis on libuv: bytes
 //   reader.c   bytes become a tree
@@ -38,9 +39,12 @@ struct er_link {
   char (*shas)[ER_SHA + 1];   // of options.scripts
 
   enum er_link_state state;
-  unsigned step, awaited;   // row of the table, replies it still waits for
-  struct bx_timer timer;    // the next attempt, the step's end, the oldest command's end
-  unsigned attempts;        // since a link was steady
+  unsigned step, awaited;         // row of the table, replies it still waits for
+  const struct er_place *place;   // what this attempt resolves and dials: a Sentinel, then the Redis
+  size_t sentinel;                // the one to ask, modulo their number
+  struct er_place primary;        // as a Sentinel said it last
+  struct bx_timer timer;          // the next attempt, the step's end, the oldest command's end
+  unsigned attempts;              // since a link was steady
   bx_millis up_at;
   char run_id[ER_RUN_ID_MAX + 1];
   char fault[256];   // not empty: to be closed, for this reason
@@ -69,6 +73,11 @@ void er_steps_begin(struct er_link *);
 void er_steps_answer(struct er_link *, const struct er_reply *);   // NULL: of a step without a reply
 void er_steps_overdue(struct er_link *);
 bool er_steps_next_address(struct er_link *);   // false: not connecting, or none left
+
+// --- sentinel.c: the rows that find the primary, empty for an URL that names its Redis
+unsigned er_sentinel_ask(struct er_link *);
+void er_sentinel_answer(struct er_link *, const struct er_reply *);
+void er_sentinel_leave(struct er_link *);   // its connection; from now on `place` is the primary
 
 // --- resolve.c
 void er_resolve_start(struct er_link *);     // goes on with one that is under way

@@ -65,6 +65,7 @@ static void end_attempt(struct er_link *link) {
   memcpy(reason, link->fault, sizeof reason);
   detach(link);
   if (link->state == ER_UP && now - link->up_at >= ER_LINK_STEADY) link->attempts = 0;
+  if (link->state != ER_UP) link->sentinel++;
   bx_wheel_set(link->wheel, &link->timer, now + backoff(link));
   link->attempts++;
   link->state = ER_WAITING;
@@ -76,6 +77,7 @@ static void free_link(struct er_link *link) {
   detach(link);
   er_resolve_detach(link);
   er_url_fini(&link->url);
+  bx_free(link->primary.host);
   bx_free((char *)link->options.name);
   bx_free(link->shas);
   bx_free(link->deadlines.at);
@@ -125,6 +127,11 @@ static bool useless(const struct er_reply *reply) {
   return false;
 }
 
+// A primary without enough replicas takes no writes. With Sentinels another one may have its place.
+static bool fenced_off(const struct er_link *link, const struct er_reply *reply) {
+  return link->url.primary && er_reply_is_error(reply) && bx_slice_starts(reply->text, BX_LIT("NOREPLICAS "));
+}
+
 void er_link_answer(struct er_link *link, const struct er_reply *reply) {
   if (link->state != ER_UP) {
     er_steps_answer(link, reply);
@@ -133,6 +140,8 @@ void er_link_answer(struct er_link *link, const struct er_reply *reply) {
   } else {
     deadlines_pop(&link->deadlines);
     link->options.events->reply(link->options.context, reply);
+    if (fenced_off(link, reply) && !er_link_is_over(link))
+      er_link_fault(link, "too few replicas: asking Sentinel again");
   }
 }
 

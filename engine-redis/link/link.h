@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One connection to Redis that is always being made, in use, or waited for.
 //
-// An attempt walks a table of set-up steps (resolve, connect, AUTH, SELECT, CLIENT SETNAME, a look at
-// the server, SCRIPT LOAD). When all are done the link is up, until anything goes wrong: a step that
+// An attempt walks a table of set-up steps (with Sentinels: resolve, connect and ask one; then resolve,
+// connect, AUTH, SELECT, CLIENT SETNAME, a look at the server, SCRIPT LOAD). When all are done the link is up, until anything goes wrong: a step that
 // is refused, bytes that are no reply, an answer that is late, an answer that says this server is of
 // no use now (NOSCRIPT, LOADING, READONLY, MASTERDOWN, NOAUTH, UNBLOCKED). Then it is closed at once,
 // `down` says why, and the next attempt follows after a random part of a back-off of 50 ms to 2 s,

@@ -29,7 +29,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     er_steps_answer(link, NULL);
   } else {
     uv_freeaddrinfo(found);
-    er_link_fault(link, "resolve: %s: %s", link->url.host, uv_strerror(status));
+    er_link_fault(link, "resolve: %s: %s", link->place->host, uv_strerror(status));
   }
   er_link_leave(link);
 }
@@ -42,13 +42,13 @@ void er_resolve_start(struct er_link *link) {
   struct er_resolve *r = bx_alloc(sizeof *r);
   struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
   char port[8];
-  snprintf(port, sizeof port, "%u", link->url.port);
+  snprintf(port, sizeof port, "%u", link->place->port);
   r->link = link;
   r->wanted = true;
-  int error = uv_getaddrinfo(link->loop, &r->request, on_resolved, link->url.host, port, &hints);
+  int error = uv_getaddrinfo(link->loop, &r->request, on_resolved, link->place->host, port, &hints);
   if (error) {
     bx_free(r);
-    er_link_fault(link, "resolve: %s: %s", link->url.host, uv_strerror(error));
+    er_link_fault(link, "resolve: %s: %s", link->place->host, uv_strerror(error));
     return;
   }
   link->resolve = r;

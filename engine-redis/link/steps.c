@@ -2,7 +2,8 @@
 // What has to be said before a connection is of use: a table, and the driver that walks it.
 //
 // A row's `send` returns how many replies it waits for; 0: nothing to do, the next row. `on_reply`
-// looks at one. Both end the attempt with er_link_fault(). An error reply always does.
+// looks at one. Both end the attempt with er_link_fault(). An error reply always does, but in a row that
+// judges errors itself.
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,10 @@ struct step {
   unsigned (*send)(struct er_link *);
   void (*on_reply)(struct er_link *, const struct er_reply *);
   bool dialing;   // not connected yet
+  bool judges_errors;
 };
+
+static bool asks_sentinel(const struct er_link *link) { return link->url.primary != NULL; }
 
 static void ask(struct er_link *link, const struct bx_slice *words, size_t count) {
   er_socket_send(link->socket, words, count, NULL, 0);
@@ -38,7 +42,7 @@ static bool dial(struct er_link *link, char *why) {
     if (error)
       snprintf(why, 128, "%s", gai_strerror(error));
     else
-      link->socket = er_socket_open_tcp(link, address, link->url.port, why);
+      link->socket = er_socket_open_tcp(link, address, link->place->port, why);
   }
   return link->socket != NULL;
 }
@@ -51,6 +55,15 @@ static unsigned dial_first(struct er_link *link) {
     dial(link, why);
   if (!link->socket) er_link_fault(link, "connect: %s", why);
   return 1;
+}
+
+static unsigned resolve_sentinel(struct er_link *link) { return asks_sentinel(link) ? resolve(link) : 0; }
+static unsigned dial_sentinel(struct er_link *link) { return asks_sentinel(link) ? dial_first(link) : 0; }
+static unsigned ask_sentinel(struct er_link *link) { return asks_sentinel(link) ? er_sentinel_ask(link) : 0; }
+
+static unsigned leave_sentinel(struct er_link *link) {
+  if (asks_sentinel(link)) er_sentinel_leave(link);
+  return 0;
 }
 
 static unsigned auth(struct er_link *link) {
@@ -156,15 +169,21 @@ static void on_script(struct er_link *link, const struct er_reply *reply) {
 }
 
 static const struct step steps[] = {
-    {"resolve", resolve, NULL, true},
-    {"connect", dial_first, NULL, true},
-    {"auth", auth, NULL, false},
-    {"select", select_db, NULL, false},
-    {"name", set_name, NULL, false},
-    {"check", info, on_info, false},
-    {"scripts", load_scripts, on_script, false},
-    {NULL, NULL, NULL, false},
+    {.name = "resolve", .send = resolve_sentinel, .dialing = true},
+    {.name = "connect", .send = dial_sentinel, .dialing = true},
+    {.name = "sentinel", .send = ask_sentinel, .on_reply = er_sentinel_answer, .judges_errors = true},
+    {.name = "sentinel", .send = leave_sentinel},
+    {.name = "resolve", .send = resolve, .dialing = true},
+    {.name = "connect", .send = dial_first, .dialing = true},
+    {.name = "auth", .send = auth},
+    {.name = "select", .send = select_db},
+    {.name = "name", .send = set_name},
+    {.name = "check", .send = info, .on_reply = on_info},
+    {.name = "scripts", .send = load_scripts, .on_reply = on_script},
+    {0},
 };
+
+static bool connects(const struct step *s) { return s->send == dial_first || s->send == dial_sentinel; }
 
 static bx_millis limit_of(const struct er_link *link) {
   return steps[link->step].dialing ? ER_LINK_CONNECT_TIMEOUT : link->options.step_timeout;
@@ -188,6 +207,8 @@ static void walk(struct er_link *link) {
 
 void er_steps_begin(struct er_link *link) {
   link->step = 0;
+  link->place =
+      asks_sentinel(link) ? &link->url.sentinels[link->sentinel % link->url.sentinel_count] : &link->url.place;
   walk(link);
 }
 
@@ -200,7 +221,7 @@ static void refused(struct er_link *link, struct bx_slice text) {
 
 void er_steps_answer(struct er_link *link, const struct er_reply *reply) {
   const struct step *step = &steps[link->step];
-  if (er_reply_is_error(reply))
+  if (er_reply_is_error(reply) && !step->judges_errors)
     refused(link, reply->text);
   else if (step->on_reply)
     step->on_reply(link, reply);
@@ -211,7 +232,7 @@ void er_steps_answer(struct er_link *link, const struct er_reply *reply) {
 
 bool er_steps_next_address(struct er_link *link) {
   char why[128];
-  if (link->state != ER_SETTING_UP || steps[link->step].send != dial_first || !dial(link, why)) return false;
+  if (link->state != ER_SETTING_UP || !connects(&steps[link->step]) || !dial(link, why)) return false;
   set_timer(link);
   return true;
 }
@@ -219,7 +240,7 @@ bool er_steps_next_address(struct er_link *link) {
 void er_steps_overdue(struct er_link *link) {
   const struct step *step = &steps[link->step];
   unsigned awaited = link->awaited;
-  if (step->send == dial_first && link->next_address) {
+  if (connects(step) && link->next_address) {
     er_socket_close(link->socket);
     link->socket = NULL;
     if (er_steps_next_address(link)) return;

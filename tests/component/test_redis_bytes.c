@@ -144,6 +144,41 @@ static void what_info_says(void **state) {
   }
 }
 
+// The fake is the Sentinel, and the primary that it names. A password is for both.
+static void what_a_sentinel_says(void **state) {
+  (void)state;
+  char plain[64], url[120], here[160];
+  fake_open(plain, sizeof plain);
+  const char *port = strrchr(plain, ':') + 1;
+  snprintf(url, sizeof url, "redis+sentinel://u:hush@127.0.0.1:%s/main", port);
+  snprintf(here, sizeof here, "-ERR no password\r\n*2\r\n$9\r\n127.0.0.1\r\n$%zu\r\n%s\r\n", strlen(port), port);
+  const struct {
+    const char *says[6], *reason;
+    unsigned notices;
+  } cases[] = {
+      {{"+OK\r\n*-1\r\n"}, "knows no \"main\"", 0},
+      {{"+OK\r\n-NOAUTH Authentication required.\r\n"}, "sentinel: NOAUTH", 0},
+      {{"-WRONGPASS no\r\n-NOAUTH Authentication required.\r\n"}, "sentinel: NOAUTH", 0},
+      {{"+OK\r\n:3\r\n"}, "gave no address", 0},
+      {{"+OK\r\n*2\r\n$1\r\na\r\n$1\r\nx\r\n"}, "gave no address", 0},
+      {{"+OK\r\n*2\r\n$0\r\n\r\n$1\r\n1\r\n"}, "gave no address", 0},
+      {{"+OK\r\n*2\r\n$1\r\na\r\n$5\r\n65536\r\n"}, "gave no address", 0},
+      {{"+OK\r\n*1\r\n$9\r\n127.0.0.1\r\n"}, "gave no address", 0},
+      {{"+OK\r\n"}, "sentinel: no answer in 2000 ms", 0},
+      {{""}, "connect: Server closed the connection", 0},
+      {{here}, "auth: ERR no password", 1},   // it is the primary now, and says the same again
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    unsigned notices;
+    bool was_up;
+    const char *reason = reason_for(url, cases[i].says, &was_up, &notices);
+    if (!strstr(reason, cases[i].reason)) fail_msg("case %zu: %s", i, reason);
+    assert_null(strstr(reason, "hush"));
+    assert_int_equal(notices, cases[i].notices);
+    assert_false(was_up);
+  }
+}
+
 static void destroy_in_notice(void **state) {
   (void)state;
   static struct end e;
@@ -168,6 +203,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       FAKE_TEST(bytes_that_are_no_replies),
       FAKE_TEST(what_info_says),
+      FAKE_TEST(what_a_sentinel_says),
       FAKE_TEST(destroy_in_notice),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,8 +18,8 @@ const check = (program, ...sets) => run(program, ['--check-config', ...sets.flat
 test('--check-config: what no engine can be is refused, with the reason', async () => {
   const refused = [
     ['engine.url=rediss://example.org', /engine\.url: rediss:\/\/ is not supported: .*TLS/],
-    ['engine.url=redis+sentinel://a:1,b:2/main', /engine\.url: redis\+sentinel:\/\/ is not supported yet/],
-    ['engine.url=http://example.org', /engine\.url: redis:\/\/host:port or redis\+unix:\/\/\/path is expected/],
+    ['engine.url=redis+sentinel://a:1,b:2/', /engine\.url: the name of the primary is expected/],
+    ['engine.url=http://example.org', /engine\.url: redis:\/\/host:port, redis\+unix:\/\/\/path or redis\+sentinel:/],
     ['engine.url=redis://:secret@h:0/', /engine\.url: a port/],
     ['engine.namespace=a b', /engine\.namespace: expected 1 to 64 letters/],
     ['engine.namespace=', /engine\.namespace: expected 1 to 64 letters/],
@@ -33,7 +33,7 @@ test('--check-config: what no engine can be is refused, with the reason', async 
     assert.match(stderr, expected);
     assert.doesNotMatch(stderr, /secret/);
   }
-  for (const url of ['redis://127.0.0.1:6379/0', 'redis://u:p@[::1]:1/3', 'redis+unix:///x/y?db=1']) {
+  for (const url of ['redis://127.0.0.1:6379/0', 'redis://u:p@[::1]:1/3', 'redis+unix:///x/y?db=1', 'redis+sentinel://a:1,b:2/main']) {
     for (const program of ['mora-broker', 'mora-api']) assert.equal((await check(program, 'engine.type=redis', `engine.url=${url}`)).code, 0, url);
   }
   const {code, stderr} = await check('mora-api', 'api.publish=redis');

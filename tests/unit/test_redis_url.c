@@ -31,6 +31,9 @@ static const struct good goods[] = {
     {"redis+unix:///a%20b?db=7", NULL, NULL, NULL, "/a b", 0, 7, "redis+unix:///a b?db=7"},
     {"redis+unix:///a@b/c", NULL, NULL, NULL, "/a@b/c", 0, 0, "redis+unix:///a@b/c?db=0"},
     {"redis+unix://u:p@/s?db=1", "u", "p", NULL, "/s", 0, 1, "redis+unix:///s?db=1"},
+    {"redis+sentinel://a/m", NULL, NULL, NULL, NULL, 0, 0, "redis+sentinel://a:26379/m?db=0"},
+    {"redis+sentinel://u:p/@a:1,[::1]:2,c/m?db=3", "u", "p/", NULL, NULL, 0, 3,
+     "redis+sentinel://a:1,[::1]:2,c:26379/m?db=3"},
 };
 
 static bool same(const char *a, const char *b) { return a && b ? strcmp(a, b) == 0 : a == b; }
@@ -44,10 +47,10 @@ static void read_and_shown(void **state) {
     if (wrong) fail_msg("%s: %s", g->text, wrong);
     er_url_copy(&u, &first);
     er_url_fini(&first);
-    if (!same(u.user, g->user) || !same(u.password, g->password) || !same(u.host, g->host) || !same(u.path, g->path) ||
-        u.port != g->port || u.db != g->db)
-      fail_msg("%s: user %s password %s host %s path %s port %u db %u", g->text, u.user, u.password, u.host, u.path,
-               u.port, u.db);
+    if (!same(u.user, g->user) || !same(u.password, g->password) || !same(u.place.host, g->host) ||
+        !same(u.path, g->path) || u.place.port != g->port || u.db != g->db)
+      fail_msg("%s: user %s password %s host %s path %s port %u db %u", g->text, u.user, u.password, u.place.host,
+               u.path, u.place.port, u.db);
     struct bx_buffer shown = {0};
     er_url_show(&u, &shown);
     if (!bx_slice_equal(bx_buffer_view(&shown), bx_slice_of(g->shown)))
@@ -63,7 +66,16 @@ static const char *const bads[][2] = {
     {"REDIS://h:1", "redis://host:port"},
     {"http://h:1", "redis://host:port"},
     {"rediss://h:1", "TLS sidecar"},
-    {"redis+sentinel://a:1,b:2/name?db=0", "not supported yet"},
+    {"redis+sentinel://", "the name of the primary"},
+    {"redis+sentinel://a:1,b:2", "the name of the primary"},
+    {"redis+sentinel://a:1,b:2/", "the name of the primary"},
+    {"redis+sentinel:///m", "a host"},
+    {"redis+sentinel://1,2,3,4,5,6,7,8,9,a,b,c,d,e,f,0,1/m", "more than 16"},
+    {"redis+sentinel://a:1,/m", "a host"},
+    {"redis+sentinel://a:x/m", "a port"},
+    {"redis+sentinel://u@a:1/m", "a user without a password"},
+    {"redis+sentinel://a:1/m?dd=0", "only ?db"},
+    {"redis+sentinel://a:1/m?db=x", "only ?db"},
     {"redis://", "a host"},
     {"redis://:1", "a host"},
     {"redis://h:", "a port"},
@@ -106,7 +118,8 @@ static void refused(void **state) {
     const char *wrong = er_url_parse(&u, bx_slice_of(bads[i][0]));
     if (!wrong) fail_msg("%s is good", bads[i][0]);
     if (!strstr(wrong, bads[i][1])) fail_msg("%s: %s", bads[i][0], wrong);
-    assert_null(u.host);
+    assert_null(u.place.host);
+    assert_int_equal(u.sentinel_count, 0);
     assert_null(u.password);
   }
 }

@@ -100,7 +100,7 @@ export class Resp {
 
 // Below the ports that the kernel gives to outgoing connections: while the server is away nobody
 // else gets its port, nor does a client that tries to reach it connect to itself.
-async function freePort() {
+export async function freePort() {
   const [low] = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').split(/\s+/).map(Number);
   for (;;) {
     const port = 10240 + Math.floor(Math.random() * (low - 10240));
@@ -165,7 +165,11 @@ export class Redis {
   }
 
   connect() { return new Resp(this.where); }
-  call(...words) { return this.control.call(...words); }
+  // A server whose role changes ends its connections.
+  call(...words) {
+    if (this.control.ended) this.control = this.connect();
+    return this.control.call(...words);
+  }
 
   pause() { this.child.kill('SIGSTOP'); }
   resume() { this.child.kill('SIGCONT'); }
