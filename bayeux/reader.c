@@ -177,20 +177,17 @@ void bx_session_lose(struct bx_server *server, struct bx_session *s) {
   bx_session_close(server, s, BX_END_LOST);
 }
 
-// A session that came from a node which was further on waits for this one's head.
-static void at_head(struct bx_server *server, struct bx_session *s) {
-  if (s->cursor <= bx_journal_head(&server->journal))
-    bx_session_set_state(server, s, BX_SESSION_LIVE);
-  else
-    bx_list_append(&server->ahead, &s->read_link);
-}
-
-// One slice of one session.
+// One slice of one session. One that came from a node which was further on waits for this one's head: a pass
+// that ends below the cursor would take for read what a late subscription has between the two.
 static void run(struct bx_server *server, struct bx_session *s, uint32_t *budget) {
   if (s->outbox.count > 0 && s->reader != NULL && s->reader->walking == NULL) return;   // goes on when it is drained
+  if (s->reader == NULL && s->cursor > bx_journal_head(&server->journal)) {
+    bx_list_append(&server->ahead, &s->read_link);
+    return;
+  }
   if (s->reader == NULL) pass_begin(server, s);
   switch (read_slice(server, s, budget)) {
-  case AT_HEAD: at_head(server, s); break;
+  case AT_HEAD: bx_session_set_state(server, s, BX_SESSION_LIVE); break;
   case LOST: bx_session_lose(server, s); break;
   case WANTS_MORE: bx_reader_start(server, s); break;
   case WAITS_FOR_ROOM: break;
@@ -201,7 +198,7 @@ void bx_reader_refill(struct bx_server *server, struct bx_session *s) {
   uint32_t budget = BX_READ_STEPS;
 
   if (s->state != BX_SESSION_READING || s->outbox.count > 0 || s->reader == NULL) return;
-  if (read_slice(server, s, &budget) == AT_HEAD) at_head(server, s);
+  if (read_slice(server, s, &budget) == AT_HEAD) bx_session_set_state(server, s, BX_SESSION_LIVE);
 }
 
 bool bx_readers_run(struct bx_server *server) {

@@ -58,6 +58,7 @@ void er_hello(struct er_core *c) {
   er_arguments_text(&args, c->options.address);
   er_arguments_u64(&args, h->incarnation);
   er_arguments_u64(&args, c->head);
+  er_arguments_u64(&args, c->epoch);
   er_send(c, ER_COMMAND, "hello", &args, &h->call);
 }
 

@@ -190,12 +190,10 @@ static void check_session(struct sim_node *n, const struct bx_session *b) {
   if (sent > head && sent > session->loaded_sent)
     sim_fail(n->sim, "I8", "%s: %.6s has sent %llu above the head %llu", n->name, b->id, (unsigned long long)sent,
              (unsigned long long)head);
-  if (session->conf_of == b && session->conf_generation == b->generation && conf < session->conf)
-    sim_fail(n->sim, "I8", "%s: conf of %.6s fell from %llu to %llu", n->name, b->id, (unsigned long long)session->conf,
-             (unsigned long long)conf);
-  session->conf_of = b;
-  session->conf_generation = b->generation;
-  session->conf = conf;
+  if (conf < session->conf[n->number])
+    sim_fail(n->sim, "I8", "%s: conf of %.6s fell from %llu to %llu", n->name, b->id,
+             (unsigned long long)session->conf[n->number], (unsigned long long)conf);
+  session->conf[n->number] = conf;
   record = record_of(n->sim, session);
   if (record != NULL) check_covered(n->sim, session, record);
 }

@@ -108,7 +108,10 @@ static struct bx_session *adopted(void *context, const struct bx_record *r) {
   struct sim_node *n = node_of(context);
   struct sim_session *s = sim_session_find(n->sim, r->id);
 
-  if (s != NULL) s->loaded_sent = r->sent;
+  if (s != NULL) {
+    s->loaded_sent = r->sent;
+    s->conf[n->number] = 0;   // another copy
+  }
   SIM_TRACE(n->sim, "%s: adopts %.6s g %u conf %llu sent %llu head %llu", n->name, r->id.at, r->generation,
             (unsigned long long)r->conf, (unsigned long long)r->sent,
             (unsigned long long)bx_journal_head(&n->server->journal));
@@ -135,13 +138,13 @@ static void listen(struct sim_node *n) {
 // Just before a verb acts: where this node stands when a subscription arrives.
 static const char *incoming(struct bx_extension *x, const struct bx_incoming *in) {
   struct sim_node *n = bx_container_of(x, struct sim_node, probe);
-  struct bx_slice id = bx_value_inside(&in->message->client_id), pattern;
+  struct bx_slice pattern;
   bx_position head = bx_journal_head(&n->server->journal), sent;
   struct sim_session *s;
   struct sim_sub *sub;
 
   if (!n->alive || in->session == NULL || !bx_slice_equal(in->channel, BX_LIT("/meta/subscribe"))) return NULL;
-  s = sim_session_find(n->sim, id);
+  s = sim_session_find(n->sim, bx_session_id(in->session));
   if (s == NULL) return NULL;
   sent = bx_session_sent(n->server, in->session);
   if (sent > head) head = sent;   // further on where it came from

@@ -247,9 +247,7 @@ struct sim_session {
   bx_position loaded_sent;            // of the last adoption
   uint64_t generation, highest;       // in the record; ever
   struct sim_ghost ghost[SIM_MADE];   // per node number
-  bx_position conf;
-  uint32_t conf_generation;
-  const struct bx_session *conf_of;
+  bx_position conf[SIM_MADE];         // per node number: as it was seen last in the copy there
 };
 
 struct sim_session *sim_session_find(struct sim *, struct bx_slice id);

@@ -380,6 +380,39 @@ static void a_session_off_the_journal_is_told(void **state) {
   world_fini(&w);
 }
 
+// It comes from a node that is further on, with a subscription that was not read there: what lies between is
+// read when this node gets there.
+static void one_from_further_on(void **state) {
+  struct bx_record_subscription subs[] = {{.pattern = BX_LIT("/late")}, {.pattern = BX_LIT("/other")}};
+  struct bx_record record = {
+      .id = BX_LIT("from-elsewhere"), .generation = 2, .life = 60000, .remaining = 60000, .subscriptions = subs};
+  struct world w;
+  struct wire x;
+  bx_position head;
+
+  (void)state;
+  world_init(&w, NULL);
+  head = world_publish(&w, "/other", 0);
+  record.conf = record.sent = w.ahead = head + 4;
+  record.subscription_count = 2;
+  subs[0].start = head + 1;
+  subs[0].upto = head + 4;
+  w.server->engine->events.adopt(w.server, &record);
+  wire_open(&x, &w);
+  assert_true(
+      wire_send(&x, "{'channel':'/meta/connect','clientId':'from-elsewhere','connectionType':'websocket','id':'1'}"));
+  world_turn(&w);
+  for (unsigned i = 1; i <= 5; i++) world_publish(&w, i == 2 ? "/other" : "/late", i);
+  world_turn(&w);
+  assert_int_equal(wire_count(&x, "'data'"), 3);
+  assert_int_equal(wire_count(&x, "{'channel':'/late','data':3}"), 1);
+  assert_int_equal(wire_count(&x, "{'channel':'/late','data':4}"), 1);
+  assert_int_equal(wire_count(&x, "{'channel':'/late','data':5}"), 1);
+  assert_int_equal(world_session(&w, "from-elsewhere")->state, BX_SESSION_LIVE);
+  wire_close(&x);
+  world_fini(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(exactly_the_subscribed_intervals),
@@ -387,6 +420,7 @@ int main(void) {
       cmocka_unit_test(reading_to_live_has_no_hole_and_no_double),
       cmocka_unit_test(a_walk_of_several_turns),
       cmocka_unit_test(a_session_off_the_journal_is_told),
+      cmocka_unit_test(one_from_further_on),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,7 +62,7 @@ static int close_model(void **state) {
 
 // Returns the epoch: START in milliseconds.
 static uint64_t hello(const char *run, const char *node, unsigned incarnation, uint64_t seen) {
-  assert_word(call("hello ns %s %s broker '' %u %llu", run, node, incarnation, (unsigned long long)seen), "OK");
+  assert_word(call("hello ns %s %s broker '' %u %llu 0", run, node, incarnation, (unsigned long long)seen), "OK");
   return number(1);
 }
 
@@ -144,10 +144,10 @@ static void a_failover_goes_back(void **state) {
   uint64_t writes = redis->writes;
   assert_word(call("load ns s"), "NONE");
   assert_true(redis->writes == writes);
-  assert_word(call("hello ns run-2 A broker '' 2 %llu", seen), "OK");
+  assert_word(call("hello ns run-2 A broker '' 2 %llu 0", seen), "OK");
   assert_true(redis->writes > writes);
   assert_true(number(1) == e + 1);
-  assert_true(number(2) == START + 1000001 && number(3) == START + 1);
+  assert_true(number(2) == START + 1000002 && number(3) == START + 1);
   assert_word(call("append ns %llu A 2 9999999999999 1 0 '' '' /a two", e), "EPOCH");
   assert_word(call("resave ns %llu A s 1 live 5 '' 0 60000 bob 1 0", e + 1), "OK");
   assert_word(call("load ns s"), "OK");
@@ -155,8 +155,8 @@ static void a_failover_goes_back(void **state) {
   // The snapshot has not moved, and may be promoted again.
   sim_redis_restore(redis, replica);
   assert_int_equal(call("XLEN ns:journal")->number, 2);
-  assert_word(call("hello ns run-3 B broker '' 1 %llu", START + 1000001), "OK");
-  assert_true(number(2) == START + 1000002 && number(3) == START + 1);
+  assert_word(call("hello ns run-3 B broker '' 1 %llu 0", START + 1000001), "OK");
+  assert_true(number(2) == START + 2000001 && number(3) == START + 1);
   sim_snapshot_destroy(replica);
 }
 
@@ -184,7 +184,7 @@ static void a_full_memory_and_a_replica(void **state) {
   redis->full = false;
   redis->refusing = "READONLY You can't write against a read only replica.";
   assert_true(er_reply_is_error(call("append ns %llu A 1 9999999999999 0 0 '' '' /a x", e)));
-  assert_true(er_reply_is_error(call("hello ns run-1 A broker '' 2 0")));
+  assert_true(er_reply_is_error(call("hello ns run-1 A broker '' 2 0 0")));
   assert_word(call("load ns s"), "NONE");
   redis->refusing = NULL;
   assert_word(call("append ns %llu A 1 9999999999999 0 0 '' '' /a x", e), "OK");

@@ -21,6 +21,7 @@ struct world {
   unsigned handshakes, subscribes, unsubscribes, disconnects;   // events
   char last_detail[256];
   bx_position base;
+  bx_position ahead;         // where a session from elsewhere may stand above the head; 0: none may
   unsigned hold;             // 1 << kind: such engine requests wait until it is taken back
   enum bx_outcome verdict;   // other than BX_ACKNOWLEDGED: what requests get instead of being done
   struct world_conf confs[WORLD_CONFS];
