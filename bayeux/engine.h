@@ -55,6 +55,9 @@ struct bx_request {
   // it lives. Acknowledged: it is in the table now, on its way through `adopt`.
   struct bx_slice id;
   bool mover;
+  // Whoever asked is still there: a session is not taken from another node for a connection that has
+  // gone. NULL: always.
+  bool (*wanted)(const struct bx_request *);
   struct bx_slice text;      // its messages, as a JSON array
   struct bx_slice replies;   // out, for the time of `done`: a JSON array, one per message, in order
 };

@@ -105,6 +105,10 @@ static void located(struct bx_request *request, enum bx_outcome outcome, bx_posi
   if (--b->locating == 0) bx_batch_execute(b);
 }
 
+static bool is_wanted(const struct bx_request *request) {
+  return bx_container_of(request, const struct locate, request)->batch->connection != NULL;
+}
+
 static void ask(struct bx_batch *b, uint32_t first) {
   struct locate *l = bx_alloc(sizeof *l);
   bool mover = false;
@@ -117,7 +121,7 @@ static void ask(struct bx_batch *b, uint32_t first) {
   }
   bx_buffer_char(&l->text, ']');
   l->batch = b;
-  l->request = (struct bx_request){.kind = BX_REQUEST_LOCATE, .done = located, .mover = mover};
+  l->request = (struct bx_request){.kind = BX_REQUEST_LOCATE, .done = located, .mover = mover, .wanted = is_wanted};
   l->request.id = bx_buffer_view(&l->id);
   l->request.text = bx_buffer_view(&l->text);
   bx_list_init(&l->request.link);

@@ -22,7 +22,7 @@ struct er_node {
   struct bx_wheel *wheel;
   struct er_core *core;
   struct node_link links[ER_LINKS];
-  struct bx_timer tick;
+  struct bx_timer tick, due;
 };
 
 static const char *const names[ER_LINKS] = {[ER_COMMAND] = "command", [ER_TAIL] = "tail"};
@@ -56,9 +56,24 @@ static void down(void *context, const char *reason) {
   if (was_up) er_core_down(l->node->core, l->which, now_of(l->node));
 }
 
+static void wake_when_due(struct er_node *n) {
+  bx_millis due = er_core_due(n->core);
+  if (due != BX_NEVER)
+    bx_wheel_set(n->wheel, &n->due, due);
+  else
+    bx_wheel_cancel(n->wheel, &n->due);
+}
+
+static void wake(struct bx_timer *timer) {
+  struct er_node *n = bx_container_of(timer, struct er_node, due);
+  er_core_wake(n->core, now_of(n));
+  wake_when_due(n);
+}
+
 static void reply(void *context, const struct er_reply *r) {
   struct node_link *l = context;
   er_core_reply(l->node->core, l->which, r, now_of(l->node));
+  wake_when_due(l->node);
 }
 
 static void notice(void *context, const char *id, const char *text) {
@@ -124,6 +139,7 @@ struct er_node *er_node_create(struct uv_loop_s *loop, struct bx_wheel *wheel, c
   n->options.url = NULL;
   n->options.core = (struct er_core_options){0};
   bx_timer_init(&n->tick, tick);
+  bx_timer_init(&n->due, wake);
   bx_wheel_set(wheel, &n->tick, now_of(n) + ER_TICK);
   return n;
 }
@@ -131,6 +147,7 @@ struct er_node *er_node_create(struct uv_loop_s *loop, struct bx_wheel *wheel, c
 void er_node_destroy(struct er_node *n) {
   if (!n) return;
   bx_wheel_cancel(n->wheel, &n->tick);
+  bx_wheel_cancel(n->wheel, &n->due);
   for (size_t i = 0; i < ER_LINKS; i++) er_link_destroy(n->links[i].link);
   bx_free(n);
 }

@@ -22,6 +22,7 @@ struct er_publish {
   bx_position position;   // told by the script; 0: not yet
   bx_position seen;       // on the tail; 0: not yet
   bx_millis told_at;      // the first of the two
+  bool overdue;           // ER_ACK_DELAY ago, at the last look
   bool resolves;          // unsure, and a new hello has answered since
 };
 
@@ -76,6 +77,12 @@ static struct er_publish *sent_as(struct er_core *c, uint64_t sequence) {
   return NULL;
 }
 
+// It is told when the tail has it, or soon.
+static void wait_for_tail(struct er_core *c, struct er_publish *p) {
+  p->told_at = c->now;
+  if (c->ack_due > c->now + ER_ACK_DELAY) c->ack_due = c->now + ER_ACK_DELAY;
+}
+
 // One that a key answers may be as new as ours, and on its way here: it, too, waits for the tail.
 static void take_result(struct er_core *c, struct er_publish *p, struct bx_slice result) {
   bool repeated = result.len > 1 && result.at[0] == '=';
@@ -92,16 +99,27 @@ static void take_result(struct er_core *c, struct er_publish *p, struct bx_slice
   } else {
     p->request->repeated = repeated;
     p->position = position;
-    p->told_at = c->now;
-    if (position <= c->head) finish(p, BX_ACKNOWLEDGED, position);
+    if (position <= c->head)
+      finish(p, BX_ACKNOWLEDGED, position);
+    else
+      wait_for_tail(c, p);
   }
 }
 
-static void refuse_call(struct er_core *c, const struct append_call *a) {
+static void end_call(struct er_core *c, const struct append_call *a, enum bx_outcome outcome) {
   for (uint64_t s = a->first; s < a->first + a->count; s++) {
     struct er_publish *p = sent_as(c, s);
-    if (p != NULL) finish(p, p->seen ? BX_ACKNOWLEDGED : BX_REFUSED, p->seen);
+    if (p != NULL) finish(p, p->seen ? BX_ACKNOWLEDGED : outcome, p->seen);
   }
+}
+
+// What says that nothing was written: an error, too, see scripts/keys.lua. Of anything else nobody knows.
+static bool is_refusal(const struct er_reply *reply) {
+  static const char *const words[] = {"EPOCH", "FENCED", "LATE", "FULL", "BAD"};
+
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+    if (er_reply_is(reply, words[i])) return true;
+  return er_reply_is_error(reply);
 }
 
 static void appended(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
@@ -115,8 +133,11 @@ static void appended(struct er_core *c, struct er_call *call, const struct er_re
       struct er_publish *p = sent_as(c, a->first + i);
       if (p != NULL) take_result(c, p, er_reply_text(reply, i + 1));
     }
+  } else if (!is_refusal(reply)) {
+    er_malformed(c, "append reply", er_reply_text(reply, 0));
+    end_call(c, a, BX_UNKNOWN);
   } else {
-    refuse_call(c, a);
+    end_call(c, a, BX_REFUSED);
     if (er_reply_is(reply, "EPOCH")) er_hello(c);
     if (er_reply_is(reply, "FENCED")) {
       c->counters.fenced++;
@@ -195,7 +216,7 @@ void er_append_saw(struct er_core *c, uint64_t sequence, bx_position position) {
     finish(p, BX_ACKNOWLEDGED, position);
   } else {
     p->seen = position;
-    p->told_at = c->now;
+    wait_for_tail(c, p);
   }
 }
 
@@ -225,12 +246,27 @@ void er_append_greeted(struct er_core *c) {
   er_append_tailed(c);
 }
 
-void er_append_tick(struct er_core *c) {
+// Twice overdue: at the first look the process may have slept, with the tail's entry in its socket.
+static void acknowledge_overdue(struct er_core *c) {
+  c->ack_due = BX_NEVER;
   bx_list_each (link, &c->sent) {
     struct er_publish *p = of(link);
     bx_position known = p->seen ? p->seen : p->position;
-    if (known != 0 && c->now >= p->told_at + ER_ACK_DELAY) finish(p, BX_ACKNOWLEDGED, known);
+    bx_millis due = p->told_at + ER_ACK_DELAY;
+
+    if (known == 0) continue;
+    if (p->overdue) {
+      finish(p, BX_ACKNOWLEDGED, known);
+      continue;
+    }
+    p->overdue = c->now >= due;
+    if (p->overdue) due = c->now + 1;
+    if (due < c->ack_due) c->ack_due = due;
   }
+}
+
+void er_append_tick(struct er_core *c) {
+  acknowledge_overdue(c);
   bx_list_each (link, &c->unsure)
     if (c->now >= of(link)->deadline) finish(of(link), BX_UNKNOWN, 0);
 }

@@ -129,6 +129,7 @@ struct er_core *er_core_create(const struct er_core_env *env, const struct er_co
   c->options.role = keep(&at, o->role);
   c->options.address = keep(&at, o->address);
   c->now = now;
+  c->ack_due = BX_NEVER;
   for (size_t i = 0; i < ER_LINKS; i++) bx_list_init(&c->calls[i]);
   bx_list_init(&c->waiting);
   bx_list_init(&c->sent);
@@ -234,6 +235,13 @@ static void trim(struct er_core *c) {
   er_arguments_u64(&args, first);
   er_send_blind(c, "XTRIM", &args);
   bx_buffer_fini(&text);
+}
+
+bx_millis er_core_due(const struct er_core *c) { return c->ack_due; }
+
+void er_core_wake(struct er_core *c, bx_millis now) {
+  c->now = now;
+  if (now >= c->ack_due) er_append_tick(c);
 }
 
 void er_core_tick(struct er_core *c, bx_millis now) {

@@ -74,6 +74,10 @@ void er_core_up(struct er_core *, enum er_which, struct bx_slice run_id, bx_mill
 void er_core_reply(struct er_core *, enum er_which, const struct er_reply *, bx_millis now);
 void er_core_down(struct er_core *, enum er_which, bx_millis now);
 void er_core_tick(struct er_core *, bx_millis now);
+// Between ticks it may have something that does not wait so long: er_core_wake() at the time that
+// er_core_due() tells after each reply and each wake; BX_NEVER: nothing.
+bx_millis er_core_due(const struct er_core *);
+void er_core_wake(struct er_core *, bx_millis now);
 
 // Writes where every session stands, and takes leave of the other nodes. Call after the last
 // connection is gone; er_core_has_left() tells when it is done.

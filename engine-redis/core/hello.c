@@ -32,6 +32,7 @@ static void greeted(struct er_core *c, struct er_call *call, const struct er_rep
   c->greeted = true;
   if (c->epoch == 0) {
     c->epoch = c->engine.epoch = epoch;
+    c->survived = survived;
     c->epoch_since = c->now;
   } else {
     er_learn_epoch(c, epoch, first, survived);
@@ -68,6 +69,7 @@ void er_learn_epoch(struct er_core *c, uint64_t epoch, bx_position first, bx_pos
 
   if (epoch <= c->epoch) return;
   c->epoch = c->engine.epoch = epoch;
+  c->survived = survived;
   c->epoch_since = c->now;
   c->counters.epochs++;
   er_event(c, "engine.epoch", "epoch %llu first %llu survived %llu", (unsigned long long)epoch,

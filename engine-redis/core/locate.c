@@ -46,7 +46,7 @@ static struct er_locate *find_id(struct er_core *c, struct bx_slice id) {
 
 // -- results ---------------------------------------------------------------------------------------
 
-// The session is here, or is nowhere: that answers all that wait. Anything else answers one.
+// The session is here, is nowhere, or cannot be placed: that answers all that wait. Anything else answers one.
 static void finish(struct er_core *c, struct er_locate *l, enum bx_outcome outcome) {
   struct bx_request *request = l->request;
   struct bx_list *next = bx_list_take(&l->waiting);
@@ -134,13 +134,24 @@ static void claimed(struct er_core *c, struct er_call *call, const struct er_rep
 }
 
 // Records may be those of before a rollback, and their owners about to save them again. The number of an
-// epoch is the time at which it began.
-static bool is_settling(const struct er_core *c) { return (int64_t)c->now + c->clock < (int64_t)c->epoch + ER_SETTLE; }
+// epoch is the time at which it began. Where nothing survived there are none of before.
+static bool is_settling(const struct er_core *c) {
+  return c->survived > 0 && (int64_t)c->now + c->clock < (int64_t)c->epoch + ER_SETTLE;
+}
+
+// The connection that wanted the session here has gone. Its client may be on another node by now, and
+// would lose it again.
+static bool give_up(struct er_core *c, struct er_locate *l) {
+  if (!l->request->mover || l->request->wanted == NULL || l->request->wanted(l->request)) return false;
+  finish(c, l, BX_UNKNOWN);
+  return true;
+}
 
 static void claim(struct er_core *c, struct er_locate *l) {
   struct er_arguments args = {0};
 
   l->asked = l->called = false;
+  if (give_up(c, l)) return;
   if (is_settling(c)) {
     finish(c, l, BX_REFUSED);
     return;
@@ -162,6 +173,7 @@ static bool is_here(struct er_core *c, struct er_locate *l) {
 static void ask(struct er_core *c, struct er_locate *l, struct bx_slice owner) {
   bool call = !l->request->mover;
 
+  if (give_up(c, l)) return;
   if (call)
     c->counters.calls++;
   else

@@ -45,19 +45,21 @@ struct er_core {
   bool up[ER_LINKS];
   struct bx_buffer run;
   uint64_t incarnation;
-  bool greeting;         // hello is on its way
-  bool greeted;          // hello has answered on this command link
-  uint64_t epoch;        // 0: none known yet
-  bx_position hello_p;   // the journal's head as the last hello saw it
-  int64_t clock;         // Redis' clock minus ours, ms
-  bx_millis last_tick;   // answered
-  bx_millis alive_at;    // when the newest heartbeat that was answered was sent; 0: none
-  uint64_t recheck;      // stale: the message to itself that it waits for; 0: none was sent
+  bool greeting;          // hello is on its way
+  bool greeted;           // hello has answered on this command link
+  uint64_t epoch;         // 0: none known yet
+  bx_position survived;   // the last position of the epoch before it; 0: nothing of it is left
+  bx_position hello_p;    // the journal's head as the last hello saw it
+  int64_t clock;          // Redis' clock minus ours, ms
+  bx_millis last_tick;    // answered
+  bx_millis alive_at;     // when the newest heartbeat that was answered was sent; 0: none
+  uint64_t recheck;       // stale: the message to itself that it waits for; 0: none was sent
 
   // publishing
   struct bx_list waiting, sent, unsure, told;   // struct er_publish
   size_t waiting_count, waiting_bytes;
-  unsigned appends;   // calls in flight
+  unsigned appends;    // calls in flight
+  bx_millis ack_due;   // an acknowledgement waits no longer than that for the tail
   uint64_t sequence;
   uint64_t records_sent, records_answered;   // requests of records, which share the link with publishes
 

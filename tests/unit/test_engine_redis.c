@@ -303,8 +303,14 @@ static void a_repeat_waits_for_its_entry(void **state) {
   submit(&n, &first, "", "other");
   submit(&n, &second, "", "other");
   while (serve(&n, ER_COMMAND)) continue;
-  n.now += 50;
-  er_core_tick(n.core, n.now);
+  assert_int_equal(er_core_due(n.core), n.now + 50);
+  er_core_wake(n.core, n.now + 49);
+  assert_int_equal(er_core_due(n.core), n.now + 50);
+  er_core_wake(n.core, n.now += 50);   // the tail may have been there all the time: it is looked at once more
+  assert_int_equal(first.done + second.done, 0);
+  assert_int_equal(er_core_due(n.core), n.now + 1);
+  er_core_wake(n.core, n.now += 1);
+  assert_int_equal(er_core_due(n.core), BX_NEVER);
   check(&first, BX_ACKNOWLEDGED, before + 2);
   check(&second, BX_ACKNOWLEDGED, before + 2);
   release(&first);
@@ -337,6 +343,156 @@ static void a_result_that_can_not_be_read(void **state) {
 static void answer(struct node *n, const struct er_reply *reply) {
   drop(bx_container_of(n->commands[ER_COMMAND].next, struct command, link));
   er_core_reply(n->core, ER_COMMAND, reply, n->now);
+}
+
+// Refused is what is known not to be in the journal; what nobody understands is not known.
+static void an_answer_that_is_no_answer(void **state) {
+  static const struct {
+    enum er_reply_type type;
+    const char *word;
+    enum bx_outcome outcome;
+    unsigned resets;
+  } answers[] = {
+      {ER_REPLY_ARRAY, "LATE", BX_REFUSED, 0},   {ER_REPLY_ARRAY, "FULL", BX_REFUSED, 0},
+      {ER_REPLY_ARRAY, "BAD", BX_REFUSED, 0},    {ER_REPLY_ARRAY, "FENCED", BX_REFUSED, 1},
+      {ER_REPLY_ERROR, "ERR no", BX_REFUSED, 0}, {ER_REPLY_ARRAY, "LATER", BX_UNKNOWN, 0},
+      {ER_REPLY_ARRAY, "", BX_UNKNOWN, 0},       {ER_REPLY_TEXT, "1", BX_UNKNOWN, 0},
+      {ER_REPLY_NIL, "", BX_UNKNOWN, 0},
+  };
+  struct publish p;
+  struct node n;
+
+  (void)state;
+  run(&n);
+  for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+    struct er_reply word = {.type = ER_REPLY_TEXT, .text = bx_slice_of(answers[i].word)};
+    unsigned malformed = n.malformed;
+
+    n.resets = 0;
+    submit(&n, &p, "", "");
+    answer(&n, &(struct er_reply){.type = answers[i].type, .text = word.text, .items = &word, .count = 1});
+    check(&p, answers[i].outcome, 0);
+    assert_int_equal(n.malformed - malformed, answers[i].outcome == BX_UNKNOWN);
+    assert_int_equal(n.resets, answers[i].resets);
+    release(&p);
+  }
+  stop(&n);
+}
+
+// -- sessions of other nodes ---------------------------------------------------------------------------
+
+struct locate {
+  struct bx_request request;
+  bool wanted;
+  unsigned done;
+  enum bx_outcome outcome;
+};
+
+static struct bx_session adopted;
+
+static struct bx_session *find_none(void *context, struct bx_slice id) {
+  (void)context;
+  (void)id;
+  return NULL;
+}
+
+static struct bx_session *adopt(void *context, const struct bx_record *record) {
+  (void)context;
+  (void)record;
+  return &adopted;
+}
+
+static void located(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
+  struct locate *l = bx_container_of(request, struct locate, request);
+
+  (void)position;
+  l->done++;
+  l->outcome = outcome;
+}
+
+static bool is_wanted(const struct bx_request *request) {
+  return bx_container_of(request, const struct locate, request)->wanted;
+}
+
+// A connect for the session `s1`, up to the first command behind `load`, or the end.
+static void look_for(struct node *n, struct locate *l, bool wanted) {
+  struct bx_engine *engine = er_core_engine(n->core);
+
+  *l = (struct locate){.request = {.kind = BX_REQUEST_LOCATE, .done = located, .id = BX_LIT("s1"), .mover = true},
+                       .wanted = wanted};
+  l->request.wanted = is_wanted;
+  bx_list_init(&l->request.link);
+  engine->ops->submit(engine, &l->request);
+  engine->ops->turn(engine, n->now);
+  assert_true(serve(n, ER_COMMAND));
+}
+
+static void call(struct node *n, const char *name, const struct bx_slice *args, size_t count) {
+  struct er_reply *reply = sim_redis_call(n->redis, name, args, count);
+
+  assert_true(er_reply_is(reply, "OK"));
+  sim_reply_destroy(reply);
+}
+
+// Node n2 owns `s1`, and lives.
+static void make_owner(struct node *n, char epoch[24]) {
+  struct bx_slice hello[] = {BX_LIT("t"),     BX_LIT("run1"), BX_LIT("n2"), BX_LIT("broker"),
+                             BX_LIT("there"), BX_LIT("1"),    BX_LIT("0")};
+  snprintf(epoch, 24, "%llu", (unsigned long long)er_core_engine(n->core)->epoch);
+  struct bx_slice create[] = {BX_LIT("t"), bx_slice_of(epoch), BX_LIT("n2"), BX_LIT("s1"),
+                              BX_LIT(""),  BX_LIT("60000"),    BX_LIT("1")};
+
+  call(n, "hello", hello, 7);
+  call(n, "create", create, 7);
+}
+
+// Its client has gone, and may be at the owner by now: the session is left where it is.
+static void a_session_is_not_taken_for_nobody(void **state) {
+  struct locate l;
+  struct node n;
+  char epoch[24];
+
+  (void)state;
+  run(&n);
+  er_core_engine(n.core)->events.find = find_none;
+  make_owner(&n, epoch);
+  look_for(&n, &l, false);
+  assert_int_equal(l.done, 1);
+  assert_int_equal(l.outcome, BX_UNKNOWN);
+  assert_int_equal(er_core_counters(n.core)->asks, 0);
+  look_for(&n, &l, true);
+  assert_int_equal(l.done, 0);
+  assert_int_equal(er_core_counters(n.core)->asks, 1);
+  l.wanted = false;   // and it is not claimed either
+  er_core_tick(n.core, n.now += 300);
+  assert_int_equal(l.done, 1);
+  assert_int_equal(er_core_counters(n.core)->claims, 0);
+  stop(&n);
+}
+
+// Nothing was rolled back, so there is no owner that is about to save its sessions again.
+static void a_new_journal_needs_no_time_to_settle(void **state) {
+  struct bx_slice heartbeat[] = {BX_LIT("t:node:n2")};
+  static struct bx_server server;   // for its counters
+  struct locate l;
+  struct node n;
+  char epoch[24];
+
+  (void)state;
+  run(&n);
+  er_core_engine(n.core)->events.find = find_none;
+  er_core_engine(n.core)->events.adopt = adopt;
+  make_owner(&n, epoch);
+  sim_reply_destroy(sim_redis_call(n.redis, "DEL", heartbeat, 1));
+  look_for(&n, &l, true);
+  er_core_engine(n.core)->events.context = &server;
+  assert_true(serve(&n, ER_COMMAND));
+  er_core_engine(n.core)->events.context = NULL;
+  assert_int_equal(l.done, 1);
+  assert_int_equal(l.outcome, BX_ACKNOWLEDGED);
+  assert_ptr_equal(l.request.session, &adopted);
+  assert_int_equal(er_core_counters(n.core)->claims, 1);
+  stop(&n);
 }
 
 static void listed(void *context, const struct er_node_info *nodes, size_t count) {
@@ -411,10 +567,17 @@ static void what_is_malformed_is_counted(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(scripts_command_first),        cmocka_unit_test(scripts_tail_first),
-      cmocka_unit_test(who_publishes_has_a_record),   cmocka_unit_test(destroyed_while_it_was_sent),
-      cmocka_unit_test(a_repeat_waits_for_its_entry), cmocka_unit_test(a_result_that_can_not_be_read),
-      cmocka_unit_test(a_directory_that_is_a_word),   cmocka_unit_test(what_is_malformed_is_counted),
+      cmocka_unit_test(scripts_command_first),
+      cmocka_unit_test(scripts_tail_first),
+      cmocka_unit_test(who_publishes_has_a_record),
+      cmocka_unit_test(destroyed_while_it_was_sent),
+      cmocka_unit_test(a_repeat_waits_for_its_entry),
+      cmocka_unit_test(a_result_that_can_not_be_read),
+      cmocka_unit_test(a_directory_that_is_a_word),
+      cmocka_unit_test(what_is_malformed_is_counted),
+      cmocka_unit_test(an_answer_that_is_no_answer),
+      cmocka_unit_test(a_session_is_not_taken_for_nobody),
+      cmocka_unit_test(a_new_journal_needs_no_time_to_settle),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
