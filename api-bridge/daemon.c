@@ -75,12 +75,20 @@ static void on_signal(void *context, int signo) {
   bx_wheel_set(bk_loop_wheel(d->loop), &d->drain_timer, bk_loop_now(d->loop) + AB_DRAIN_TIME);
 }
 
+// Nothing is read again; by itself SIGHUP would end the process.
+static void on_hangup(void *context, int signo) {
+  (void)context;
+  (void)signo;
+  bk_info("reload.nothing");
+}
+
 void ab_daemon_run(struct ab_daemon *d) {
   bx_timer_init(&d->drain_timer, drain_is_over);
   d->hook.turn = look_whether_drained;
   bk_loop_add_hook(d->loop, &d->hook);
   bk_loop_on_signal(d->loop, SIGTERM, on_signal, d);
   bk_loop_on_signal(d->loop, SIGINT, on_signal, d);
+  bk_loop_on_signal(d->loop, SIGHUP, on_hangup, d);
   bk_loop_run(d->loop);
   bx_wheel_cancel(bk_loop_wheel(d->loop), &d->drain_timer);
   bk_loop_remove_hook(d->loop, &d->hook);

@@ -199,12 +199,25 @@ static void on_signal(void *context, int signo) {
   bx_wheel_set(bk_loop_wheel(b->loop), &b->drain_timer, bk_loop_now(b->loop) + b->options->drain);
 }
 
+// New certificates. Without them SIGHUP, which ends a process that says nothing else, does nothing.
+static void on_hangup(void *context, int signo) {
+  struct bk_broker *b = context;
+  char error[512];
+  const char *file;
+  (void)signo;
+  if (!b->tls)
+    bk_info("reload.nothing");
+  else if (!bk_tls_reload(b->tls, &file, error, sizeof error))
+    bk_error("tls.reload_failed", bk_s("file", file), bk_s("error", error));
+}
+
 // -- life ------------------------------------------------------------------------------------------
 
-void bk_broker_init(struct bk_broker *b, const struct bk_options *options) {
-  *b = (struct bk_broker){.options = options, .health = {not_ready, b, NULL}, .hook.turn = end_of_turn};
+void bk_broker_init(struct bk_broker *b, const struct bk_options *options, struct bk_tls *tls) {
+  *b = (struct bk_broker){.options = options, .tls = tls, .health = {not_ready, b, NULL}, .hook.turn = end_of_turn};
   bk_engine_new_id(b->node);
   b->loop = bk_loop_create();
+  bk_proxies_init(&b->proxies, options->trusted_proxies);
   create_mounts(b);
 }
 
@@ -223,11 +236,18 @@ static void create_parts(struct bk_broker *b) {
   bk_loop_add_hook(b->loop, &b->hook);
   bk_loop_on_signal(b->loop, SIGTERM, on_signal, b);
   bk_loop_on_signal(b->loop, SIGINT, on_signal, b);
+  bk_loop_on_signal(b->loop, SIGHUP, on_hangup, b);
 }
 
 // Nobody is answered before the loop runs: the listeners can be there before what stands behind them.
 bool bk_broker_start(struct bk_broker *b) {
-  struct bk_listener_options clients = {.name = "broker", .max_body = b->options->max_body, .header_time = HEADER_TIME};
+  struct bk_listener_options clients = {.name = "broker",
+                                        .max_body = b->options->max_body,
+                                        .header_time = HEADER_TIME,
+                                        .unix_mode = bk_mode_read(b->options->socket_mode),
+                                        .tls = b->tls,
+                                        .proxies = b->proxies.count > 0 ? &b->proxies : NULL,
+                                        .proxy_protocol = b->options->proxy_protocol};
   bool good = listen_on(b, b->options->listen, clients);
   b->client_listeners = b->listener_count;
   create_parts(b);
@@ -250,6 +270,7 @@ void bk_broker_fini(struct bk_broker *b, struct bx_counters *left) {
   bk_admin_destroy(b->admin);
   bk_engine_destroy(b->engine);
   bk_loop_destroy(b->loop);
+  bk_proxies_fini(&b->proxies);
   for (int i = 0; i < 2; i++) {
     bx_free(b->endpoints[i]);
     bx_free(b->routes[i]);

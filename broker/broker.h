@@ -25,6 +25,8 @@ struct bk_broker {
   struct bk_admin *admin;
   struct bk_owed owed;   // answers to publishes
   struct bk_health health;
+  struct bk_proxies proxies;
+  struct bk_tls *tls;   // NULL: plain
   struct bx_mount *mounts;
   size_t mount_count;
   struct bk_endpoint *endpoints[2];   // per mount; [1]: on loopback listeners
@@ -37,8 +39,8 @@ struct bk_broker {
   struct bx_timer drain_timer;
 };
 
-// The loop, and who this node is. The options outlive it.
-void bk_broker_init(struct bk_broker *, const struct bk_options *);
+// The loop, and who this node is. The options outlive it, and so do the certificates (NULL: no TLS).
+void bk_broker_init(struct bk_broker *, const struct bk_options *, struct bk_tls *);
 // Opens the listeners and makes every other part. False: a listener could not be, which was logged; the
 // broker is only good for fini then.
 bool bk_broker_start(struct bk_broker *);

@@ -23,6 +23,23 @@ static void fault(const struct cf_set *config, const char *key, struct bx_buffer
 }
 
 static struct bk_options options;
+static struct bk_tls *tls;   // read while the configuration is checked; NULL: no TLS
+
+static void read_certificates(const struct cf_set *config, const struct bk_options *o, struct bx_buffer *faults) {
+  struct bk_certificates c;
+  char error[512];
+  const char *file = "";
+  bk_certificates_read(o, &c);
+  if (c.count > 0) tls = bk_tls_create(c.at, c.count, &file, error, sizeof error);
+  if (c.count > 0 && !tls) {
+    const char *key = "tls.certificates";
+    if (o->tls.certificate && strcmp(file, o->tls.certificate) == 0) key = "tls.certificate";
+    if (o->tls.key && strcmp(file, o->tls.key) == 0) key = "tls.key";
+    fault(config, key, faults);
+    bx_buffer_printf(faults, "%s: %s\n", file, error);
+  }
+  bk_certificates_fini(&c);
+}
 
 // What no row of the table can judge alone.
 static void check(const struct cf_set *config, struct bx_buffer *faults) {
@@ -40,10 +57,19 @@ static void check(const struct cf_set *config, struct bx_buffer *faults) {
     fault(config, "admin.listen", faults);
     bx_buffer_printf(faults, "other machines reach %s: set admin.token\n", reachable);
   }
+  if (o->proxy_protocol && o->trusted_proxies.count == 0) {
+    fault(config, "broker.proxy_protocol", faults);
+    bx_buffer_lit(faults, "no proxy is trusted: set broker.trusted_proxies\n");
+  }
+  if (!o->tls.certificate != !o->tls.key) {
+    fault(config, o->tls.key ? "tls.key" : "tls.certificate", faults);
+    bx_buffer_printf(faults, "set %s, too\n", o->tls.key ? "tls.certificate" : "tls.key");
+  }
   if (o->engine.max_message > o->max_body) {
     fault(config, "limits.message", faults);
     bx_buffer_lit(faults, "more than limits.body, in which messages come\n");
   }
+  read_certificates(config, o, faults);
 }
 
 static int finish(struct bk_broker *b) {
@@ -59,7 +85,7 @@ static int finish(struct bk_broker *b) {
 
 static int run(void) {
   struct bk_broker broker;
-  bk_broker_init(&broker, &options);
+  bk_broker_init(&broker, &options, tls);
   bk_info("start", bk_s("version", MORA_VERSION), bk_s("node", broker.node),
           bk_s("engine", options.engine.type == BK_ENGINE_REDIS ? "redis" : "memory"));
   bool listening = bk_broker_start(&broker);
@@ -79,8 +105,8 @@ int main(int argc, char **argv) {
   };
   int status;
   struct cf_set *config = bk_daemon_start(&daemon, argc, argv, &status);
-  if (!config) return status;
-  status = run();
+  if (config) status = run();
+  bk_tls_destroy(tls);
   cf_free(config);
   return status;
 }

@@ -88,6 +88,97 @@ static const char *check_mounts(struct bx_slice json) {
   return fault;
 }
 
+// -- certificates ------------------------------------------------------------------------------------
+
+static const char a_pair[] = "a list of {\"certificate\": \"/path/a.pem\", \"key\": \"/path/a.key\"}";
+
+static bool read_file_name(const struct bx_value *v, const char **name) {
+  struct bx_slice text;
+  if (*name || !plain_text(v, &text) || text.len == 0) return false;
+  char *copy = bx_alloc(text.len + 1);
+  *name = memcpy(copy, text.at, text.len);
+  return true;
+}
+
+static bool read_pair(struct bx_scan *scan, struct bk_tls_files *pair) {
+  struct bx_value key, value;
+  if (bx_scan_peek(scan) != BX_JSON_OBJECT || !bx_scan_enter(scan)) return false;
+  while (bx_scan_item(scan, &key)) {
+    const char **field = bx_value_is(&key, BX_LIT("certificate")) ? &pair->certificate
+                         : bx_value_is(&key, BX_LIT("key"))       ? &pair->key
+                                                                  : NULL;
+    if (!field || !bx_scan_value(scan, &value) || !read_file_name(&value, field)) return false;
+  }
+  return pair->certificate && pair->key;
+}
+
+static bool read_pairs(struct bx_slice json, struct bk_certificates *c) {
+  struct bx_scan scan;
+  struct bx_value key;
+  bx_scan_init(&scan, json, 8);
+  if (bx_scan_peek(&scan) != BX_JSON_ARRAY || !bx_scan_enter(&scan)) return false;
+  while (bx_scan_item(&scan, &key)) {
+    c->at = bx_realloc(c->at, (c->count + 1) * sizeof *c->at);
+    c->at[c->count++] = (struct bk_tls_files){0};
+    if (!read_pair(&scan, &c->at[c->count - 1])) return false;
+  }
+  return true;
+}
+
+static char *copy_text(const char *text) {
+  size_t len = strlen(text) + 1;
+  return memcpy(bx_alloc(len), text, len);
+}
+
+void bk_certificates_read(const struct bk_options *o, struct bk_certificates *c) {
+  *c = (struct bk_certificates){0};
+  if (o->tls.certificate && o->tls.key) {
+    c->at = bx_alloc(sizeof *c->at);
+    c->at[c->count++] = (struct bk_tls_files){copy_text(o->tls.certificate), copy_text(o->tls.key)};
+  }
+  BX_BUG_ON(!read_pairs(o->certificates, c));   // checked
+}
+
+void bk_certificates_fini(struct bk_certificates *c) {
+  for (size_t i = 0; i < c->count; i++) {
+    bx_free((char *)c->at[i].certificate);
+    bx_free((char *)c->at[i].key);
+  }
+  bx_free(c->at);
+  *c = (struct bk_certificates){0};
+}
+
+static const char *check_certificates(struct bx_slice json) {
+  struct bk_certificates c = {0};
+  bool good = read_pairs(json, &c);
+  bk_certificates_fini(&c);
+  return good ? NULL : a_pair;
+}
+
+// -- listeners ---------------------------------------------------------------------------------------
+
+// An octal number of permission bits, as chmod takes it.
+static bool read_mode(struct bx_slice text, unsigned *mode) {
+  *mode = 0;
+  if (text.len < 3 || text.len > 4) return false;
+  for (size_t i = 0; i < text.len; i++) {
+    if (text.at[i] < '0' || text.at[i] > '7') return false;
+    *mode = *mode * 8 + (unsigned)(text.at[i] - '0');
+  }
+  return *mode > 0 && *mode <= 0777;
+}
+
+static const char *check_mode(struct bx_slice text) {
+  unsigned mode;
+  return read_mode(text, &mode) ? NULL : "permissions as chmod takes them: \"0660\"";
+}
+
+unsigned bk_mode_read(const char *text) {
+  unsigned mode = 0;
+  BX_BUG_ON(text && !read_mode(bx_slice_of(text), &mode));   // checked
+  return mode;
+}
+
 // -- the table -------------------------------------------------------------------------------------
 
 static const char *const modes[] = {"open", NULL};
@@ -103,6 +194,25 @@ const struct cf_option bk_options[] = {
      .standard = "[\"127.0.0.1:8000\"]",
      .check = cf_check_address,
      .doc = "Addresses on which Bayeux clients are served. Port 0 takes any free one."},
+    {.key = "broker.socket_mode",
+     .type = CF_STRING,
+     .offset = FIELD(socket_mode),
+     .check = check_mode,
+     .doc = "Permissions of the files of unix: addresses, such as \"0660\". Without it the umask decides."},
+    {.key = "broker.trusted_proxies",
+     .type = CF_STRINGS,
+     .offset = FIELD(trusted_proxies),
+     .standard = "[]",
+     .check = bk_network_check,
+     .doc = "Proxies in front of broker.listen: addresses, networks such as 10.0.0.0/8, or unix for all peers of "
+            "unix: addresses. Of these, and of nobody else, X-Forwarded-For and X-Forwarded-Proto are believed: the "
+            "client is the right-most address that is not a trusted proxy."},
+    {.key = "broker.proxy_protocol",
+     .type = CF_BOOL,
+     .offset = FIELD(proxy_protocol),
+     .standard = "false",
+     .doc = "Every connection of a trusted proxy begins with a PROXY header, version 1 or 2, or is closed. "
+            "Connections of others have none."},
     {.key = "broker.mounts",
      .type = CF_JSON,
      .offset = FIELD(mounts),
@@ -229,6 +339,23 @@ const struct cf_option bk_options[] = {
      .max = 1u << 30,
      .doc = "Bytes that wait for one slow connection. More is left in the journal and read when the connection "
             "takes bytes again."},
+
+    {.key = "tls.certificate",
+     .type = CF_STRING,
+     .offset = FIELD(tls.certificate),
+     .doc = "A PEM file: the certificate, then those of the authorities between it and the root. With it all "
+            "addresses of broker.listen speak TLS, 1.2 or later, except unix: ones. SIGHUP reads the files again."},
+    {.key = "tls.key",
+     .type = CF_STRING,
+     .offset = FIELD(tls.key),
+     .doc = "The PEM file of its private key, without a passphrase."},
+    {.key = "tls.certificates",
+     .type = CF_JSON,
+     .offset = FIELD(certificates),
+     .standard = "[]",
+     .check = check_certificates,
+     .doc = "More certificates, for other names: [{\"certificate\": FILE, \"key\": FILE}]. A client gets the first "
+            "one that has the name it asks for, or else tls.certificate."},
 
     {.key = "admin.listen",
      .type = CF_STRINGS,

@@ -4,10 +4,15 @@
 
 #include "bayeux/server.h"
 #include "broker/engine/engine.h"
+#include "broker/host/peer.h"
+#include "broker/host/tls.h"
 #include "config/config.h"
 
 struct bk_options {
   struct cf_strings listen;
+  const char *socket_mode;   // see bk_mode_read()
+  struct cf_strings trusted_proxies;
+  bool proxy_protocol;
   struct bx_slice mounts;   // JSON; see bk_mounts_read()
   bx_millis timeout, interval, ping, drain;
 
@@ -19,6 +24,9 @@ struct bk_options {
   bool jsonp, insecure;
 
   uint64_t max_body, max_batch, max_channels, max_clients, handshake_rate, max_json_depth, max_outbox;
+
+  struct bk_tls_files tls;
+  struct bx_slice certificates;   // JSON; see bk_certificates_read()
 
   struct cf_strings admin_listen;
   const char *admin_token;
@@ -35,3 +43,14 @@ extern const char *const bk_foreign_options[];
 // and *count are filled, paths point into `json`. Else what was expected.
 const char *bk_mounts_read(struct bx_slice json, const struct bx_mount *standard, struct bx_mount **mounts,
                            size_t *count);
+
+// The value of broker.socket_mode; 0 for NULL.
+unsigned bk_mode_read(const char *text);
+
+// tls.certificate first, then tls.certificates. Empty: no TLS.
+struct bk_certificates {
+  struct bk_tls_files *at;
+  size_t count;
+};
+void bk_certificates_read(const struct bk_options *, struct bk_certificates *);
+void bk_certificates_fini(struct bk_certificates *);

@@ -23,13 +23,14 @@ void bk_connection_timer(struct bk_connection *c, bx_millis after) {
 
 void bk_connection_no_timer(struct bk_connection *c) { bx_wheel_cancel(&c->loop->wheel, &c->timer); }
 
-struct bk_connection *bk_connection_create(struct bk_listener *l, int fd, const char *peer) {
+void bk_connection_create(struct bk_listener *l, int fd, const struct bk_peer *peer) {
   struct bk_connection *c = bx_alloc(sizeof *c);
   c->magic = BK_CONNECTION_MAGIC;
   c->loop = l->loop;
   c->listener = l;
   c->fd = fd;
-  strncpy(c->peer, peer, sizeof c->peer - 1);
+  c->hop = *peer;
+  c->tls = l->tls;
   bx_list_append(&l->connections, &c->link);
   bx_list_init(&c->doomed);
   bx_list_init(&c->held);
@@ -37,14 +38,26 @@ struct bk_connection *bk_connection_create(struct bk_listener *l, int fd, const 
   l->count++;
   bk_host_counters.accepted++;
   bk_host_counters.open++;
-  bk_lws_adopt(c->loop, fd, c);
-  bk_connection_idle(c);
-  return c;
+  if (l->proxy_protocol && bk_proxies_have(l->proxies, peer))
+    bk_greeting_await(c);
+  else
+    bk_connection_begin(c);
+}
+
+void bk_connection_begin(struct bk_connection *c) {
+  c->who = c->hop;
+  c->secure = c->tls;
+  bk_peer_text(&c->who, c->peer, sizeof c->peer);
+  if (bk_lws_adopt(c->loop, c->fd, c))
+    bk_connection_idle(c);
+  else
+    bk_connection_free(c);
 }
 
 void bk_connection_free(struct bk_connection *c) {
   c->fd = -1;   // closed by now, perhaps another connection's
   if (c->state != BK_CONNECTION_CLOSED) bk_connection_on_closed(c);
+  if (c->tls && !c->tls_ready) bk_host_counters.tls_failures++;
   bk_connection_no_timer(c);
   bx_list_remove(&c->link);
   bx_list_remove(&c->doomed);
@@ -64,6 +77,11 @@ void bk_connection_doom(struct bk_connection *c) {
 // Tells libwebsockets that the socket has died: it closes without another word. Its callback for
 // the close comes from inside this call.
 void bk_connection_close_now(struct bk_connection *c) {
+  if (c->state == BK_CONNECTION_GREETING) {
+    bk_greeting_close(c);
+    bk_connection_free(c);
+    return;
+  }
   if (c->state == BK_CONNECTION_CLOSED || uv_is_closing((uv_handle_t *)c->poll)) return;
   bk_connection_on_unbind(c);
   c->loop->lws_poll(c->poll, UV_EBADF, 0);
@@ -157,7 +175,8 @@ static void on_parked(uv_poll_t *handle, int status, int events) {
 
 static void on_timer(struct bx_timer *timer) {
   struct bk_connection *c = bx_container_of(timer, struct bk_connection, timer);
-  if (c->state == BK_CONNECTION_IDLE || c->state == BK_CONNECTION_BODY) bk_host_counters.header_timeouts++;
+  if (c->state == BK_CONNECTION_IDLE || c->state == BK_CONNECTION_BODY || c->state == BK_CONNECTION_GREETING)
+    bk_host_counters.header_timeouts++;
   if (c->state == BK_CONNECTION_DRAINING) {
     int unsent = bk_socket_unsent(c->fd);
     if (unsent >= 0 && unsent != c->unsent) {
@@ -172,6 +191,7 @@ static void on_timer(struct bx_timer *timer) {
 void bk_connection_linger(struct bk_connection *c) {
   c->state = BK_CONNECTION_LINGERING;
   c->fin_sent = true;
+  bk_lws_say_goodbye(c->wsi);
   shutdown(c->fd, SHUT_WR);
   bk_connection_timer(c, LINGER_TIME);
   bk_connection_park(c, UV_READABLE);

@@ -19,6 +19,7 @@ struct bk_exchange *bk_exchange_create(struct bk_connection *c) {
   x->connection = c;
   bx_list_init(&x->flush);
   c->exchange = x;
+  bk_connection_identify(c);
   return x;
 }
 
@@ -42,6 +43,10 @@ struct bx_slice bk_exchange_body(const struct bk_exchange *x) {
 struct bx_slice bk_exchange_peer(const struct bk_exchange *x) {
   return bx_slice_of(x->connection->peer);
 }
+const struct bk_peer *bk_exchange_address(const struct bk_exchange *x) { return &x->connection->who; }
+bool bk_exchange_forwarded(const struct bk_exchange *x) { return x->connection->forwarded; }
+bool bk_exchange_secure(const struct bk_exchange *x) { return x->connection->secure; }
+
 struct bx_slice bk_exchange_path(const struct bk_exchange *x) {
   return (struct bx_slice){x->text.at, x->path_len};
 }

@@ -28,6 +28,8 @@
 
 #include "bayeux/base.h"
 #include "broker/host/loop.h"
+#include "broker/host/peer.h"
+#include "broker/host/tls.h"
 
 struct bk_exchange;
 struct bk_listener;
@@ -53,7 +55,15 @@ struct bx_slice bk_exchange_path(const struct bk_exchange *);
 // bk_query_get(), not for comparing with what was sent.
 struct bx_slice bk_exchange_query(const struct bk_exchange *);
 struct bx_slice bk_exchange_body(const struct bk_exchange *);
-struct bx_slice bk_exchange_peer(const struct bk_exchange *);   // "127.0.0.1:4711"
+// Who asks: the peer of the socket, or whom a trusted proxy names (bk_listener_options.proxies).
+// "127.0.0.1:4711"; without a port when the proxy tells none; "unix". Good until the connection's next
+// request.
+struct bx_slice bk_exchange_peer(const struct bk_exchange *);
+const struct bk_peer *bk_exchange_address(const struct bk_exchange *);
+// A trusted proxy is in front: the listener's own address says nothing about where the client is.
+bool bk_exchange_forwarded(const struct bk_exchange *);
+// The client's side is TLS: ours, or by the proxy's X-Forwarded-Proto.
+bool bk_exchange_secure(const struct bk_exchange *);
 
 // A header by its lower-case name; false when absent. Only inside the handler: a held exchange
 // gives its headers back to the library. Copied into `out` (cut to a terminated string of `size`).
@@ -151,6 +161,13 @@ struct bk_listener_options {
   const struct bk_route *routes;
   size_t max_body;         // bytes; more is 413
   bx_millis header_time;   // from accept to complete headers, and idle between requests
+  unsigned unix_mode;      // of a unix socket's file; 0: as the umask has it
+  struct bk_tls *tls;      // NULL, and on unix sockets: plain. All listeners of a loop have the same
+  // Whose X-Forwarded-For and X-Forwarded-Proto are believed; NULL: nobody's. Borrowed.
+  const struct bk_proxies *proxies;
+  // A connection of one of `proxies` begins with a PROXY header, or is closed. Others have none: what
+  // looks like one is a bad request.
+  bool proxy_protocol;
 };
 
 // Opens, listens, logs `listening`. NULL: the reason is in `error`, ready to print.

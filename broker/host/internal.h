@@ -22,11 +22,15 @@
 #include "broker/host/log.h"
 #include "broker/host/loop.h"
 #include "broker/host/metrics.h"
+#include "broker/host/peer.h"
+#include "broker/host/tls.h"
 #include "broker/host/websocket.h"
 
 struct lws;
 struct lws_context;
 struct lws_vhost;
+struct ssl_st;
+struct ssl_ctx_st;
 
 // -- loop --------------------------------------------------------------------------------------
 
@@ -50,9 +54,11 @@ struct bk_loop {
   struct bx_list flushing;   // streams with bytes to write at the end of the turn
   struct lws_context *lws;
   struct lws_vhost *vhost;
-  int max_fds;                // descriptors from here on do not fit into libwebsockets' tables
-  uv_poll_cb lws_poll;        // libwebsockets' own callback, learned from the first connection
-  struct bx_buffer scratch;   // answers are put together here
+  struct lws_vhost *tls_vhost;   // NULL: no listener speaks TLS
+  struct bk_tls *tls;            // whose it is
+  int max_fds;                   // descriptors from here on do not fit into libwebsockets' tables
+  uv_poll_cb lws_poll;           // libwebsockets' own callback, learned from the first connection
+  struct bx_buffer scratch;      // answers are put together here
 };
 
 // Closes what is doomed, frees listeners that have no connection left.
@@ -64,8 +70,13 @@ bool bk_lws_open(struct bk_loop *);
 void bk_lws_close(struct bk_loop *);   // begins; again when the loop has run until its handles are closed
 
 struct bk_connection;
-// Takes `fd`, which is below loop->max_fds.
-void bk_lws_adopt(struct bk_loop *, int fd, struct bk_connection *);
+// Before the first connection of a listener with TLS. A loop has one set of certificates.
+bool bk_lws_open_tls(struct bk_loop *, struct bk_tls *) BX_MUST_CHECK;
+// Takes `fd`, which is below loop->max_fds. False: it is closed already, for what came first is no
+// TLS.
+bool bk_lws_adopt(struct bk_loop *, int fd, struct bk_connection *) BX_MUST_CHECK;
+// A TLS peer is told that nothing more comes.
+void bk_lws_say_goodbye(struct lws *);
 struct bk_connection *bk_lws_connection(uv_poll_t *);
 // True when bytes of some connection wait in libwebsockets' own buffers, and it would go on with them.
 bool bk_lws_has_unread(struct bk_loop *);
@@ -91,13 +102,25 @@ bool bk_lws_query_part(struct lws *, int n, struct bx_buffer *out);
 
 bool bk_lws_websocket_write(struct lws *, char *at, size_t len, unsigned opcode);
 
+// -- TLS (tls.c) ---------------------------------------------------------------------------------
+
+void bk_tls_configure(struct bk_tls *, struct ssl_ctx_st *);
+void bk_tls_attach(struct ssl_st *, struct bk_connection *);
+void bk_tls_say_goodbye(struct ssl_st *);
+// Logs what each certificate is good for.
+void bk_tls_report(const struct bk_tls *);
+
 // -- listeners ---------------------------------------------------------------------------------
 
 struct bk_listener {
   struct bx_list link;
   struct bk_loop *loop;
   char *name, *address;
-  char *unix_path;   // removed when the listener closes
+  char *unix_path;   // removed when the listener closes, if it is still the file that was made
+  uint64_t unix_file[2];
+  const struct bk_proxies *proxies;   // NULL: none is trusted
+  bool proxy_protocol;
+  bool tls;
   const struct bk_route *routes;
   size_t max_body;
   bx_millis header_time;
@@ -115,6 +138,7 @@ void bk_listener_free(struct bk_listener *);
 // -- connections -------------------------------------------------------------------------------
 
 enum bk_connection_state {
+  BK_CONNECTION_GREETING,    // its PROXY header is coming in; libwebsockets knows nothing of it
   BK_CONNECTION_IDLE,        // waits for a request, or its headers are coming in
   BK_CONNECTION_BODY,        // the request's body is coming in
   BK_CONNECTION_BUSY,        // its exchange is with a handler
@@ -163,10 +187,18 @@ struct bk_connection {
   size_t body_credit;   // bytes of body that extend the time once more
   struct bk_exchange *exchange;
   struct bk_websocket ws;
-  char peer[56];
+  struct bk_greeting *greeting;
+  struct bk_peer hop;   // of the socket, or whom its PROXY header names
+  struct bk_peer who;   // whom the last request came from
+  bool forwarded;       // a trusted proxy is in front
+  bool tls, tls_ready;
+  bool secure;               // TLS, or https on the other side of the proxy
+  char peer[BK_PEER_TEXT];   // `who`, as text
 };
 
-struct bk_connection *bk_connection_create(struct bk_listener *, int fd, const char *peer);
+void bk_connection_create(struct bk_listener *, int fd, const struct bk_peer *);
+// `hop` is known: libwebsockets gets the socket.
+void bk_connection_begin(struct bk_connection *);
 void bk_connection_free(struct bk_connection *);
 void bk_connection_doom(struct bk_connection *);
 void bk_connection_close_now(struct bk_connection *);   // only when no callback of it is running
@@ -184,6 +216,12 @@ void bk_connection_linger(struct bk_connection *);
 static inline struct bk_connection *bk_connection_of_websocket(const struct bk_websocket *w) {
   return bx_container_of(w, struct bk_connection, ws);
 }
+
+// proxy.c
+void bk_greeting_await(struct bk_connection *);
+void bk_greeting_close(struct bk_connection *);
+// The headers of a request are there: who asks?
+void bk_connection_identify(struct bk_connection *);
 
 // Bytes that the peer's TCP has not acknowledged; -1: not known.
 int bk_socket_unsent(int fd);

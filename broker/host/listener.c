@@ -15,9 +15,7 @@
 
 static char *copy_text(const char *text) {
   size_t len = strlen(text) + 1;
-  char *copy = bx_alloc(len);
-  memcpy(copy, text, len);
-  return copy;
+  return memcpy(bx_alloc(len), text, len);
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events);
@@ -27,8 +25,8 @@ static void watch(struct bk_listener *l) { uv_poll_start(l->poll, UV_READABLE, o
 static void on_resume(struct bx_timer *timer) { watch(bx_container_of(timer, struct bk_listener, resume)); }
 
 static void accept_one(struct bk_listener *l, int fd, const struct sockaddr_storage *from) {
-  char peer[sizeof((struct bk_connection *)0)->peer];
-  bk_address_text((const struct sockaddr *)from, peer, sizeof peer);
+  struct bk_peer peer;
+  bk_peer_of_socket(&peer, (const struct sockaddr *)from);
   int on = 1;
   if (fd >= l->loop->max_fds) {   // libwebsockets has no room for it
     close(fd);
@@ -36,7 +34,7 @@ static void accept_one(struct bk_listener *l, int fd, const struct sockaddr_stor
     return;
   }
   if (from->ss_family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  bk_connection_create(l, fd, peer);
+  bk_connection_create(l, fd, &peer);
 }
 
 static void out_of_descriptors(struct bk_listener *l) {
@@ -76,7 +74,8 @@ static bool unix_is_stale(const struct bk_address *a) {
   return stale;
 }
 
-static int open_socket(const struct bk_address *a) {
+// Nobody can connect before listen(): the file may be given its mode in between.
+static int open_socket(const struct bk_address *a, unsigned mode) {
   int on = 1;
   int fd = socket(a->socket.generic.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return -1;
@@ -87,11 +86,45 @@ static int open_socket(const struct bk_address *a) {
     unlink(a->unix_path);
     failed = bind(fd, &a->socket.generic, a->len);
   }
+  if (!failed && a->unix_path && mode) failed = chmod(a->unix_path, (mode_t)mode);
   if (!failed && listen(fd, SOMAXCONN) == 0) return fd;
   int error = errno;
   close(fd);
   errno = error;
   return -1;
+}
+
+// What to do about it, behind what the system says.
+static const char *advice(int error, const struct bk_address *a) {
+  struct stat st;
+  switch (error) {
+  case EADDRINUSE:
+    if (!a->unix_path) return ": another process listens there; stop it (ss -ltnp names it), or take another port";
+    if (stat(a->unix_path, &st) == 0 && !S_ISSOCK(st.st_mode)) return ": a file is there that is no socket";
+    return ": another process listens there";
+  case EADDRNOTAVAIL: return ": no interface of this machine has the address (ip address lists them)";
+  case EACCES:
+    if (a->unix_path) return ": this user may not make files in the folder";
+    return ": ports below 1024 need the capability CAP_NET_BIND_SERVICE";
+  case ENOENT: return ": the folder does not exist";
+  case EMFILE: return ": raise the limit of descriptors (ulimit -n, LimitNOFILE)";
+  default: return "";
+  }
+}
+
+// Which file was made, so that the one of a successor is left alone.
+static bool find_file(const char *path, uint64_t file[2]) {
+  struct stat st;
+  if (lstat(path, &st) != 0) return false;
+  file[0] = st.st_dev;
+  file[1] = st.st_ino;
+  return true;
+}
+
+static void remove_file(struct bk_listener *l) {
+  uint64_t there[2];
+  if (l->unix_path && find_file(l->unix_path, there) && memcmp(there, l->unix_file, sizeof there) == 0)
+    unlink(l->unix_path);
 }
 
 static char *real_address(int fd, const struct bk_address *a, const char *asked) {
@@ -111,9 +144,15 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
     snprintf(error, size, "%s: expected an address such as 127.0.0.1:8000, [::1]:8000 or unix:/path", o->address);
     return NULL;
   }
-  int fd = open_socket(&address);
+  bool tls = o->tls && !address.unix_path;
+  if (tls && !bk_lws_open_tls(loop, o->tls)) {
+    snprintf(error, size, "%s: TLS could not be set up", o->address);
+    return NULL;
+  }
+  int fd = open_socket(&address, o->unix_mode);
   if (fd < 0) {
-    snprintf(error, size, "%s: %s", o->address, strerror(errno));
+    int why = errno;
+    snprintf(error, size, "%s: %s%s", o->address, strerror(why), advice(why, &address));
     return NULL;
   }
   struct bk_listener *l = bx_alloc(sizeof *l);
@@ -121,7 +160,13 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
   l->fd = fd;
   l->name = copy_text(o->name);
   l->address = real_address(fd, &address, o->address);
-  if (address.unix_path) l->unix_path = copy_text(address.unix_path);
+  if (address.unix_path) {
+    l->unix_path = copy_text(address.unix_path);
+    find_file(l->unix_path, l->unix_file);
+  }
+  l->tls = tls;
+  l->proxies = o->proxies;
+  l->proxy_protocol = o->proxy_protocol && o->proxies;
   l->routes = o->routes;
   l->max_body = o->max_body;
   l->header_time = o->header_time;
@@ -132,7 +177,10 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
   l->poll->data = l;
   BX_BUG_ON(uv_poll_init(&loop->uv, l->poll, fd) != 0);
   watch(l);
-  bk_info("listening", bk_s("listener", l->name), bk_s("address", l->address));
+  if (tls)
+    bk_info("listening", bk_s("listener", l->name), bk_s("address", l->address), bk_s("protocol", "tls"));
+  else
+    bk_info("listening", bk_s("listener", l->name), bk_s("address", l->address));
   return l;
 }
 
@@ -150,7 +198,7 @@ void bk_listener_stop(struct bk_listener *l) {
   l->poll = NULL;
   close(l->fd);
   l->fd = -1;
-  if (l->unix_path) unlink(l->unix_path);
+  remove_file(l);
 }
 
 void bk_listener_begin_close(struct bk_listener *l) {

@@ -41,7 +41,10 @@ static int on_upgrade(struct lws *wsi, struct bk_connection *c) {
 }
 
 static int on_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len) {
-  (void)user;
+  if (reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS) {   // a TLS vhost is being made
+    bk_tls_configure(lws_vhost_user(in), user);
+    return 0;
+  }
   struct bk_connection *c = connection_of(wsi);
   if (!c) return 0;
   switch (reason) {
@@ -80,14 +83,19 @@ static void on_log(int level, const char *line) {
   bk_debug("lws", bk_sl("text", text));
 }
 
+#define VHOST_OPTIONS                                                                              \
+  (LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_VALIDATE_UTF8 | \
+   LWS_SERVER_OPTION_UV_NO_SIGSEGV_SIGFPE_SPIN | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT |            \
+   LWS_SERVER_OPTION_FALLBACK_TO_APPLY_LISTEN_ACCEPT_CONFIG)
+
+static const lws_retry_bo_t no_pings = {0};
+
 bool bk_lws_open(struct bk_loop *loop) {
-  static const lws_retry_bo_t no_pings = {0};
   void *loops[1] = {&loop->uv};
   lws_set_log_level(bk_log_enabled(BK_DEBUG) ? LLL_ERR | LLL_WARN | LLL_NOTICE : 0, on_log);
   struct lws_context_creation_info info = {
       .port = CONTEXT_PORT_NO_LISTEN_SERVER,
-      .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_VALIDATE_UTF8 |
-                 LWS_SERVER_OPTION_UV_NO_SIGSEGV_SIGFPE_SPIN | LWS_SERVER_OPTION_FALLBACK_TO_APPLY_LISTEN_ACCEPT_CONFIG,
+      .options = VHOST_OPTIONS,
       .foreign_loops = loops,
       .protocols = protocols,
       .retry_and_idle_policy = &no_pings,
@@ -96,7 +104,8 @@ bool bk_lws_open(struct bk_loop *loop) {
       .server_string = "mora",
       .pt_serv_buf_size = 16384,
       .max_http_header_data = 16384,
-      .timeout_secs_ah_idle = 3600,   // the wheel is faster
+      .timeout_secs = 3600,   // the wheel is faster
+      .timeout_secs_ah_idle = 3600,
       .vhost_name = "mora",
       .pcontext = &loop->lws,   // NULL again when it is gone
   };
@@ -105,6 +114,26 @@ bool bk_lws_open(struct bk_loop *loop) {
   if (!loop->lws) return false;
   loop->vhost = lws_create_vhost(loop->lws, &info);
   return loop->vhost != NULL;
+}
+
+bool bk_lws_open_tls(struct bk_loop *loop, struct bk_tls *tls) {
+  BX_BUG_ON(loop->tls && loop->tls != tls);
+  if (loop->tls) return true;
+  struct lws_context_creation_info info = {
+      .port = CONTEXT_PORT_NO_LISTEN_SERVER,
+      .options = VHOST_OPTIONS | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX,
+      .protocols = protocols,
+      .retry_and_idle_policy = &no_pings,
+      .server_string = "mora",
+      .vhost_name = "mora-tls",
+      .alpn = "http/1.1",
+      .user = tls,
+  };
+  loop->tls_vhost = lws_create_vhost(loop->lws, &info);
+  if (!loop->tls_vhost) return false;
+  loop->tls = tls;
+  bk_tls_report(tls);
+  return true;
 }
 
 void bk_lws_close(struct bk_loop *loop) {
@@ -119,15 +148,27 @@ static uv_poll_t *handle_of(struct bk_loop *loop, int fd) {
   return handle;
 }
 
-void bk_lws_adopt(struct bk_loop *loop, int fd, struct bk_connection *c) {
-  lws_adopt_desc_t adopt = {.vh = loop->vhost, .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP, .fd.sockfd = fd, .opaque = c};
+// What has already come of a TLS handshake is looked at from inside, and may be garbage: until the
+// socket is adopted the connection is not libwebsockets' to report on.
+bool bk_lws_adopt(struct bk_loop *loop, int fd, struct bk_connection *c) {
+  lws_adopt_desc_t adopt = {.vh = c->tls ? loop->tls_vhost : loop->vhost,
+                            .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | (c->tls ? LWS_ADOPT_ALLOW_SSL : 0),
+                            .fd.sockfd = fd};
   struct lws *wsi = lws_adopt_descriptor_vhost_via_info(&adopt);
-  BX_BUG_ON(!wsi);   // only memory and its tables could fail it
+  BX_BUG_ON(!wsi && !c->tls);   // only memory and its tables could fail it
+  if (!wsi) return false;
   c->wsi = wsi;
+  lws_set_opaque_user_data(wsi, c);
+  if (c->tls) bk_tls_attach(lws_get_ssl(wsi), c);
   lws_set_wsi_user(wsi, c);   // without it libwebsockets leaves callbacks out
   bk_lws_hold(wsi);
   c->poll = handle_of(loop, fd);
   loop->lws_poll = c->poll->poll_cb;
+  return true;
+}
+
+void bk_lws_say_goodbye(struct lws *wsi) {
+  if (lws_is_ssl(wsi)) bk_tls_say_goodbye(lws_get_ssl(wsi));
 }
 
 struct bk_connection *bk_lws_connection(uv_poll_t *handle) {

@@ -23,6 +23,11 @@ void bk_metrics_write(struct bx_buffer *, const struct bk_metric *table, const v
 #define BK_HOST_COUNTERS(X)                                                                                            \
   X(accepted, BK_COUNTER, "mora_connections_accepted_total", "Connections accepted.")                                  \
   X(accept_failures, BK_COUNTER, "mora_accept_failures_total", "Connections not accepted: out of descriptors.")        \
+  X(tls_handshakes, BK_COUNTER, "mora_tls_handshakes_total", "TLS handshakes done.")                                   \
+  X(tls_failures, BK_COUNTER, "mora_tls_failures_total",                                                               \
+    "Connections that ended before their TLS handshake was done.")                                                     \
+  X(bad_proxy_headers, BK_COUNTER, "mora_proxy_bad_headers_total",                                                     \
+    "Connections of proxies closed for their PROXY header.")                                                           \
   X(open, BK_GAUGE, "mora_connections", "Connections open now.")                                                       \
   X(requests, BK_COUNTER, "mora_http_requests_total", "HTTP requests that reached a route.")                           \
   X(bad_requests, BK_COUNTER, "mora_http_bad_requests_total", "HTTP requests refused by the host.")                    \
