@@ -25,7 +25,7 @@ static void decode(struct bx_slice in, struct bx_buffer *out) {
 bool bk_query_get(struct bx_slice query, const char *name, struct bx_buffer *out) {
   struct bx_buffer key = {0};
   bool found = false;
-  const char *at = query.at, *end = query.at + query.len;
+  const char *at = query.at, *end = query.len ? query.at + query.len : at;
   while (at < end && !found) {
     const char *stop = memchr(at, '&', (size_t)(end - at));
     if (!stop) stop = end;

@@ -174,12 +174,24 @@ int bk_websocket_on_writable(struct bk_connection *c) {
   return 0;
 }
 
-// Nonzero closes without a word. A peer answers our close frame with the code it carries; a frame
-// with another code crossed ours on the way and says nothing about what it has read.
+// Codes that may stand in a close frame: RFC 6455, 7.4, and the registry.
+static bool is_close_code(unsigned code) {
+  if (code >= 3000) return code < 5000;
+  return code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006;
+}
+
+// Nonzero closes without a word; zero lets the library answer with what it got. A peer answers our
+// close frame with the code it carries; a frame with another code crossed ours on the way and says
+// nothing about what it has read.
 int bk_websocket_on_peer_close(struct bk_connection *c, const char *at, size_t len) {
   struct bk_websocket *w = &c->ws;
-  if (!w->close_sent) return 0;
   unsigned code = len >= 2 ? (unsigned)(unsigned char)at[0] << 8 | (unsigned char)at[1] : 0;
+  if (!w->close_sent) {
+    if (len == 0 || (len >= 2 && is_close_code(code))) return 0;
+    w->close_code = 1002;
+    if (!bk_lws_unsent(c->wsi)) send_close(c);
+    return 1;
+  }
   w->echoed = code == w->close_code;
   return 1;
 }

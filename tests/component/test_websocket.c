@@ -511,6 +511,18 @@ static void client_begins(struct harness *h) {
 }
 static void a_close_of_the_peer_is_answered(void) { run(client_begins); }
 
+static void client_ends_badly(struct harness *h) {
+  static const char *const bad[] = {"\x81\xfe", "\x03\xed", "\x03\xe7", "\x07\xd0", "\x03"};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    int fd = open_socket(h);
+    send_frame(fd, 0x88, bad[i], strlen(bad[i]));
+    expect_close(fd, 1002);
+    expect_end(fd);
+    harness_await(h, 'x');
+  }
+}
+static void a_close_frame_that_makes_no_sense_is_not_echoed(void) { run(client_ends_badly); }
+
 static void in_loop_abort(struct harness *h) {
   bk_websocket_abort(server.socket);
   harness_note(h, 'c');
@@ -631,6 +643,7 @@ int main(int argc, char **argv) {
   run_test(a_close_that_crosses_ours_is_no_echo);
   run_test(who_does_not_echo_is_closed);
   run_test(a_close_of_the_peer_is_answered);
+  run_test(a_close_frame_that_makes_no_sense_is_not_echoed);
   run_test(abort_resets);
   run_test(closing_from_inside_a_message);
   run_test(too_large_a_message_is_1009);
