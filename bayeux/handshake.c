@@ -114,7 +114,8 @@ static void created(struct bx_request *request, enum bx_outcome outcome, bx_posi
 
 void bx_verb_handshake(struct bx_call *call) {
   struct bx_server *server = call->batch->server;
-  char id[ID_LENGTH];
+  char id[ID_LENGTH + 1];
+  size_t pod = server->options.pod != 0;
 
   if (!acceptable(call)) return;
   if (server->counters.sessions >= server->options.max_sessions) {
@@ -122,9 +123,10 @@ void bx_verb_handshake(struct bx_call *call) {
     refuse(call, BX_LIT("503::Too many clients"), false);
     return;
   }
-  do make_id(server, id);
-  while (bx_server_find_session(server, (struct bx_slice){id, sizeof id}) != NULL);
-  call->session = bx_session_create(server, (struct bx_slice){id, sizeof id});
+  id[0] = server->options.pod;
+  do make_id(server, id + pod);
+  while (bx_server_find_session(server, (struct bx_slice){id, ID_LENGTH + pod}) != NULL);
+  call->session = bx_session_create(server, (struct bx_slice){id, ID_LENGTH + pod});
   call->session->transport = call->batch->connection->transport;
   bx_session_refresh(call->batch->connection, call->session);
   bx_pending_submit(bx_pending_create(call, BX_REQUEST_CREATE, created));

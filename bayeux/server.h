@@ -44,6 +44,7 @@ struct bx_server_options {
   uint32_t max_outbox_bytes;     // of one session
   uint32_t handshake_rate;       // a second; how fast clients are told to come back when all are lost
   uint32_t max_replies_bytes;    // waiting for one stream that does not read
+  char pod;                      // the letter that session ids begin with; 0: none
 };
 
 // The pipeline that every message passes before its verb.

@@ -88,6 +88,7 @@ static void create_server(struct bk_broker *b) {
       .max_outbox_bytes = (uint32_t)o->max_outbox,
       .handshake_rate = (uint32_t)o->handshake_rate,
       .max_replies_bytes = MAX_REPLIES,
+      .pod = o->engine.pod ? o->engine.pod[0] : 0,
   };
   b->server = bx_server_create(&env, &options, create_engine(b), bk_loop_now(b->loop));
   bk_limits_init(&b->limits, o->engine.max_message);
@@ -133,6 +134,7 @@ static void create_admin(struct bk_broker *b) {
       .loop = b->loop,
       .server = b->server,
       .transport = &b->transport,
+      .engine = b->engine ? bk_engine_node(b->engine) : NULL,
       .core = b->engine ? er_node_core(bk_engine_node(b->engine)) : NULL,
       .node = b->node,
       .token = b->options->admin_token,

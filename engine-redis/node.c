@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "engine-redis/link/link.h"
+#include "engine-redis/pods.h"
 #include "engine-redis/scripts/scripts.h"
 
 // The tail's reads block for a second: after three of silence the link is dead.
@@ -23,6 +24,8 @@ struct er_node {
   struct er_core *core;
   struct node_link links[ER_LINKS];
   struct bx_timer tick, due;
+  struct er_pods *pods;   // NULL: there are no others
+  struct bx_timer tick;
 };
 
 static const char *const names[ER_LINKS] = {[ER_COMMAND] = "command", [ER_TAIL] = "tail"};
@@ -124,6 +127,7 @@ static void tick(struct bx_timer *timer) {
   bx_millis now = now_of(n);
   bx_wheel_set(n->wheel, timer, now + ER_TICK);
   er_core_tick(n->core, now);
+  if (n->pods) er_pods_tick(n->pods, now);
 }
 
 // -- life ------------------------------------------------------------------------------------------
@@ -135,8 +139,10 @@ struct er_node *er_node_create(struct uv_loop_s *loop, struct bx_wheel *wheel, c
   n->wheel = wheel;
   n->core = er_core_create(&env, &options->core, now_of(n));
   for (enum er_which which = 0; which < ER_LINKS; which++) create_link(n, which, loop);
+  if (options->pod_count > 0) n->pods = er_pods_create(loop, wheel, options);
   // Theirs was for this call; the links and the core have copies.
-  n->options.url = NULL;
+  n->options.url = n->options.pods = NULL;
+  n->options.pod = (struct bx_slice){0};
   n->options.core = (struct er_core_options){0};
   bx_timer_init(&n->tick, tick);
   bx_timer_init(&n->due, wake);
@@ -149,7 +155,19 @@ void er_node_destroy(struct er_node *n) {
   bx_wheel_cancel(n->wheel, &n->tick);
   bx_wheel_cancel(n->wheel, &n->due);
   for (size_t i = 0; i < ER_LINKS; i++) er_link_destroy(n->links[i].link);
+  er_pods_destroy(n->pods);
   bx_free(n);
+}
+
+const struct er_relay_counters *er_node_relay_counters(const struct er_node *n) {
+  static const struct er_relay_counters none;
+  return n->pods ? er_pods_counters(n->pods) : &none;
+}
+
+size_t er_node_pod_count(const struct er_node *n) { return n->pods ? er_pods_count(n->pods) : 0; }
+
+struct er_pod_info er_node_pod(const struct er_node *n, size_t i) {
+  return er_pods_info(n->pods, i);
 }
 
 struct bx_engine *er_node_engine(struct er_node *n) {

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "engine-redis/core/core.h"
+#include "engine-redis/core/relay.h"
 #include "engine-redis/url.h"
 
 struct uv_loop_s;
@@ -20,7 +21,10 @@ struct bx_wheel;
 struct er_node;
 
 struct er_node_options {
-  const struct er_url *url;      // copied
+  const struct er_url *url;    // copied
+  struct bx_slice pod;         // the letter of this pod; empty: there are no others
+  const struct er_url *pods;   // the others; copied
+  size_t pod_count;
   struct er_core_options core;   // copied
   bx_millis (*now)(void *context);
   // For the log: a stable id and a detail in words. No secrets.
@@ -33,6 +37,15 @@ void er_node_destroy(struct er_node *);
 
 struct bx_engine *er_node_engine(struct er_node *);
 struct er_core *er_node_core(struct er_node *);
+
+// How it stands with the other pods, in the order of `pods`.
+struct er_pod_info {
+  const char *state;    // of the relay to it: "down", "waiting", "relaying"
+  bx_position cursor;   // up to which this pod's journal is known to be there; 0: not known here
+};
+struct er_pod_info er_node_pod(const struct er_node *, size_t i);
+const struct er_relay_counters *er_node_relay_counters(const struct er_node *);   // zeros without other pods
+size_t er_node_pod_count(const struct er_node *);
 
 // Takes leave: call it when the last connection is gone, and run the loop until it has left. Without a
 // Redis there is nobody to take leave of.

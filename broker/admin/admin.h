@@ -9,7 +9,7 @@
 #include "broker/host/http.h"
 #include "broker/publish/owed.h"
 #include "broker/transport/transport.h"
-#include "engine-redis/core/core.h"
+#include "engine-redis/node.h"
 
 struct bk_admin;
 
@@ -18,6 +18,7 @@ struct bk_admin_options {
   struct bx_server *server;
   struct bk_transport *transport;
   struct er_core *core;                   // NULL: the memory engine
+  const struct er_node *engine;           // of the core; NULL as that
   const char *node;                       // id of this process
   const char *token;                      // NULL: open
   size_t max_message;                     // bytes of one message's data

@@ -61,6 +61,7 @@ void bk_admin_metrics(struct bk_admin *a, struct bk_exchange *x) {
   bk_metrics_write(&text, gauge_metrics, &gauges);
   bk_metrics_write(&text, server_metrics, &a->options.server->counters);
   if (a->options.core) bk_metrics_write(&text, bk_engine_metrics, er_core_counters(a->options.core));
+  if (a->options.engine) bk_metrics_write(&text, bk_relay_metrics, er_node_relay_counters(a->options.engine));
   bk_metrics_write(&text, bk_transport_metrics, &a->options.transport->counters);
   bk_metrics_write(&text, bk_publish_metrics, &a->publish.counters);
   bk_metrics_write(&text, admin_metrics, &a->counters);
@@ -96,6 +97,15 @@ static json_t *listeners_of(const struct bk_admin *a) {
   return list;
 }
 
+static json_t *pods_of(const struct er_node *node) {
+  json_t *list = json_array();
+  for (size_t i = 0; i < er_node_pod_count(node); i++) {
+    struct er_pod_info pod = er_node_pod(node, i);
+    json_array_append_new(list, json_pack("{s:s, s:I}", "state", pod.state, "cursor", (json_int_t)pod.cursor));
+  }
+  return list;
+}
+
 void bk_admin_stats(struct bk_admin *a, struct bk_exchange *x) {
   struct gauges gauges = measure(a);
   json_t *all = json_pack("{s:s, s:s}", "version", MORA_VERSION, "node", a->options.node);
@@ -116,6 +126,8 @@ void bk_admin_stats(struct bk_admin *a, struct bk_exchange *x) {
   if (a->options.core) {
     json_t *engine = json_object();
     SET_ALL(engine, ER_COUNTERS, er_core_counters(a->options.core));
+    SET_ALL(engine, ER_RELAY_COUNTERS, er_node_relay_counters(a->options.engine));
+    json_object_set_new(engine, "pods", pods_of(a->options.engine));
     json_object_set_new(all, "engine", engine);
   }
   json_object_set_new(all, "transport", transport);

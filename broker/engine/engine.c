@@ -22,6 +22,18 @@ static const char *check_namespace(struct bx_slice text) {
   return NULL;
 }
 
+static const char *check_pod(struct bx_slice text) {
+  bool letter = text.len == 1 && text.at[0] >= 'a' && text.at[0] <= 'z';
+  return letter ? NULL : "one letter from a to z";
+}
+
+static const char *check_pod_url(struct bx_slice text) {
+  struct er_url url;
+  const char *wrong = er_url_parse(&url, text);
+  er_url_fini(&url);
+  return wrong;
+}
+
 #define FIELD(field) offsetof(struct bk_engine_options, field)
 
 const struct cf_option bk_engine_options[] = {
@@ -45,6 +57,18 @@ const struct cf_option bk_engine_options[] = {
      .standard = "mora",
      .check = check_namespace,
      .doc = "What the names of all keys begin with, before a colon. Brokers with the same one belong together."},
+    {.key = "engine.pod",
+     .type = CF_STRING,
+     .offset = FIELD(pod),
+     .check = check_pod,
+     .doc = "The letter of this pod, when several Redis with their brokers are to be one service. The ids of its "
+            "sessions begin with it; each pod has another."},
+    {.key = "engine.pods",
+     .type = CF_STRINGS,
+     .offset = FIELD(pods),
+     .standard = "[]",
+     .check = check_pod_url,
+     .doc = "The Redis of each other pod, as in engine.url. What is published in this pod is carried there."},
     {.key = "engine.command_timeout",
      .type = CF_DURATION,
      .offset = FIELD(command_timeout),
@@ -88,6 +112,11 @@ void bk_engine_check(const struct cf_set *config, const struct bk_engine_options
   const char *wrong = er_url_parse(&url, bx_slice_of(o->url));
   if (wrong) bx_buffer_printf(faults, "%s: engine.url: %s\n", cf_origin(config, "engine.url"), wrong);
   er_url_fini(&url);
+  if (o->pods.count > 0 && !o->pod)
+    bx_buffer_printf(faults, "%s: engine.pods: engine.pod is needed, too: a letter for this pod\n",
+                     cf_origin(config, "engine.pods"));
+  if (o->pod && o->type != BK_ENGINE_REDIS)
+    bx_buffer_printf(faults, "%s: engine.pod: pods need engine.type redis\n", cf_origin(config, "engine.pod"));
 }
 
 // -- events ----------------------------------------------------------------------------------------
@@ -95,6 +124,12 @@ void bk_engine_check(const struct cf_set *config, const struct bk_engine_options
 const struct bk_metric bk_engine_metrics[] = {
 #define X(field, kind, name, help) {name, help, BK_##kind, offsetof(struct er_counters, field), 0},
     ER_COUNTERS(X)
+#undef X
+        {0}};
+
+const struct bk_metric bk_relay_metrics[] = {
+#define X(field, kind, name, help) {name, help, BK_##kind, offsetof(struct er_relay_counters, field), 0},
+    ER_RELAY_COUNTERS(X)
 #undef X
         {0}};
 
@@ -115,7 +150,7 @@ struct bk_engine {
 static bx_millis now_of(void *context) { return bk_loop_now(((struct bk_engine *)context)->loop); }
 
 static bool is_good_news(const char *id) {
-  static const char *const good[] = {"engine.link_up", "engine.epoch", "engine.warm", "redis.primary"};
+  static const char *const good[] = {"engine.link_up", "engine.epoch", "engine.warm", "redis.primary", "pod.link_up"};
   for (size_t i = 0; i < sizeof good / sizeof *good; i++)
     if (strcmp(good[i], id) == 0) return true;
   return false;
@@ -161,15 +196,29 @@ void bk_engine_new_id(char out[BK_NODE_ID]) {
 
 // -- life ------------------------------------------------------------------------------------------
 
+// A publisher has no relays: the brokers of its pod carry what it appends.
+static struct er_url *parse_pods(const struct bk_engine_options *o, const char *role, size_t *count) {
+  *count = strcmp(role, "broker") == 0 ? o->pods.count : 0;
+  struct er_url *urls = bx_alloc((*count + 1) * sizeof *urls);
+  for (size_t i = 0; i < *count; i++)
+    BX_BUG_ON(er_url_parse(&urls[i], bx_slice_of(o->pods.at[i])) != NULL);   // checked
+  return urls;
+}
+
 struct bk_engine *bk_engine_create(struct bk_loop *loop, const struct bk_engine_options *o, const char *node,
                                    const char *role, const char *address, bx_millis life) {
   struct bk_engine *e = bx_alloc(sizeof *e);
   struct er_url url;
+  size_t pod_count;
+  struct er_url *pods = parse_pods(o, role, &pod_count);
   BX_BUG_ON(er_url_parse(&url, bx_slice_of(o->url)) != NULL);   // checked
   *e = (struct bk_engine){.loop = loop};
   e->node = er_node_create(bk_loop_uv(loop), bk_loop_wheel(loop),
                            &(struct er_node_options){
                                .url = &url,
+                               .pod = o->pod ? bx_slice_of(o->pod) : (struct bx_slice){0},
+                               .pods = pods,
+                               .pod_count = pod_count,
                                .core = {.ns = bx_slice_of(o->ns),
                                         .node = bx_slice_of(node),
                                         .role = bx_slice_of(role),
@@ -183,6 +232,8 @@ struct bk_engine *bk_engine_create(struct bk_loop *loop, const struct bk_engine_
                            });
   e->engine = er_node_engine(e->node);
   er_url_fini(&url);
+  for (size_t i = 0; i < pod_count; i++) er_url_fini(&pods[i]);
+  bx_free(pods);
   return e;
 }
 

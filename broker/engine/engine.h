@@ -17,6 +17,8 @@ enum bk_engine_type { BK_ENGINE_MEMORY, BK_ENGINE_REDIS };
 struct bk_engine_options {
   int type;   // enum bk_engine_type
   const char *url, *ns;
+  const char *pod;          // a letter; NULL: there are no others
+  struct cf_strings pods;   // URLs
   bx_millis command_timeout;
   uint64_t journal_messages;
   uint64_t max_message, max_channel_length, max_channel_depth;
@@ -27,6 +29,7 @@ extern const struct cf_option bk_engine_options[];
 void bk_engine_check(const struct cf_set *, const struct bk_engine_options *, struct bx_buffer *faults);
 
 extern const struct bk_metric bk_engine_metrics[];   // of struct er_counters
+extern const struct bk_metric bk_relay_metrics[];    // of struct er_relay_counters
 
 struct bk_engine;
 

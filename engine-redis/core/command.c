@@ -29,21 +29,26 @@ void er_arguments_connect_id(struct er_arguments *a, bool known, uint64_t id) {
 
 static bool is_script(const char *command) { return command[0] >= 'a' && command[0] <= 'z'; }
 
-void er_send(struct er_core *c, enum er_which which, const char *command, struct er_arguments *a,
-             struct er_call *call) {
+void er_arguments_send(struct er_arguments *a, const struct er_core_env *env, enum er_which which, const char *command,
+                       struct bx_slice ns) {
   size_t extra = is_script(command) ? 1 : 0, from = 0;
   struct bx_slice *slices = bx_alloc((a->count + 1) * sizeof *slices);
 
-  if (extra) slices[0] = c->options.ns;
+  if (extra) slices[0] = ns;
   for (size_t i = 0; i < a->count; from = a->ends[i++])
     slices[i + extra] = (struct bx_slice){a->bytes.at == NULL ? "" : a->bytes.at + from, a->ends[i] - from};
-  bx_list_init(&call->link);
-  bx_list_append(&c->calls[which], &call->link);
-  c->env.send(c->env.context, which, command, slices, a->count + extra);
+  env->send(env->context, which, command, slices, a->count + extra);
   bx_free(slices);
   bx_free(a->ends);
   bx_buffer_fini(&a->bytes);
   *a = (struct er_arguments){0};
+}
+
+void er_send(struct er_core *c, enum er_which which, const char *command, struct er_arguments *a,
+             struct er_call *call) {
+  bx_list_init(&call->link);
+  bx_list_append(&c->calls[which], &call->link);
+  er_arguments_send(a, &c->env, which, command, c->options.ns);
 }
 
 static void ignore(struct er_core *c, struct er_call *call, const struct er_reply *reply) {

@@ -101,7 +101,10 @@ struct er_arguments {
 void er_arguments_text(struct er_arguments *, struct bx_slice);
 void er_arguments_u64(struct er_arguments *, uint64_t);
 void er_arguments_connect_id(struct er_arguments *, bool known, uint64_t id);
-// For a script the namespace goes in front. Takes the call; frees the arguments.
+// For a script the namespace goes in front. Frees the arguments.
+void er_arguments_send(struct er_arguments *, const struct er_core_env *, enum er_which, const char *command,
+                       struct bx_slice ns);
+// The same, and takes the call.
 void er_send(struct er_core *, enum er_which, const char *command, struct er_arguments *, struct er_call *);
 // A call whose answer nobody needs.
 void er_send_blind(struct er_core *, const char *command, struct er_arguments *);
@@ -125,6 +128,10 @@ void er_append_refuse_all(struct er_core *);
 bool er_append_busy(const struct er_core *);
 
 // -- tail (tail.c) --------------------------------------------------------------------------------
+// A field of an entry, whose fields are a flat list of names and values; empty when it is not there.
+struct bx_slice er_entry_field(const struct er_reply *fields, const char *name);
+// "<position>-0"; false for what Mora never wrote.
+bool er_entry_position(struct bx_slice id, bx_position *position);
 void er_tail_up(struct er_core *);
 void er_tail_down(struct er_core *);
 

@@ -15,8 +15,7 @@ static void read_page(struct er_core *c);
 
 // -- entries ---------------------------------------------------------------------------------------
 
-// A field of an entry, whose fields are a flat list of names and values.
-static struct bx_slice field(const struct er_reply *fields, const char *name) {
+struct bx_slice er_entry_field(const struct er_reply *fields, const char *name) {
   for (size_t i = 0; fields != NULL && i + 1 < fields->count; i += 2)
     if (bx_slice_equal(er_reply_text(fields, i), bx_slice_of(name))) return er_reply_text(fields, i + 1);
   return (struct bx_slice){"", 0};
@@ -24,8 +23,7 @@ static struct bx_slice field(const struct er_reply *fields, const char *name) {
 
 #define POSITIONS_END (1ull << 53)   // scripts and JavaScript count exactly up to here
 
-// "<position>-0"
-static bool read_id(struct bx_slice id, bx_position *position) {
+bool er_entry_position(struct bx_slice id, bx_position *position) {
   return id.len > 2 && memcmp(id.at + id.len - 2, "-0", 2) == 0 &&
          er_text_u64((struct bx_slice){id.at, id.len - 2}, position) && *position < POSITIONS_END;
 }
@@ -57,7 +55,7 @@ static void step_to(struct er_core *c, bx_position position) {
 static void apply_epoch(struct er_core *c, bx_position position, const struct er_reply *fields) {
   uint64_t survived = 0, epoch = 0;
 
-  if (!er_text_u64(field(fields, "s"), &survived) || !er_text_u64(field(fields, "e"), &epoch))
+  if (!er_text_u64(er_entry_field(fields, "s"), &survived) || !er_text_u64(er_entry_field(fields, "e"), &epoch))
     er_malformed(c, "epoch entry", BX_LIT(""));
   else if (c->warm)
     er_learn_epoch(c, epoch, position, survived);
@@ -83,7 +81,7 @@ static bool is_channel(struct bx_slice channel) {
 }
 
 static void apply_message(struct er_core *c, bx_position position, const struct er_reply *fields) {
-  struct bx_slice channel = field(fields, "c"), text = field(fields, "m");
+  struct bx_slice channel = er_entry_field(fields, "c"), text = er_entry_field(fields, "m");
   struct bx_frame *frame;
   uint64_t sequence;
 
@@ -97,7 +95,7 @@ static void apply_message(struct er_core *c, bx_position position, const struct 
     c->engine.events.appended(c->engine.events.context, position, channel, frame);
     bx_frame_unref(frame);
   }
-  if (is_own(c, field(fields, "o"), &sequence)) er_append_saw(c, sequence, position);
+  if (is_own(c, er_entry_field(fields, "o"), &sequence)) er_append_saw(c, sequence, position);
 }
 
 // Where reading goes on: behind the last id, whatever it was.
@@ -109,12 +107,12 @@ static void note_id(char *to, size_t size, struct bx_slice id) {
 
 static void apply(struct er_core *c, const struct er_reply *entry) {
   const struct er_reply *fields = er_reply_item(entry, 1);
-  struct bx_slice kind = field(fields, "k");
+  struct bx_slice kind = er_entry_field(fields, "k");
   bx_position position;
 
   note_id(c->journal_at, sizeof c->journal_at, er_reply_text(entry, 0));
 
-  if (!read_id(er_reply_text(entry, 0), &position)) {
+  if (!er_entry_position(er_reply_text(entry, 0), &position)) {
     er_malformed(c, "journal id", er_reply_text(entry, 0));
     return;
   }

@@ -23,6 +23,7 @@ local BACKSTOP = HOUR            -- a record outlives its deadline by this, shou
 local ONCE_LIFE = 300000
 local INBOX_LIFE = 60
 local ENDED_LIFE = 60000         -- ms: so long no node may save an ended session again
+local FROM_LIFE = 86400000      -- ms: an entry of another pod that comes again after so long would be one more
 local INBOX_LENGTH = 10000
 local EVENTS_LENGTH = 100000
 
@@ -31,6 +32,7 @@ local journal_key = ns .. ':journal'         -- stream <position>-0
 local sessions_key = ns .. ':sessions'       -- zset id -> deadline
 local nodes_key = ns .. ':nodes'             -- zset node -> time of its last tick
 local events_key = ns .. ':events'           -- stream of life-cycle events
+local pods_key = ns .. ':pods'               -- hash pod -> position of its journal up to which it is here
 
 local function session_key(id) return ns .. ':session:' .. id end   -- hash, see `record`
 local function subs_key(id) return ns .. ':subs:' .. id end         -- hash pattern -> start[:upto]
@@ -40,6 +42,8 @@ local function mark_key(node) return ns .. ':mark:' .. node end     -- position:
 local function link_key(node) return ns .. ':link:' .. node end     -- hash i role address since
 local function inbox_key(node) return ns .. ':inbox:' .. node end   -- stream
 local function ended_key(id) return ns .. ':ended:' .. id end       -- 1
+local function relay_key(pod) return ns .. ':relay:' .. pod end     -- the node that relays from this pod
+local function from_key(node) return ns .. ':from:' .. node end     -- number of the last entry of a node of another pod
 local function once_key(key) return ns .. ':once:' .. key end       -- position
 
 local function decimal(n) return string.format('%.0f', n) end

@@ -677,6 +677,61 @@ scenario('the ground the scripts stand on: no rollback, refusals at the first wr
   await db.raw('CONFIG', 'SET', 'min-replicas-to-write', 0);
 });
 
+// -- relay ---------------------------------------------------------------------------------------
+
+scenario('relay: asked, begun, carried once and in order, and only from where the pod is', async db => {
+  await db.begin();
+  const relay = (node, cursor, to, ...entries) => db.run('relay', 'a', node, 'r1', cursor, to, 0, ...entries);
+  assert.deepEqual(await relay('X', '', ''), ['AT', '']);
+  assert.deepEqual(await relay('X', 7, 8, '', '/a', '1', 'n:1'), ['AT', ''], 'nobody has begun');
+  assert.deepEqual(await relay('X', '', 10), ['OK', '0']);
+  assert.deepEqual(await relay('X', '', 20), ['AT', '10'], 'begun once');
+  assert.deepEqual(await relay('X', 10, 13, '', '/a', '1', 'n:1', 'revoke', '/r', '2', 'n:2'), ['OK', '2']);
+  await db.isRaw([[`${p(1)}-0`, ['c', '/a', 'm', '1', 'o', 'n:1', 'p', 'a']], [`${p(2)}-0`, ['c', '/r', 'm', '2', 'o', 'n:2', 'p', 'a', 'k', 'revoke']]],
+    'XRANGE', 'ns:journal', p(1), '+');
+  await db.unchanged(() => relay('X', 10, 13, '', '/a', '1', 'n:1').then(reply => assert.deepEqual(reply, ['AT', '13'], 'a repetition')));
+  assert.deepEqual(await relay('X', 13, 20), ['OK', '0'], 'nothing to carry');
+  assert.deepEqual(await relay('X', 20, 25, '', '/a', '2', 'n:2', '', '/a', '3', 'n:3', '', '/a', '3', 'm:1'), ['OK', '2'], 'what its pod appended again is left out');
+  assert.deepEqual(await relay('X', 25, 26, '', '/a', 'x', 'no number', '', '/a', 'x', ''), ['OK', '2'], 'without an origin there is nothing to know it by');
+  assert.deepEqual(await db.append('', '', '/b', '1'), ['OK', p(7)], 'positions are of this pod');
+  await db.isRaw('26', 'HGET', 'ns:pods', 'a');
+});
+
+scenario('relay: one at a time; another takes over when the lease is over; pods do not meet', async db => {
+  await db.begin();
+  const relay = (pod, node, ...rest) => db.run('relay', pod, node, 'r1', ...rest);
+  await relay('a', 'X', '', 10, 0);
+  await db.unchanged(() => relay('a', 'Y', 10, 11, 0, '', '/a', '1', 'n:1').then(reply => assert.deepEqual(reply, ['HELD'])));
+  assert.deepEqual(await relay('c', 'Y', '', 3, 0), ['OK', '0']);
+  const left = await db.quiet('PTTL', 'ns:relay:a');
+  assert.ok(left > 0 && left <= 3000);
+  await db.raw('DEL', 'ns:relay:a');
+  assert.deepEqual(await relay('a', 'Y', 10, 11, 0, '', '/a', '1', 'n:1'), ['OK', '1']);
+  assert.deepEqual(await relay('a', 'X', 11, 12, 0), ['HELD']);
+  await db.isRaw(['a', '11', 'c', '3'], 'HGETALL', 'ns:pods');
+});
+
+scenario('relay: nothing is written where the pod has not greeted its Redis, keys are of others, memory is full', async db => {
+  const relay = (run, ...rest) => db.run('relay', 'a', 'X', run, ...rest);
+  assert.deepEqual(await relay('r1', '', '', 0), ['EPOCH']);
+  await db.begin();
+  await db.unchanged(() => relay('r0', '', 5, 0).then(reply => assert.deepEqual(reply, ['EPOCH'], 'another run')));
+  await relay('r1', '', 5, 0);
+  for (const bad of [['x', 6, 0], [5, 'x', 0], [5, '', 0], [5, 6, 'x'], [5, 6, 0, 'one'], [5, 6]]) await db.fails(/wrong arguments/, 'relay', 'a', 'X', 'r1', ...bad);
+  await db.raw('CONFIG', 'SET', 'maxmemory', 1);
+  await db.unchanged(() => relay('r1', 5, 6, 0, '', '/a', '1', 'n:1').then(reply => assert.deepEqual(reply, ['FULL'])));
+  assert.deepEqual(await relay('r1', 5, 6, 0), ['OK', '0'], 'the lease and the cursor need none');
+  await db.raw('CONFIG', 'SET', 'maxmemory', 0);
+  await db.raw('SET', 'ns:from:n', 'x');
+  assert.deepEqual(await relay('r1', 6, 7, 0, '', '/a', '1', 'n:1'), ['OK', '1']);
+  await db.isRaw('1', 'GET', 'ns:from:n');
+  await db.raw('DEL', 'ns:relay:a');
+  await db.raw('HSET', 'ns:relay:a', 'a', 'b');
+  await db.unchanged(() => relay('r1', 7, 8, 0).then(reply => assert.deepEqual(reply, ['BAD', 'ns:relay:a'])));
+  await db.raw('HSET', 'ns:head', 'p', 'x');
+  assert.deepEqual(await relay('r1', 7, 8, 0), ['BAD', 'ns:head']);
+});
+
 // -- both ----------------------------------------------------------------------------------------
 
 const backends = t => Promise.all([realRedis(t), modelRedis(t)]);
