@@ -49,7 +49,7 @@ static void check_backlog(struct bx_connection *c) {
   bx_buffer_fini(&c->before);
   bx_buffer_fini(&c->after);
   if (c->closing) return;
-  server->counters.over_limits++;
+  BX_OVER(&server->counters, replies);
   c->closing = true;
   c->ops->close(c, 1013, "replies are not read");
 }
@@ -94,8 +94,9 @@ bool bx_connection_receive(struct bx_connection *c, struct bx_slice text) {
   bx_list_init(&b->link);
   server->counters.batches++;
   parsed = bx_messages_parse(&b->messages, (struct bx_slice){b->text, text.len}, &server->options.message);
-  if (parsed == BX_PARSE_TOO_MANY) server->counters.over_limits++;
-  if (parsed == BX_PARSE_BAD || parsed == BX_PARSE_TOO_MANY || (parsed == BX_PARSE_NULL && !bx_connection_is_poll(c))) {
+  if (parsed == BX_PARSE_TOO_MANY) BX_OVER(&server->counters, batch);
+  if (parsed == BX_PARSE_TOO_DEEP) BX_OVER(&server->counters, depth);
+  if (parsed >= BX_PARSE_BAD || (parsed == BX_PARSE_NULL && !bx_connection_is_poll(c))) {
     batch_free(b);
     bad_text(c);
     return false;
@@ -139,7 +140,11 @@ void bx_batch_done(struct bx_batch *b) {
 
 // -- out -------------------------------------------------------------------------------------------
 
-static bool full(const struct bx_buffer *out, size_t from) { return out->len - from >= BX_GATHER_BYTES; }
+// What is gathered is copied, by the library too when the socket takes a part of it only: so it is bounded.
+// One text that is longer by itself goes alone.
+static bool has_room(const struct bx_buffer *out, size_t from, size_t len) {
+  return out->len == from + 1 || out->len - from + len + 2 <= BX_GATHER_BYTES;
+}
 
 static void join(struct bx_buffer *out, size_t from, struct bx_slice text) {
   if (out->len > from + 1) bx_buffer_char(out, ',');
@@ -156,7 +161,7 @@ static void join_replies(struct bx_buffer *out, size_t from, struct bx_buffer *r
 static void join_messages(struct bx_connection *c, struct bx_buffer *out, size_t from, bool bounded) {
   struct bx_frame *f;
 
-  while (c->session != NULL && !(bounded && full(out, from)) &&
+  while (c->session != NULL && !(bounded && !has_room(out, from, bx_session_next_bytes(c->session))) &&
          (f = bx_session_hand_over(c->server, c->session)) != NULL) {
     join(out, from, (struct bx_slice){bx_frame_text(f), f->len});
     bx_frame_unref(f);
@@ -187,7 +192,7 @@ bool bx_connection_gather(struct bx_connection *c, struct bx_buffer *out, struct
   bx_buffer_char(out, '[');
   join_replies(out, from, &c->before);
   if (messages_may_go(c)) join_messages(c, out, from, true);
-  if (!full(out, from) && !messages_wait(c)) join_replies(out, from, &c->after);
+  if (!messages_wait(c) && has_room(out, from, c->after.len)) join_replies(out, from, &c->after);
   if (out->len == from + 1 && c->empty_replies == 0) {
     out->len = from;
     return false;

@@ -59,6 +59,7 @@ struct bx_connection {
   struct bx_session *receipt;   // poll, answered: whose answer it carried
   struct bx_list batches;
   struct bx_held_connect connect;
+  bx_millis known;                  // when it last shook hands, named a session that lives, or published; 0: never
   struct bx_buffer before, after;   // replies, separated by commas: in front of and behind the messages
   uint32_t empty_replies;           // texts without messages: each is answered []
   uint32_t unsaid;                  // batches with a new subscription that is not replied yet

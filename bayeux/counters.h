@@ -37,10 +37,25 @@
   X(read_steps, COUNTER, "mora_read_forward_steps_total", "Journal entries looked at while reading forward.")         \
   X(bad_texts, COUNTER, "mora_bad_texts_total", "Requests and frames that were not Bayeux messages.")                 \
   X(refused_messages, COUNTER, "mora_refused_messages_total", "Messages answered with an error.")                     \
-  X(over_limits, COUNTER, "mora_over_limits_total", "Messages refused for a limit.")                                  \
+  X(over_limits, COUNTER, "mora_over_limits_total", "Refusals for a limit of limits.*; the next ones say which.")     \
+  X(over_message, COUNTER, "mora_over_message_total", "Messages larger than limits.message.")                         \
+  X(over_batch, COUNTER, "mora_over_batch_total", "Texts with more messages than limits.batch, or 256 members.")      \
+  X(over_depth, COUNTER, "mora_over_json_depth_total", "Texts nested deeper than limits.json_depth.")                 \
+  X(over_channels, COUNTER, "mora_over_channels_total", "Subscriptions refused for limits.channels.")                 \
+  X(over_channel_name, COUNTER, "mora_over_channel_name_total",                                                       \
+    "Channels beyond limits.channel_length or limits.channel_depth.")                                                 \
+  X(over_clients, COUNTER, "mora_over_clients_total", "Handshakes refused for limits.clients.")                       \
+  X(over_clients_per_address, COUNTER, "mora_over_clients_per_address_total",                                         \
+    "Handshakes refused for limits.clients_per_address.")                                                             \
+  X(over_handshake_rate, COUNTER, "mora_over_handshake_rate_total", "Handshakes refused for limits.handshake_rate.")  \
+  X(over_replies, COUNTER, "mora_over_replies_total", "Websockets closed with 1013: they do not read their replies.") \
+  X(lagging_sessions, COUNTER, "mora_lagging_sessions_total", "Sessions that missed more than limits.lag.")           \
   X(gaps, COUNTER, "mora_journal_gaps_total", "Positions missing in the journal's tail.")                             \
   X(moves, COUNTER, "mora_session_moves_total", "Sessions that moved here from another node.")                        \
   X(forced_moves, COUNTER, "mora_session_forced_moves_total", "Sessions claimed from a node that was gone.")
+
+// One more refusal for a limit.
+#define BX_OVER(counters, which) ((void)((counters)->over_limits++, (counters)->over_##which++))
 
 struct bx_counters {
 #define X(field, kind, name, help) uint64_t field;

@@ -102,6 +102,7 @@ static void created(struct bx_request *request, enum bx_outcome outcome, bx_posi
   if (outcome == BX_ACKNOWLEDGED && p->session->state != BX_SESSION_CLOSING) {
     server->counters.handshakes++;
     p->session->recorded = true;
+    bx_connection_know(p->batch->connection);
     welcome(p);
     if (server->env.event != NULL)
       server->env.event(server->env.context, BX_EVENT_HANDSHAKE, p->session, (struct bx_slice){0});
@@ -112,21 +113,35 @@ static void created(struct bx_request *request, enum bx_outcome outcome, bx_posi
   bx_pending_destroy(p);
 }
 
+static bool admitted(struct bx_call *call, void **tally) {
+  const struct bx_env *env = &call->batch->server->env;
+  const char *error;
+
+  *tally = NULL;
+  if (env->admit == NULL || (error = env->admit(env->context, call->batch->connection->address, tally)) == NULL)
+    return true;
+  refuse(call, bx_slice_of(error), false);
+  return false;
+}
+
 void bx_verb_handshake(struct bx_call *call) {
   struct bx_server *server = call->batch->server;
   char id[ID_LENGTH + 1];
   size_t pod = server->options.pod != 0;
+  void *tally;
 
   if (!acceptable(call)) return;
   if (server->counters.sessions >= server->options.max_sessions) {
-    server->counters.over_limits++;
+    BX_OVER(&server->counters, clients);
     refuse(call, BX_LIT("503::Too many clients"), false);
     return;
   }
+  if (!admitted(call, &tally)) return;
   id[0] = server->options.pod;
   do make_id(server, id + pod);
   while (bx_server_find_session(server, (struct bx_slice){id, ID_LENGTH + pod}) != NULL);
   call->session = bx_session_create(server, (struct bx_slice){id, ID_LENGTH + pod});
+  call->session->tally = tally;
   call->session->transport = call->batch->connection->transport;
   bx_session_refresh(call->batch->connection, call->session);
   bx_pending_submit(bx_pending_create(call, BX_REQUEST_CREATE, created));

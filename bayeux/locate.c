@@ -97,7 +97,10 @@ static void located(struct bx_request *request, enum bx_outcome outcome, bx_posi
   struct bx_batch *b = l->batch;
 
   (void)position;
-  if (outcome == BX_RELAYED) take_replies(l, request->replies);
+  if (outcome == BX_RELAYED) {
+    take_replies(l, request->replies);
+    bx_connection_know(b->connection);
+  }
   if (outcome == BX_REFUSED || outcome == BX_UNKNOWN) refuse(l);
   bx_buffer_fini(&l->id);
   bx_buffer_fini(&l->text);

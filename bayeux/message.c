@@ -73,6 +73,7 @@ static enum bx_parse parse_object(struct bx_messages *set, struct bx_scan *s, st
                                   const struct bx_message_limits *limits) {
   struct bx_value key, value;
 
+  m->raw.at = s->at;   // the peek stopped in front of it
   if (!bx_scan_enter(s)) return BX_PARSE_BAD;
   while (bx_scan_item(s, &key)) {
     struct bx_slice name = decode_name(set, s, &key);
@@ -90,6 +91,7 @@ static enum bx_parse parse_object(struct bx_messages *set, struct bx_scan *s, st
     slot->value = value;
     if (i < KNOWN && known[i].kept) *kept(m, i) = value;
   }
+  m->raw.len = (size_t)(s->at - m->raw.at);
   return bx_scan_failed(s) ? BX_PARSE_BAD : BX_PARSE_OK;
 }
 
@@ -124,7 +126,7 @@ enum bx_parse bx_messages_parse(struct bx_messages *set, struct bx_slice text, c
   switch (bx_scan_peek(&s)) {
   case BX_JSON_OBJECT: result = parse_item(set, &s, limits); break;
   case BX_JSON_ARRAY:
-    if (!bx_scan_enter(&s)) return BX_PARSE_BAD;
+    if (!bx_scan_enter(&s)) return BX_PARSE_BAD;   // at least one bracket is allowed
     while (result == BX_PARSE_OK && bx_scan_item(&s, &key)) result = parse_item(set, &s, limits);
     break;
   case BX_JSON_NULL:
@@ -134,6 +136,7 @@ enum bx_parse bx_messages_parse(struct bx_messages *set, struct bx_slice text, c
   default: return BX_PARSE_BAD;
   }
   if (result == BX_PARSE_TOO_MANY) return result;
+  if (s.too_deep) return BX_PARSE_TOO_DEEP;
   if (bx_scan_failed(&s) || !bx_scan_end(&s)) return BX_PARSE_BAD;
   return result;
 }

@@ -20,6 +20,7 @@ struct bx_member {
 struct bx_message {
   struct bx_value channel, client_id, id, data, ext, advice, subscription, version, connection_type, connection_types,
       error;
+  struct bx_slice raw;     // the whole message
   uint32_t first, count;   // all its members, in `members` of the set
 };
 
@@ -39,9 +40,10 @@ struct bx_message_limits {
 
 enum bx_parse {
   BX_PARSE_OK,
-  BX_PARSE_BAD,        // not JSON, or neither an array nor an object
   BX_PARSE_NULL,       // the text is `null`
+  BX_PARSE_BAD,        // not JSON, or neither an array nor an object. From here on nothing is of use
   BX_PARSE_TOO_MANY,   // more messages or members than the limits allow
+  BX_PARSE_TOO_DEEP,   // more brackets open at once than the limits allow
 };
 
 // {0} is an empty set. Whatever is returned, call bx_messages_fini() in the end.

@@ -16,7 +16,7 @@ static const char *channel_fault(struct bx_server *server, struct bx_slice chann
   if (channel.len <= server->options.max_channel_length &&
       bx_channel_depth(channel) <= server->options.max_channel_depth)
     return NULL;
-  server->counters.over_limits++;
+  BX_OVER(&server->counters, channel_name);
   return "Channel too long";
 }
 
@@ -69,6 +69,7 @@ static void appended(struct bx_request *request, enum bx_outcome outcome, bx_pos
 
   (void)position;
   count(batch->server, request, outcome);
+  if (outcome == BX_ACKNOWLEDGED) bx_connection_know(batch->connection);
   if (outcome == BX_REFUSED) bx_error_text(&p->error, "503", &m->channel, "Not published");
   if (outcome == BX_UNKNOWN) bx_error_text(&p->error, "504", &m->channel, "Outcome unknown");
   if (outcome == BX_NO_SESSION) bx_error_text(&p->error, "401", &m->client_id, BX_UNKNOWN_CLIENT);

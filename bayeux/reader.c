@@ -70,22 +70,25 @@ static void pass_begin(struct bx_server *server, struct bx_session *s) {
 
   if (r == NULL) r = s->reader = bx_alloc(sizeof *r);
   r->count = 0;
+  r->missed = 0;
   r->end = server->journal.next;
   r->target = bx_journal_head(&server->journal);
   walk_next(s, s->subscriptions.next);
 }
 
-// Walks the chain of one subscription back as far as the budget goes. False: what it needs has left
-// the journal.
-static bool walk_back(struct bx_server *server, struct bx_session *s, uint32_t *budget) {
+enum progress { WANTS_MORE, WAITS_FOR_ROOM, AT_HEAD, LOST, LAGGING };
+
+// Walks the chain of one subscription back as far as the budget goes.
+static enum progress walk_back(struct bx_server *server, struct bx_session *s, uint32_t *budget) {
   struct bx_subscription *sub = subscription_of(s->reader->walking);
   bx_position floor = floor_of(s, sub);
   struct bx_reader *r = s->reader;
   const struct bx_entry *e;
 
-  if (floor < server->journal.base || sub->topic->trimmed > floor) return false;
+  if (floor < server->journal.base || sub->topic->trimmed > floor) return LOST;
   while ((e = bx_journal_at(&server->journal, r->walk)) != NULL && e->position > floor) {
-    if (*budget == 0) return true;
+    if (*budget == 0) return WANTS_MORE;
+    if (++r->missed > server->options.max_lag && server->options.max_lag > 0) return LAGGING;
     --*budget;
     server->counters.read_steps++;
     if (r->walk < r->end) r->oldest = r->walk;
@@ -97,7 +100,7 @@ static bool walk_back(struct bx_server *server, struct bx_session *s, uint32_t *
     sub->upto = r->target;
   }
   walk_next(s, r->walking->next);
-  return true;
+  return WANTS_MORE;
 }
 
 // An entry behind the cursor is read for subscriptions that came late. When one that matches it is not
@@ -115,8 +118,6 @@ static bool was_brought(const struct bx_session *s, const struct bx_entry *e, ui
   return in_time > 0;
 }
 
-enum progress { WANTS_MORE, WAITS_FOR_ROOM, AT_HEAD, LOST };
-
 static enum progress read_slice(struct bx_server *server, struct bx_session *s, uint32_t *budget) {
   const struct bx_journal *j = &server->journal;
   struct bx_reader *r = s->reader;
@@ -126,7 +127,9 @@ static enum progress read_slice(struct bx_server *server, struct bx_session *s, 
     uint64_t sequence;
 
     if (r->walking != NULL) {
-      if (!walk_back(server, s, budget)) return LOST;
+      enum progress progress = walk_back(server, s, budget);
+
+      if (progress != WANTS_MORE) return progress;
       if (*budget == 0) break;
       continue;
     }
@@ -171,10 +174,21 @@ void bx_reader_stop(struct bx_session *s) {
   s->reader = NULL;
 }
 
-void bx_session_lose(struct bx_server *server, struct bx_session *s) {
-  server->counters.lost_sessions++;
+// It is told to shake hands.
+static void give_up(struct bx_server *server, struct bx_session *s, const char *why) {
+  if (server->env.event != NULL) server->env.event(server->env.context, BX_EVENT_LOST, s, bx_slice_of(why));
   if (server->engine->ops->locates) bx_session_ask_end(server, s, BX_END_LOST);
   bx_session_close(server, s, BX_END_LOST);
+}
+
+void bx_session_lose(struct bx_server *server, struct bx_session *s) {
+  server->counters.lost_sessions++;
+  give_up(server, s, "what it missed has left the journal");
+}
+
+static void lag(struct bx_server *server, struct bx_session *s) {
+  server->counters.lagging_sessions++;
+  give_up(server, s, "it missed more than limits.lag");
 }
 
 // One slice of one session. One that came from a node which was further on waits for this one's head: a pass
@@ -189,6 +203,7 @@ static void run(struct bx_server *server, struct bx_session *s, uint32_t *budget
   switch (read_slice(server, s, budget)) {
   case AT_HEAD: bx_session_set_state(server, s, BX_SESSION_LIVE); break;
   case LOST: bx_session_lose(server, s); break;
+  case LAGGING: lag(server, s); break;
   case WANTS_MORE: bx_reader_start(server, s); break;
   case WAITS_FOR_ROOM: break;
   }

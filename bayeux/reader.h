@@ -26,6 +26,7 @@ struct bx_reader {
   uint64_t walk, oldest;     // where that walk stands, and the oldest sequence it found
   struct bx_cursor *heap;    // smallest sequence on top
   uint32_t count, cap;
+  uint64_t missed;      // entries that the walks of this pass found
   uint64_t end;         // sequences below it belong to this pass
   bx_position target;   // the position at which this pass ends
 };

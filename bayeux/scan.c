@@ -170,6 +170,7 @@ bool bx_scan_enter(struct bx_scan *s) {
   enum bx_json type = bx_scan_peek(s);
   if (s->fault) return false;
   if (type != BX_JSON_ARRAY && type != BX_JSON_OBJECT) return fault(s, s->at, "neither an array nor an object");
+  if (s->depth == s->max_depth) s->too_deep = true;
   if (s->depth == s->max_depth) return fault(s, s->at, "brackets nested too deep");
   uint64_t bit = 1ull << s->depth;
   s->objects = type == BX_JSON_OBJECT ? s->objects | bit : s->objects & ~bit;

@@ -34,6 +34,7 @@ struct bx_value {
 struct bx_scan {
   const char *begin, *at, *end;
   unsigned depth, max_depth;
+  bool too_deep;       // that is the fault
   bool first;          // directly behind an opening bracket
   uint64_t objects;    // bit d: level d is an object (max_depth <= 64)
   const char *fault;   // what was wrong, in words; NULL = nothing

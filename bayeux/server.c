@@ -268,6 +268,7 @@ void bx_batch_execute(struct bx_batch *b) {
     struct bx_call call = {.batch = b, .index = i, .message = m, .session = named_session(b->server, &m->client_id)};
 
     if (b->index[i].settled) continue;
+    if (call.session != NULL) bx_connection_know(b->connection);
     if (m->channel.type == BX_JSON_STRING) bx_value_decode(&m->channel, &call.channel);
     run_message(&call);
     bx_buffer_fini(&call.channel);

@@ -21,6 +21,7 @@ enum bx_event {
   BX_EVENT_SUBSCRIBE,     // detail: the pattern
   BX_EVENT_UNSUBSCRIBE,   // detail: the pattern
   BX_EVENT_DISCONNECT,    // detail: disconnect, expired, lost, shutdown
+  BX_EVENT_LOST,          // what it missed is not given to it; detail: why. BX_EVENT_DISCONNECT follows
 };
 
 struct bx_env {
@@ -28,6 +29,10 @@ struct bx_env {
   void (*random)(void *context, void *bytes, size_t count);
   // The time between turns, not before the last turn's. NULL: it stands still there.
   bx_millis (*now)(void *context);
+  // A handshake came from this address. NULL: the session may be made; what is put into *tally is given back
+  // with leave() when that ends. Else the error that the handshake is refused with; static text. Both or none.
+  const char *(*admit)(void *context, struct bx_slice address, void **tally);
+  void (*leave)(void *context, void *tally);
   // NULL: nobody listens.
   void (*event)(void *context, enum bx_event, const struct bx_session *, struct bx_slice detail);
   // An entry was appended; for those who watch channels (tail). NULL: nobody does.
@@ -42,6 +47,7 @@ struct bx_server_options {
   uint32_t max_channel_length;   // bytes
   uint32_t max_channel_depth;    // segments, at most 64
   uint32_t max_outbox_bytes;     // of one session
+  uint64_t max_lag;              // messages that a session may have missed when it begins to catch up; 0: any
   uint32_t handshake_rate;       // a second; how fast clients are told to come back when all are lost
   uint32_t max_replies_bytes;    // waiting for one stream that does not read
   char pod;                      // the letter that session ids begin with; 0: none

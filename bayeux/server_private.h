@@ -75,6 +75,10 @@ void bx_batch_locate(struct bx_batch *);
 void bx_batch_execute(struct bx_batch *);
 void bx_batch_done(struct bx_batch *);   // one more message is done; frees the batch when it was the last
 void bx_connection_wake(struct bx_connection *);
+// A message of it did something; NULL: it is gone.
+static inline void bx_connection_know(struct bx_connection *c) {
+  if (c != NULL) c->known = c->server->now;
+}
 void bx_connection_fail(struct bx_connection *);   // fails a poll, closes a stream
 void bx_connection_reply(struct bx_connection *, struct bx_slice replies, bool before);
 

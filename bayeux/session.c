@@ -281,6 +281,10 @@ struct bx_frame *bx_session_hand_over(struct bx_server *server, struct bx_sessio
   return f;
 }
 
+size_t bx_session_next_bytes(const struct bx_session *s) {
+  return s->outbox.count == 0 ? 0 : s->outbox.slots[s->outbox.first]->len;
+}
+
 // -- subscriptions ---------------------------------------------------------------------------------
 
 struct bx_subscription *bx_session_find_subscription(const struct bx_session *s, const struct bx_topic *t) {
@@ -422,6 +426,8 @@ void bx_session_close(struct bx_server *server, struct bx_session *s, enum bx_en
     subscription_free(server, s, sub);
   }
   bx_wheel_cancel(&server->wheel, &s->expiry);
+  if (s->tally != NULL) server->env.leave(server->env.context, s->tally);
+  s->tally = NULL;
   if (!s->released) bx_table_remove(&server->sessions, &s->node);
   bx_session_set_state(server, s, BX_SESSION_CLOSING);
   if (server->engine->ops->gone != NULL) server->engine->ops->gone(server->engine, s);

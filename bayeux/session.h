@@ -86,6 +86,7 @@ struct bx_session {
   struct bx_timer expiry;
   bx_millis life;   // 2 x the timeout of the mount of the last connect
   bx_millis created, last_connect;
+  void *tally;                  // of env.admit; NULL: none
   const char *transport;        // of the last connect, static text
   char address[64];             // of the peer at the handshake or last connect
   uint64_t born;                // milliseconds since 1970, when its record tells; else 0
@@ -121,6 +122,8 @@ bool bx_session_feed(struct bx_server *, struct bx_session *, const struct bx_en
 // Takes the oldest frame out of the outbox as handed over to the connection (the reference goes to
 // the caller); NULL when it is empty.
 struct bx_frame *bx_session_hand_over(struct bx_server *, struct bx_session *);
+// Bytes of that frame; 0 when there is none.
+size_t bx_session_next_bytes(const struct bx_session *);
 void bx_session_set_state(struct bx_server *, struct bx_session *, enum bx_session_state);
 
 // -- positions ----------------------------------------------------------------------------------

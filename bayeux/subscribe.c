@@ -47,7 +47,7 @@ static bool check(struct bx_server *server, const struct bx_value *item, struct 
     bx_error_text(error, "403", item, "Forbidden channel");
   } else if (pattern.len > server->options.max_channel_length ||
              bx_channel_depth(pattern) > server->options.max_channel_depth) {
-    server->counters.over_limits++;
+    BX_OVER(&server->counters, channel_name);
     bx_error_text(error, "405", item, "Channel too long");
   } else {
     return true;
@@ -172,7 +172,7 @@ void bx_verb_subscribe(struct bx_call *call, bool subscribe) {
   p->request.start = start_of(server, call->session);
   take_patterns(server, p, &call->message->subscription);
   if (subscribe && !has_room(server, p)) {
-    server->counters.over_limits++;
+    BX_OVER(&server->counters, channels);
     bx_buffer_clear(&p->error);
     bx_error_text(&p->error, "403", &call->message->subscription, "Too many subscriptions");
     reply(call->batch, call->index, bx_buffer_view(&p->error), false);

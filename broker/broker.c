@@ -37,16 +37,34 @@ static bx_millis loop_time(void *context) {
   return bk_loop_now(b->loop);
 }
 
+// Many at once are one line a second, with the number of those left out before it.
+static void log_lost(struct bk_broker *b, struct bx_slice client, struct bx_slice reason) {
+  bx_millis now = bk_loop_now(b->loop);
+  if (b->lost_logged != 0 && now < b->lost_logged + 1000) {
+    b->lost_unsaid++;
+    return;
+  }
+  bk_warn("session.lost", bk_sl("client", client), bk_sl("reason", reason), bk_u("left_out", b->lost_unsaid));
+  b->lost_logged = now;
+  b->lost_unsaid = 0;
+}
+
 static void log_event(void *context, enum bx_event event, const struct bx_session *s, struct bx_slice detail) {
-  (void)context;
   struct bx_slice id = bx_session_id(s);
   switch (event) {
   case BX_EVENT_HANDSHAKE: bk_debug("session.handshake", bk_sl("client", id)); break;
   case BX_EVENT_SUBSCRIBE: bk_debug("session.subscribe", bk_sl("client", id), bk_sl("pattern", detail)); break;
   case BX_EVENT_UNSUBSCRIBE: bk_debug("session.unsubscribe", bk_sl("client", id), bk_sl("pattern", detail)); break;
   case BX_EVENT_DISCONNECT: bk_debug("session.disconnect", bk_sl("client", id), bk_sl("reason", detail)); break;
+  case BX_EVENT_LOST: log_lost(context, id, detail); break;
   }
 }
+
+static const char *admit(void *context, struct bx_slice address, void **tally) {
+  return bk_limits_admit(&((struct bk_broker *)context)->limits, address, tally);
+}
+
+static void leave(void *context, void *tally) { bk_limits_leave(&((struct bk_broker *)context)->limits, tally); }
 
 static void appended(void *context, const struct bx_entry *entry) {
   struct bk_broker *b = context;
@@ -76,8 +94,13 @@ static struct bx_engine *create_engine(struct bk_broker *b) {
 
 static void create_server(struct bk_broker *b) {
   const struct bk_options *o = b->options;
-  struct bx_env env = {
-      .context = b, .random = random_bytes, .now = loop_time, .event = log_event, .appended = appended};
+  struct bx_env env = {.context = b,
+                       .random = random_bytes,
+                       .now = loop_time,
+                       .admit = admit,
+                       .leave = leave,
+                       .event = log_event,
+                       .appended = appended};
   struct bx_server_options options = {
       .message = {.depth = (unsigned)o->max_json_depth, .batch = (unsigned)o->max_batch, .members = MAX_MEMBERS},
       .journal = {.messages = o->engine.journal_messages, .bytes = o->journal_bytes, .age = o->journal_age},
@@ -86,13 +109,13 @@ static void create_server(struct bk_broker *b) {
       .max_channel_length = (uint32_t)o->engine.max_channel_length,
       .max_channel_depth = (uint32_t)o->engine.max_channel_depth,
       .max_outbox_bytes = (uint32_t)o->max_outbox,
+      .max_lag = o->max_lag,
       .handshake_rate = (uint32_t)o->handshake_rate,
       .max_replies_bytes = MAX_REPLIES,
       .pod = o->engine.pod ? o->engine.pod[0] : 0,
   };
   b->server = bx_server_create(&env, &options, create_engine(b), bk_loop_now(b->loop));
-  bk_limits_init(&b->limits, o->engine.max_message);
-  bx_server_extend(b->server, &b->limits.extension);
+  bk_limits_attach(&b->limits, b->server);
 }
 
 // -- health ----------------------------------------------------------------------------------------
@@ -108,6 +131,19 @@ static void not_ready(void *context, struct bk_health *health) {
 // -- listeners -------------------------------------------------------------------------------------
 
 enum { HEALTH = 2 };   // rows
+
+static void create_limits(struct bk_broker *b) {
+  const struct bk_options *o = b->options;
+  struct bx_table_key secret;
+  random_bytes(NULL, &secret, sizeof secret);
+  bk_limits_init(&b->limits,
+                 &(struct bk_limits_options){.message = o->engine.max_message,
+                                             .clients_per_address = o->max_clients_per_address,
+                                             .handshake_rate = o->handshake_rate,
+                                             .accept_rate = o->accept_rate,
+                                             .proxies = &b->proxies},
+                 b->loop, secret);
+}
 
 static void create_mounts(struct bk_broker *b) {
   const struct bk_route health[HEALTH] = {BK_HEALTH_ROUTES(&b->health)};
@@ -180,6 +216,7 @@ static bool has_left(struct bk_broker *b) {
 static void end_of_turn(struct bk_turn_hook *hook) {
   struct bk_broker *b = bx_container_of(hook, struct bk_broker, hook);
   if (b->engine) bk_engine_watch(b->engine);
+  bk_limits_watch(&b->limits);
   if (b->draining && bk_transport_connections(&b->transport) + b->owed.count == 0 && has_left(b)) bk_loop_stop(b->loop);
 }
 
@@ -220,6 +257,7 @@ void bk_broker_init(struct bk_broker *b, const struct bk_options *options, struc
   bk_engine_new_id(b->node);
   b->loop = bk_loop_create();
   bk_proxies_init(&b->proxies, options->trusted_proxies);
+  create_limits(b);
   create_mounts(b);
 }
 
@@ -229,6 +267,7 @@ static void create_parts(struct bk_broker *b) {
   bk_transport_init(&b->transport, b->loop, b->server,
                     &(struct bk_transport_options){
                         .ping = options->ping,
+                        .handshake_time = options->handshake_time,
                         .max_message = options->max_body,
                         .jsonp = options->jsonp,
                         .origins = options->origins,
@@ -243,9 +282,11 @@ static void create_parts(struct bk_broker *b) {
 
 // Nobody is answered before the loop runs: the listeners can be there before what stands behind them.
 bool bk_broker_start(struct bk_broker *b) {
+  bx_millis time = b->options->handshake_time < HEADER_TIME ? b->options->handshake_time : HEADER_TIME;
   struct bk_listener_options clients = {.name = "broker",
+                                        .gate = &b->limits.gate,
                                         .max_body = b->options->max_body,
-                                        .header_time = HEADER_TIME,
+                                        .header_time = time,
                                         .unix_mode = bk_mode_read(b->options->socket_mode),
                                         .tls = b->tls,
                                         .proxies = b->proxies.count > 0 ? &b->proxies : NULL,
@@ -269,6 +310,7 @@ void bk_broker_fini(struct bk_broker *b, struct bx_counters *left) {
   bk_loop_remove_hook(b->loop, &b->hook);
   bk_transport_fini(&b->transport);
   bx_server_destroy(b->server, left);
+  bk_limits_fini(&b->limits);
   bk_admin_destroy(b->admin);
   bk_engine_destroy(b->engine);
   bk_loop_destroy(b->loop);

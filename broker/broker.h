@@ -35,6 +35,8 @@ struct bk_broker {
   struct bk_listener *listeners[BK_MAX_LISTENERS];
   size_t listener_count, client_listeners;   // those of clients come first
   bool draining, leaving;
+  bx_millis lost_logged;   // a flood of lost sessions is a line a second
+  uint64_t lost_unsaid;
   struct bk_turn_hook hook;
   struct bx_timer drain_timer;
 };

@@ -315,15 +315,39 @@ const struct cf_option bk_options[] = {
      .min = 1,
      .max = 100000000,
      .doc = "Sessions of this process. More handshakes are refused."},
+    {.key = "limits.clients_per_address",
+     .type = CF_NUMBER,
+     .offset = FIELD(max_clients_per_address),
+     .standard = "30000",
+     .min = 1,
+     .max = 100000000,
+     .doc = "Sessions of one address: an IPv4 address or 64 bits of an IPv6 one. Lower it where clients are seen "
+            "with their own addresses; behind a proxy that needs broker.trusted_proxies."},
     {.key = "limits.handshake_rate",
      .type = CF_NUMBER,
      .offset = FIELD(handshake_rate),
-     .standard = "1000",
+     .standard = "5000",
      .min = 1,
      .max = 1000000,
-     .doc =
-         "Handshakes a second that this process can take. When all sessions are lost at once, their clients are told "
-         "to come back spread over as many seconds as that needs."},
+     .doc = "Handshakes a second, and four seconds of them at once; one address gets half of it. More are refused, "
+            "with the advice to try again. When all sessions are lost at once, their clients are told to come back "
+            "spread over as many seconds as that needs."},
+    {.key = "limits.handshake_time",
+     .type = CF_DURATION,
+     .offset = FIELD(handshake_time),
+     .standard = "30s",
+     .min = 100,
+     .max = 86400000,
+     .doc = "How long a connection may be open without a request, and a websocket without a session. One that "
+            "publishes needs none."},
+    {.key = "limits.accept_rate",
+     .type = CF_NUMBER,
+     .offset = FIELD(accept_rate),
+     .standard = "10000",
+     .min = 1,
+     .max = 1000000,
+     .doc = "Connections a second, and four seconds of them at once; more wait until they are accepted. One address "
+            "gets half of it; more from there are reset."},
     {.key = "limits.json_depth",
      .type = CF_NUMBER,
      .offset = FIELD(max_json_depth),
@@ -339,6 +363,15 @@ const struct cf_option bk_options[] = {
      .max = 1u << 30,
      .doc = "Bytes that wait for one slow connection. More is left in the journal and read when the connection "
             "takes bytes again."},
+    {.key = "limits.lag",
+     .type = CF_NUMBER,
+     .offset = FIELD(max_lag),
+     .standard = "1000000",
+     .min = 1,
+     .max = 1u << 30,
+     .doc = "Messages that a session may have missed when it begins to catch up; one that matches two of its "
+            "patterns counts twice. Beyond it the client is told to shake hands, as it is when the journal no longer "
+            "has what it missed."},
 
     {.key = "tls.certificate",
      .type = CF_STRING,

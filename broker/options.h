@@ -23,7 +23,9 @@ struct bk_options {
   struct cf_strings origins;
   bool jsonp, insecure;
 
-  uint64_t max_body, max_batch, max_channels, max_clients, handshake_rate, max_json_depth, max_outbox;
+  uint64_t max_body, max_batch, max_channels, max_clients, max_clients_per_address, handshake_rate, accept_rate;
+  uint64_t max_json_depth, max_outbox, max_lag;
+  bx_millis handshake_time;
 
   struct bk_tls_files tls;
   struct bx_slice certificates;   // JSON; see bk_certificates_read()

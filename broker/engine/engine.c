@@ -90,7 +90,8 @@ const struct cf_option bk_engine_options[] = {
      .offset = FIELD(max_message),
      .standard = "64KB",
      .min = 16,
-     .doc = "Bytes of one message's data. More is refused with 413."},
+     .doc = "Bytes of one message's data, as sent; and of all the rest of the message together. More is refused "
+            "with 413."},
     {.key = "limits.channel_length",
      .type = CF_NUMBER,
      .offset = FIELD(max_channel_length),

@@ -155,14 +155,22 @@ struct bk_route {
   void *context;   // for match, handle and upgrade
 };
 
+// Who may connect at all, asked before anything is allocated. Neither may change the listener.
+struct bk_gate {
+  bx_millis (*wait)(void *context);                       // ms in which nothing is to be accepted; 0: go on
+  bool (*admit)(void *context, const struct bk_peer *);   // false: the connection is reset
+  void *context;
+};
+
 struct bk_listener_options {
   const char *name;      // "broker", "admin", "api", "web": the field `listener` of the log
   const char *address;   // "127.0.0.1:8000", "[::1]:8000", "unix:/path"; port 0 = any
   const struct bk_route *routes;
-  size_t max_body;         // bytes; more is 413
-  bx_millis header_time;   // from accept to complete headers, and idle between requests
-  unsigned unix_mode;      // of a unix socket's file; 0: as the umask has it
-  struct bk_tls *tls;      // NULL, and on unix sockets: plain. All listeners of a loop have the same
+  const struct bk_gate *gate;   // NULL: everybody
+  size_t max_body;              // bytes; more is 413
+  bx_millis header_time;        // from accept to complete headers, and idle between requests
+  unsigned unix_mode;           // of a unix socket's file; 0: as the umask has it
+  struct bk_tls *tls;           // NULL, and on unix sockets: plain. All listeners of a loop have the same
   // Whose X-Forwarded-For and X-Forwarded-Proto are believed; NULL: nobody's. Borrowed.
   const struct bk_proxies *proxies;
   // A connection of one of `proxies` begins with a PROXY header, or is closed. Others have none: what

@@ -122,6 +122,7 @@ struct bk_listener {
   bool proxy_protocol;
   bool tls;
   const struct bk_route *routes;
+  const struct bk_gate *gate;
   size_t max_body;
   bx_millis header_time;
   int fd;   // -1: stopped

@@ -12,6 +12,7 @@
 
 #define ACCEPTS_PER_EVENT 64
 #define RESUME_AFTER 100   // ms without accepting when the process is out of descriptors
+#define UNSENT 65536       // bytes not yet on their way that the kernel takes for a peer which does not read
 
 static char *copy_text(const char *text) {
   size_t len = strlen(text) + 1;
@@ -24,24 +25,51 @@ static void watch(struct bk_listener *l) { uv_poll_start(l->poll, UV_READABLE, o
 
 static void on_resume(struct bx_timer *timer) { watch(bx_container_of(timer, struct bk_listener, resume)); }
 
+// With a reset: the kernel keeps nothing of it.
+static void turn_away(int fd) {
+  struct linger at_once = {.l_onoff = 1};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  close(fd);
+}
+
 static void accept_one(struct bk_listener *l, int fd, const struct sockaddr_storage *from) {
   struct bk_peer peer;
   bk_peer_of_socket(&peer, (const struct sockaddr *)from);
-  int on = 1;
+  int on = 1, unsent = UNSENT;
+  if (l->gate && !l->gate->admit(l->gate->context, &peer)) {
+    turn_away(fd);
+    bk_host_counters.accept_refused++;
+    return;
+  }
   if (fd >= l->loop->max_fds) {   // libwebsockets has no room for it
     close(fd);
     bk_host_counters.accept_failures++;
     return;
   }
-  if (from->ss_family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (from->ss_family != AF_UNIX) {
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+  }
   bk_connection_create(l, fd, &peer);
+}
+
+static void rest(struct bk_listener *l, bx_millis time) {
+  uv_poll_stop(l->poll);
+  bx_wheel_set(&l->loop->wheel, &l->resume, bk_loop_now(l->loop) + time);
+}
+
+static bool waits(struct bk_listener *l) {
+  bx_millis time = l->gate ? l->gate->wait(l->gate->context) : 0;
+  if (time == 0) return false;
+  bk_host_counters.accept_pauses++;
+  rest(l, time);
+  return true;
 }
 
 static void out_of_descriptors(struct bk_listener *l) {
   bk_warn("accept_failed", bk_s("listener", l->name), bk_s("error", strerror(errno)));
   bk_host_counters.accept_failures++;
-  uv_poll_stop(l->poll);
-  bx_wheel_set(&l->loop->wheel, &l->resume, bk_loop_now(l->loop) + RESUME_AFTER);
+  rest(l, RESUME_AFTER);
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events) {
@@ -49,6 +77,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events) {
   (void)events;
   if (status < 0) return;
   for (int i = 0; i < ACCEPTS_PER_EVENT && l->fd >= 0; i++) {
+    if (waits(l)) return;
     struct sockaddr_storage from = {0};
     socklen_t len = sizeof from;
     int fd = accept4(l->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -168,6 +197,7 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
   l->proxies = o->proxies;
   l->proxy_protocol = o->proxy_protocol && o->proxies;
   l->routes = o->routes;
+  l->gate = o->gate;
   l->max_body = o->max_body;
   l->header_time = o->header_time;
   bx_list_init(&l->connections);

@@ -28,6 +28,8 @@ void bk_metrics_write(struct bx_buffer *, const struct bk_metric *table, const v
     "Connections that ended before their TLS handshake was done.")                                                     \
   X(bad_proxy_headers, BK_COUNTER, "mora_proxy_bad_headers_total",                                                     \
     "Connections of proxies closed for their PROXY header.")                                                           \
+  X(accept_refused, BK_COUNTER, "mora_accept_refused_total", "Connections reset at once, for limits.accept_rate.")     \
+  X(accept_pauses, BK_COUNTER, "mora_accept_pauses_total", "Pauses in accepting, for limits.accept_rate.")             \
   X(open, BK_GAUGE, "mora_connections", "Connections open now.")                                                       \
   X(requests, BK_COUNTER, "mora_http_requests_total", "HTTP requests that reached a route.")                           \
   X(bad_requests, BK_COUNTER, "mora_http_bad_requests_total", "HTTP requests refused by the host.")                    \

@@ -23,6 +23,8 @@
   X(bad_requests, BK_COUNTER, "mora_bayeux_bad_requests_total", "Requests below a mount that were answered 400.")      \
   X(polls_gone, BK_COUNTER, "mora_bayeux_polls_gone_total", "Polls whose client had gone when the answer was ready.")  \
   X(unresponsive, BK_COUNTER, "mora_bayeux_websockets_unresponsive_total", "Websockets closed for missing two pings.") \
+  X(silent, BK_COUNTER, "mora_bayeux_websockets_silent_total",                                                         \
+    "Websockets closed with 1008: they did not shake hands within limits.handshake_time.")                             \
   X(refused_origins, BK_COUNTER, "mora_bayeux_refused_origins_total",                                                  \
     "Requests and websockets refused for their Origin.")
 
@@ -35,6 +37,7 @@ extern const struct bk_metric bk_transport_metrics[];
 
 struct bk_transport_options {
   bx_millis ping;              // between the pings of a websocket
+  bx_millis handshake_time;    // that a websocket may be without a session
   size_t max_message;          // bytes of a websocket message
   bool jsonp;                  // callback-polling is answered
   struct cf_strings origins;   // access.origins; borrowed

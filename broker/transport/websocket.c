@@ -22,7 +22,7 @@ struct socket {
   struct bk_link link;
   struct bk_endpoint *endpoint;
   struct bk_websocket *websocket;   // NULL: the upgrade is not complete, `link` is not in use
-  struct bx_timer keep_alive, evidence, linger;
+  struct bx_timer keep_alive, evidence, linger, stranger;
   unsigned unanswered;   // pings since the last pong
   unsigned close_code;   // 0: not to be closed
   const char *close_reason;
@@ -103,6 +103,22 @@ static void keep_alive(struct bx_timer *timer) {
   set_timer(s, timer, t->options.ping);
 }
 
+// Nobody's connection is not kept: one that never shook hands, or whose session ended long ago. Who only
+// publishes is somebody.
+static void look_at_stranger(struct bx_timer *timer) {
+  struct socket *s = bx_container_of(timer, struct socket, stranger);
+  const struct bx_connection *c = &s->link.connection;
+  struct bk_transport *t = s->link.transport;
+  bx_millis patience = t->options.handshake_time, life = 2 * c->mount->timeout;
+  if (c->known && life > patience) patience = life;
+  if (c->session || (c->known && bk_loop_now(t->loop) < c->known + patience)) {
+    set_timer(s, timer, patience);
+    return;
+  }
+  t->counters.silent++;
+  bk_websocket_close(s->websocket, 1008, "no handshake");
+}
+
 // Up to 16 digits, what positions have.
 static bool read_position(struct bx_slice text, bx_position *position) {
   if (text.len == 0 || text.len > 16) return false;
@@ -162,9 +178,11 @@ static void opened(struct bk_websocket *w, void *user) {
   bx_timer_init(&s->keep_alive, keep_alive);
   bx_timer_init(&s->evidence, ask_for_evidence);
   bx_timer_init(&s->linger, close_now);
+  bx_timer_init(&s->stranger, look_at_stranger);
   bk_link_init(&s->link, s->endpoint, &connection_ops, BX_CONNECTION_STREAM, "websocket", bk_websocket_peer(w), drain);
   t->counters.sockets++;
   set_timer(s, &s->keep_alive, t->options.ping);
+  set_timer(s, &s->stranger, t->options.handshake_time);
   if (t->draining) close_connection(&s->link.connection, 1001, "shutting down");
 }
 
@@ -174,6 +192,7 @@ static void end(struct socket *s, bool echoed) {
   bx_wheel_cancel(wheel, &s->keep_alive);
   bx_wheel_cancel(wheel, &s->evidence);
   bx_wheel_cancel(wheel, &s->linger);
+  bx_wheel_cancel(wheel, &s->stranger);
   bx_connection_lost(&s->link.connection, echoed);
   bk_link_fini(&s->link);
   t->counters.sockets--;

@@ -296,6 +296,23 @@ static void step(struct world *w) {
   check(w);
 }
 
+// Each session is given back once.
+static int tallies;
+
+static const char *admit(void *context, struct bx_slice address, void **tally) {
+  (void)context;
+  (void)address;
+  if (tallies == CLIENTS - 1) return "429::Too many";
+  tallies++;
+  *tally = &tallies;
+  return NULL;
+}
+
+static void leave(void *context, void *tally) {
+  (void)context;
+  MUST(tally == &tallies && tallies-- > 0);
+}
+
 static struct bx_server_options choose(unsigned byte) {
   bool small = byte & 1, brief = byte & 2;
 
@@ -307,13 +324,14 @@ static struct bx_server_options choose(unsigned byte) {
       .max_channel_length = 100,
       .max_channel_depth = byte & 4 ? 3 : 64,
       .max_outbox_bytes = byte & 8 ? 100 : 65536,
+      .max_lag = byte & 32 ? 6 : 0,
       .max_replies_bytes = byte & 16 ? 1000 : 1 << 20,
   };
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct world w = {.now = 1000, .seed = 1, .at = data, .end = data + size};
-  struct bx_env env = {.context = &w, .random = fill, .now = now, .event = event};
+  struct bx_env env = {.context = &w, .random = fill, .now = now, .admit = admit, .leave = leave, .event = event};
   struct bx_server_options options = choose(take(&w));
   struct bx_counters left;
 
@@ -324,6 +342,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   for (unsigned i = 0; i < WIRES; i++) close(&w, &w.wires[i], 0);
   bx_server_destroy(w.server, &left);
   MUST(left.sessions == 0 && left.frames == 0 && left.batches == 0 && left.subscriptions == 0 && left.connections == 0);
+  MUST(tallies == 0);
   MUST(left.live + left.reading + left.away + left.closing == 0);
   return 0;
 }

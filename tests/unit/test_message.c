@@ -105,6 +105,11 @@ static void members_are_slices_of_the_text(void **state) {
   assert_int_equal(set.at[0].count, 0);
   assert_int_equal(set.at[0].data.type, BX_JSON_NONE);
   assert_int_equal(m->count, 13);
+  assert_int_equal(set.at[0].raw.len, 2);
+  assert_int_equal(m->raw.at[0], '{');
+  assert_ptr_equal(m->raw.at, set.at[0].raw.at + 3);
+  assert_int_equal(m->raw.at[m->raw.len - 1], '}');
+  assert_int_equal(m->raw.at[m->raw.len], ']');
   assert_value(&m->channel, "'/a'");
   assert_value(&m->client_id, "'c'");
   assert_value(&m->id, "7");
@@ -197,9 +202,11 @@ static void limits_are_exact(void **state) {
       {"{'a':1,'b':2,'c':3}", BX_PARSE_TOO_MANY},
       {"[{'a':1},{'a':1,'b':2,'c':3}]", BX_PARSE_TOO_MANY},
       {"[{'a':[]}]", BX_PARSE_OK},
-      {"[{'a':[[]]}]", BX_PARSE_BAD},
+      {"[{'a':[[]]}]", BX_PARSE_TOO_DEEP},
       {"{'a':[{}]}", BX_PARSE_OK},
-      {"{'a':[{'b':{}}]}", BX_PARSE_BAD},
+      {"{'a':[{'b':{}}]}", BX_PARSE_TOO_DEEP},
+      {"[{'a':[[", BX_PARSE_TOO_DEEP},
+      {"[{'a':[}[[", BX_PARSE_BAD},
   };
   struct bx_messages set;
 

@@ -27,6 +27,11 @@ static void note(void *context, enum bx_event event, const struct bx_session *s,
   size_t len = detail.len < sizeof w->last_detail - 1 ? detail.len : sizeof w->last_detail - 1;
 
   (void)s;
+  if (event == BX_EVENT_LOST) {
+    w->lost++;
+    snprintf(w->lost_why, sizeof w->lost_why, "%.*s", (int)detail.len, detail.at);
+    return;
+  }
   if (event == BX_EVENT_HANDSHAKE) w->handshakes++;
   if (event == BX_EVENT_SUBSCRIBE) w->subscribes++;
   if (event == BX_EVENT_UNSUBSCRIBE) w->unsubscribes++;

@@ -20,6 +20,8 @@ struct world {
   struct bx_mount mount;
   unsigned handshakes, subscribes, unsubscribes, disconnects;   // events
   char last_detail[256];
+  unsigned lost;   // events, and why the last one
+  char lost_why[64];
   bx_position base;
   bx_position ahead;         // where a session from elsewhere may stand above the head; 0: none may
   unsigned hold;             // 1 << kind: such engine requests wait until it is taken back
