@@ -25,7 +25,6 @@ struct er_node {
   struct node_link links[ER_LINKS];
   struct bx_timer tick, due;
   struct er_pods *pods;   // NULL: there are no others
-  struct bx_timer tick;
 };
 
 static const char *const names[ER_LINKS] = {[ER_COMMAND] = "command", [ER_TAIL] = "tail"};
