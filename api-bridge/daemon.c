@@ -57,7 +57,7 @@ bool ab_daemon_listen(struct ab_daemon *d, struct cf_strings addresses, const st
 
 static void look_whether_drained(struct bk_turn_hook *hook) {
   struct ab_daemon *d = bx_container_of(hook, struct ab_daemon, hook);
-  if (d->owed.draining && d->owed.count == 0) bk_loop_stop(d->loop);
+  if (d->owed.draining && d->owed.count == 0 && (!d->leave || d->leave(d->context))) bk_loop_stop(d->loop);
 }
 
 static void drain_is_over(struct bx_timer *t) {

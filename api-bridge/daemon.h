@@ -10,8 +10,8 @@
 //   ... the parts end ...
 //   ab_daemon_fini(&d);
 //
-// Drain: /readyz turns red, listeners stop, and the loop ends when no answer is owed, or after
-// AB_DRAIN_TIME. A second SIGTERM or SIGINT ends the process at once.
+// Drain: /readyz turns red, listeners stop, and the loop ends when no answer is owed and `leave` is
+// done, or after AB_DRAIN_TIME. A second SIGTERM or SIGINT ends the process at once.
 #pragma once
 
 #include "bayeux/wheel.h"
@@ -28,6 +28,7 @@ struct ab_daemon {
   const char *const *foreign;                                       // keys of other daemons, see config.h
   void (*check)(const struct cf_set *, struct bx_buffer *faults);   // as in struct bk_daemon
   const char *(*not_ready)(void *context);                          // why, for /readyz; NULL: it is ready
+  bool (*leave)(void *context);   // at the end of the drain, in each turn until it returns true; NULL: at once
   void *context;
 
   // From here on its own.

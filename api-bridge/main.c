@@ -32,6 +32,8 @@ static bool appends(void) {
 
 static const char *not_ready(void *context) { return bk_publisher_not_ready(((struct api *)context)->publisher); }
 
+static bool leave(void *context) { return bk_publisher_leave(((struct api *)context)->publisher); }
+
 static void metrics(void *context, struct bk_exchange *x) {
   struct api *a = context;
   if (!bk_tokens_admit(&a->tokens, x)) return;
@@ -116,6 +118,7 @@ int main(int argc, char **argv) {
                  .foreign = foreign,
                  .check = check,
                  .not_ready = not_ready,
+                 .leave = leave,
                  .context = &a},
   };
   const struct cf_section sections[] = {{ab_options, &options}, {bk_engine_options, &options.engine}};

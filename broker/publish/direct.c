@@ -125,7 +125,7 @@ static void destroy(struct bk_publisher *p) {
 
 struct bk_publisher *bk_direct_create(struct bk_loop *loop, struct bx_engine *engine, bk_direct_submit *submit,
                                       void *context) {
-  static const struct bk_publisher_ops ops = {publish, not_ready, destroy};
+  static const struct bk_publisher_ops ops = {.publish = publish, .not_ready = not_ready, .destroy = destroy};
   struct direct *d = bx_alloc(sizeof *d);
   *d = (struct direct){
       .base.ops = &ops, .loop = loop, .engine = engine, .submit = submit, .context = context, .hook.turn = turn};

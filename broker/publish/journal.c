@@ -17,6 +17,7 @@ struct journal {
   struct bk_publisher *direct;
   struct bk_turn_hook hook;
   uint64_t frames;
+  bool leaving;
 };
 
 static struct journal *journal_of(const struct bk_publisher *p) {
@@ -126,6 +127,14 @@ static void turn(struct bk_turn_hook *hook) {
   if (j->core->ops->busy(j->core)) bk_loop_again(j->loop);
 }
 
+static bool leave(struct bk_publisher *p) {
+  struct journal *j = journal_of(p);
+  struct er_node *node = bk_engine_node(j->engine);
+  if (!j->leaving) er_node_leave(node);
+  j->leaving = true;
+  return er_node_has_left(node);
+}
+
 // -- life ------------------------------------------------------------------------------------------
 
 static void destroy(struct bk_publisher *p) {
@@ -140,7 +149,7 @@ static void destroy(struct bk_publisher *p) {
 
 struct bk_publisher *bk_journal_create(struct bk_loop *loop, const struct bk_engine_options *options,
                                        const char *address) {
-  static const struct bk_publisher_ops ops = {publish, not_ready, destroy};
+  static const struct bk_publisher_ops ops = {publish, not_ready, leave, destroy};
   struct journal *j = bx_alloc(sizeof *j);
   char node[BK_NODE_ID];
   bk_engine_new_id(node);

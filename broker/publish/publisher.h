@@ -59,6 +59,10 @@ struct bk_publisher_ops {
   // At once, from what is known; the text is borrowed until the next turn of the loop.
   const char *(*not_ready)(struct bk_publisher *);
 
+  // Nothing is published any more: takes leave of whom it has to. Called in each turn of the loop until it
+  // returns true: it has left. NULL: there is nobody.
+  bool (*leave)(struct bk_publisher *);
+
   // Calls every `done` that is still open (refused what was not begun, unknown what was), frees.
   void (*destroy)(struct bk_publisher *);
 };
@@ -74,6 +78,8 @@ static inline void bk_publisher_publish(struct bk_publisher *p, const struct bk_
 }
 
 static inline const char *bk_publisher_not_ready(struct bk_publisher *p) { return p->ops->not_ready(p); }
+
+static inline bool bk_publisher_leave(struct bk_publisher *p) { return !p->ops->leave || p->ops->leave(p); }
 
 static inline void bk_publisher_destroy(struct bk_publisher *p) {
   if (p) p->ops->destroy(p);

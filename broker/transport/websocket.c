@@ -4,7 +4,8 @@
 // Two kinds of pings, one counter of those that were missed. Every `ping` one that asks whether the
 // peer is there. And, soon after something was written, one that carries the position of what was
 // written: TCP keeps the order, so the pong says that all of it arrived. That timer is armed by
-// writes only: a silent socket costs nothing.
+// writes only: a silent socket costs nothing. One such ping is under way at a time: only the newest
+// speaks for the session, and pongs that are slower than the timer would all be too old.
 #include "broker/host/log.h"
 #include "broker/transport/link.h"
 
@@ -23,6 +24,8 @@ struct socket {
   struct bk_endpoint *endpoint;
   struct bk_websocket *websocket;   // NULL: the upgrade is not complete, `link` is not in use
   struct bx_timer keep_alive, evidence, linger, stranger;
+  bx_position asked;     // of the ping that is under way; 0: none
+  bool ask_again;        // the timer fired meanwhile
   unsigned unanswered;   // pings since the last pong
   unsigned close_code;   // 0: not to be closed
   const char *close_reason;
@@ -70,19 +73,22 @@ static void writable(struct bk_websocket *w) {
 
 // -- pings -----------------------------------------------------------------------------------------
 
-// Carries a position whenever something is unconfirmed: a newer ping may replace one that waits. Never
-// empty: an empty pong is not reported.
+// Carries a position whenever something is unconfirmed or one is under way: a newer ping may replace one
+// that waits. Never empty: an empty pong is not reported.
 static void ping(struct socket *s, const char *otherwise) {
   char text[24];
-  bx_position position;
-  if (bx_connection_ping_position(&s->link.connection, &position)) {
-    snprintf(text, sizeof text, "%llu", (unsigned long long)position);
+  if (s->asked != 0 || bx_connection_ping_position(&s->link.connection, &s->asked)) {
+    snprintf(text, sizeof text, "%llu", (unsigned long long)s->asked);
     otherwise = text;
   }
   if (otherwise) bk_websocket_ping(s->websocket, bx_slice_of(otherwise));
 }
 
-static void ask_for_evidence(struct bx_timer *timer) { ping(bx_container_of(timer, struct socket, evidence), NULL); }
+static void ask_for_evidence(struct bx_timer *timer) {
+  struct socket *s = bx_container_of(timer, struct socket, evidence);
+  s->ask_again = s->asked != 0;
+  if (!s->ask_again) ping(s, NULL);
+}
 
 static void close_now(struct bx_timer *timer) {
   struct socket *s = bx_container_of(timer, struct socket, linger);
@@ -134,7 +140,12 @@ static void pong(struct bk_websocket *w, struct bx_slice payload) {
   struct socket *s = bk_websocket_user(w);
   bx_position position;
   s->unanswered = 0;
-  if (read_position(payload, &position)) bx_connection_pong(&s->link.connection, position);
+  if (!read_position(payload, &position)) return;
+  bx_connection_pong(&s->link.connection, position);
+  if (position != s->asked) return;
+  s->asked = 0;
+  if (s->ask_again) ping(s, NULL);
+  s->ask_again = false;
 }
 
 // -- in --------------------------------------------------------------------------------------------

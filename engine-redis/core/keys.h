@@ -4,4 +4,3 @@
 
 #define ER_KEY_JOURNAL ":journal"
 #define ER_KEY_INBOX ":inbox:"
-#define ER_KEY_NODE ":node:"

@@ -11,7 +11,6 @@
 //
 // One tick is one script: exact positions first, then `live`, then the mark. Until it is answered all
 // that it wrote counts as not written, and is written again should the link end: it is true then, too.
-#include "engine-redis/core/keys.h"
 #include "engine-redis/core/private.h"
 
 // A subscription that is being made, or was read back and is not confirmed, has a past of its own: the
@@ -143,15 +142,11 @@ static void departed(struct er_core *c, struct er_call *call, const struct er_re
 static void depart(struct er_core *c) {
   struct er_call *call = bx_alloc(sizeof *call);
   struct er_arguments args = {0};
-  struct bx_buffer key = {0};
 
   call->done = departed;
-  bx_buffer_slice(&key, c->options.ns);
-  bx_buffer_lit(&key, ER_KEY_NODE);
-  bx_buffer_slice(&key, c->options.node);
-  er_arguments_text(&args, bx_buffer_view(&key));
-  er_send(c, ER_COMMAND, "DEL", &args, call);
-  bx_buffer_fini(&key);
+  er_arguments_text(&args, c->options.node);
+  er_arguments_u64(&args, c->incarnation);
+  er_send(c, ER_COMMAND, "depart", &args, call);
 }
 
 void er_watch_heartbeat(struct er_core *c) {

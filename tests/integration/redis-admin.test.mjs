@@ -75,6 +75,18 @@ test('/v1/nodes: all nodes, as every one of them sees them; alone and partial wh
   assert.match(stdout, new RegExp(cluster.nodes[1].address('broker')));
 });
 
+test('/v1/nodes: who ends in order is not listed any more, at once', async t => {
+  needsRedis(t);
+  const cluster = await startCluster(t, {nodes: 2});
+  const api = await cluster.addPublisher(t);
+  const [one, two] = cluster.nodes;
+  await until(async () => (await nodesOf(one)).nodes.length === 3, 'three nodes');
+  await api.stop();
+  assert.deepEqual((await nodesOf(one)).nodes.map(({role}) => role), ['broker', 'broker']);
+  await two.stop();
+  assert.deepEqual((await nodesOf(one)).nodes.map(({address}) => address), [one.address('broker')]);
+});
+
 test('/v1/nodes asked while Redis stands still is answered', async t => {
   needsRedis(t);
   const cluster = await startCluster(t, {nodes: 1});

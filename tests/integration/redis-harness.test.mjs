@@ -81,13 +81,13 @@ test('what Redis executes is seen, and what scripts do is told apart', async t =
 const entry = (n, outcome = 'acknowledged', channel = '/a') => ({n, channel, outcome, position: outcome === 'acknowledged' ? 100 + n : null});
 
 // The faults of a client of /a to which messages came as given: [n, at]...
-function faults(entries, arrivals, breaks = []) {
+function faults(entries, arrivals, breaks = [], since = []) {
   const resident = new Resident({nodes: [{}]}, {patterns: ['/a', '/b/**']});
   for (const [n, at] of arrivals) {
     resident.arrivals.push({n, at});
     if (!resident.first.has(n)) resident.first.set(n, at);
   }
-  resident.breaks = breaks;
+  Object.assign(resident, {breaks, since});
   return judge(resident, {entries}).faults.join('; ');
 }
 
@@ -106,5 +106,8 @@ test('the books notice what is lost, refused and seen, misplaced, or repeated wi
   assert.equal(faults(three.slice(0, 2), twice, [2100]), '');
   assert.match(faults(three.slice(0, 2), [...twice, [1, 2600]], [1500]), /1 came again/);
   assert.match(faults(three.slice(0, 2), [[0, 1000], [1, 2000], [1, 5200]], [5001]), /1 came again/, 'more than 3 s before the break');
+  const late = [[0, 1000], [1, 2000], [1, 5200]];
+  assert.equal(faults(three.slice(0, 2), late, [5001], [2000]), '', 'nothing since had been confirmed');
+  assert.match(faults(three.slice(0, 2), late, [5001], [2001]), /1 came again/);
   assert.match(faults(three.slice(0, 2), [[0, 1000], [1, 2000], [0, 900000]], [890000]), /0 came again, 899000 ms after/);
 });

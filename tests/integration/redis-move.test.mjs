@@ -20,7 +20,7 @@ const numbers = count => Array.from({length: count}, (_, n) => n);
 // -- verbs one after the other -----------------------------------------------------------------
 
 test('handshake on one node, subscribe at once on the other: 1,000 of 1,000', async t => {
-  const {nodes} = await startCluster(t, {set: SET});
+  const {nodes} = await startCluster(t, {set: {'broker.timeout': '60s'}});   // nobody polls before all are there
   const sessions = [];
   await inParallel(20, async lane => {
     for (let i = 0; i < 50; i++) {

@@ -599,6 +599,17 @@ scenario('nodes: who ticked within a minute, dead or alive; the others are forgo
   await db.isRaw(null, 'ZSCORE', 'ns:nodes', 'old');
 });
 
+scenario('depart: a node is gone, for all but its mark; a link that was retired can not say so', async db => {
+  await db.begin();
+  await db.run('tick', E, 'A', 1, F, 1, F, 0, 0, 0);
+  await db.unchanged(async () => assert.deepEqual(await db.run('depart', 'A', 2), ['FENCED']));
+  assert.deepEqual(await db.run('depart', 'A', 1), ['OK']);
+  await db.isRaw(0, 'EXISTS', 'ns:node:A', 'ns:link:A');
+  await db.isRaw(null, 'ZSCORE', 'ns:nodes', 'A');
+  await db.isRaw(1, 'EXISTS', 'ns:mark:A');
+  assert.deepEqual(await db.run('depart', 'A', 1), ['FENCED']);
+});
+
 scenario('sessions: pages that hold everything; an id without a record is left out', async db => {
   await db.begin();
   await db.create('s');

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import {test} from './lib/suite.mjs';
 import {startBroker} from './lib/daemon.mjs';
 import {getJson, postJson} from './lib/http.mjs';
-import {Feed, until} from './lib/wait.mjs';
+import {Feed, sleep, until} from './lib/wait.mjs';
 import {Wire, asSocketUrl, publish} from './support/wire.mjs';
 
 const statsOf = async broker => (await getJson(broker.admin('/v1/stats'))).json;
@@ -51,6 +51,25 @@ test('what was written is confirmed by the pong of a ping that carries its posit
   await reader.barrier();
   assert.ok((await clientOf(broker, reader.clientId)).conf >= position);
   assert.equal(idle.pings.length, 0);
+});
+
+test('a pong that is slower than the pings confirms all the same: there is one ping at a time', async t => {
+  const broker = await startBroker(t);
+  const reader = await client(t, broker, {answers: false, pattern: '/slow'});
+  const say = async count => {
+    for (let i = 0; i < count; i++, await sleep(100)) await publish(broker.bayeux, '/slow', i);
+  };
+  await say(1);
+  const [first] = await reader.pings.count(1, 'a ping');
+  await say(25);   // time for more
+  assert.equal(reader.pings.length, 1);
+  reader.ws.pong(first);
+  const {1: second} = await reader.pings.count(2, 'the next, at once');
+  assert.ok((await clientOf(broker, reader.clientId)).conf >= Number(first));
+  assert.ok(Number(second) >= Number(first) + 25);
+  reader.ws.pong(second);
+  await reader.barrier();
+  assert.ok((await clientOf(broker, reader.clientId)).conf >= Number(second));
 });
 
 test('what one turn has for a socket goes out in one frame', async t => {

@@ -437,12 +437,12 @@ static void call(struct node *n, const char *name, const struct bx_slice *args, 
 // Node n2 owns `s1`, and lives.
 static void make_owner(struct node *n, char epoch[24]) {
   struct bx_slice hello[] = {BX_LIT("t"),     BX_LIT("run1"), BX_LIT("n2"), BX_LIT("broker"),
-                             BX_LIT("there"), BX_LIT("1"),    BX_LIT("0")};
+                             BX_LIT("there"), BX_LIT("1"),    BX_LIT("0"),  BX_LIT("0")};
   snprintf(epoch, 24, "%llu", (unsigned long long)er_core_engine(n->core)->epoch);
   struct bx_slice create[] = {BX_LIT("t"), bx_slice_of(epoch), BX_LIT("n2"), BX_LIT("s1"),
                               BX_LIT(""),  BX_LIT("60000"),    BX_LIT("1")};
 
-  call(n, "hello", hello, 7);
+  call(n, "hello", hello, 8);
   call(n, "create", create, 7);
 }
 
