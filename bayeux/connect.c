@@ -141,12 +141,13 @@ enum bx_arrival bx_session_arrival(const struct bx_session *s) {
   return s->answered == NULL || s->from_stream ? s->settled : s->answered->ops->arrival(s->answered);
 }
 
-static enum verdict judge(const struct bx_session *s, bool differs) {
+static enum verdict judge(const struct bx_session *s, const struct bx_connection *c, bool differs) {
   enum bx_arrival arrival = bx_session_arrival(s);
+  bool by_id = !s->from_stream && c->kind != BX_CONNECTION_EVENTS;
 
   if (arrival == BX_ARRIVAL_LOST || arrival == BX_ARRIVAL_RESET) return NOT_ARRIVED;
-  if (!s->from_stream && differs) return ARRIVED;
-  if (!s->from_stream && s->ids_vary) return NOT_ARRIVED;
+  if (by_id && differs) return ARRIVED;
+  if (by_id && s->ids_vary) return NOT_ARRIVED;
   return arrival == BX_ARRIVAL_YES ? ARRIVED : NOT_KNOWN;
 }
 
@@ -169,7 +170,7 @@ static void decide(struct bx_server *server, struct bx_session *s, bool arrived)
 void bx_session_weigh(struct bx_timer *timer) {
   struct bx_session *s = bx_container_of(timer, struct bx_session, weigh);
   struct bx_server *server = s->server;
-  enum verdict verdict = judge(s, false);
+  enum verdict verdict = judge(s, s->connection, false);
 
   if (verdict == NOT_KNOWN && ++s->weighed < (s->from_stream ? ECHO_LOOKS : WEIGH_LOOKS)) {
     bx_wheel_set(&server->wheel, &s->weigh, server->now + WEIGH_EVERY);
@@ -194,7 +195,7 @@ static bool note_id(struct bx_session *s, struct bx_slice id) {
   return differs;
 }
 
-// -- the verb --------------------------------------------------------------------------------------
+// -- refusals, and how long a connect is held -----------------------------------------------------
 
 static bool refuse(struct bx_call *call) {
   const struct bx_message *m = call->message;
@@ -246,10 +247,12 @@ void bx_session_refresh(struct bx_connection *c, struct bx_session *s) {
   struct bx_server *server = c->server;
   size_t len = c->address.len < sizeof s->address - 1 ? c->address.len : sizeof s->address - 1;
 
-  memcpy(s->address, c->address.at, len);
-  s->address[len] = '\0';
   s->last_connect = server->now;
-  s->life = 2 * c->mount->timeout;
+  if (!c->relayed) {   // else nothing is known here of where it came from
+    memcpy(s->address, c->address.at, len);
+    s->address[len] = '\0';
+    s->life = 2 * c->mount->timeout;
+  }
   bx_wheel_set(&server->wheel, &s->expiry, server->now + s->life);
   if (server->engine->ops->touch != NULL) server->engine->ops->touch(server->engine, s);
 }
@@ -257,6 +260,72 @@ void bx_session_refresh(struct bx_connection *c, struct bx_session *s) {
 static void answer_at_once(struct bx_call *call, bx_millis interval, bx_millis timeout) {
   bx_reply_advice(bx_reply_open(call->batch, call->index, true, true), (uint32_t)interval, timeout);
   bx_reply_close(call->batch, call->index);
+}
+
+// -- streams of events -----------------------------------------------------------------------------
+
+// "position", or "position-number" where messages are numbered. False: not an id of ours.
+static bool read_event_id(struct bx_slice text, bx_position *position, uint32_t *number) {
+  uint64_t n[2] = {0, 0};
+  size_t part = 0;
+
+  if (text.len == 0 || text.len > 28) return false;
+  for (size_t i = 0; i < text.len; i++) {
+    if (text.at[i] == '-' && part == 0 && i > 0 && i + 1 < text.len)
+      part = 1;
+    else if (text.at[i] >= '0' && text.at[i] <= '9' && n[part] < 1000000000000000ull)
+      n[part] = n[part] * 10 + (uint64_t)(text.at[i] - '0');
+    else
+      return false;
+  }
+  if (n[1] > UINT32_MAX) return false;
+  *position = n[0];
+  *number = (uint32_t)n[1];
+  return true;
+}
+
+// The last event that the client has is all that is known of a stream before this one.
+static void hear_last_event(struct bx_connection *c, struct bx_session *s) {
+  struct bx_server *server = c->server;
+  uint32_t number = 0;
+  bx_position position;
+
+  if (!read_event_id(c->last_event, &position, &number) || !bx_session_confirm_until(server, s, position))
+    server->counters.bad_event_ids++;
+  else if (number > 0)
+    s->sequence = number;
+  decide(server, s, false);
+}
+
+// A connect of a client that gets its messages as events: it has had time to read what its stream had been
+// given at the connect before this one.
+static void confirm_events(struct bx_session *s) {
+  struct bx_connection *events = s->connection;
+  bx_position position;
+
+  if (events == NULL || events->kind != BX_CONNECTION_EVENTS) return;
+  if (events->ops->arrival(events) == BX_ARRIVAL_YES) bx_session_confirm_ping(s->server, s, s->ping_position);
+  (void)bx_connection_ping_position(events, &position);
+}
+
+// -- the verb --------------------------------------------------------------------------------------
+
+static bool take(struct bx_connection *c, struct bx_session *s, bool differs) {
+  struct bx_server *server = c->server;
+  bool repeated = s->weigh.armed;   // by the connect in between: the client did not have its answer
+  bool stream_again = c->kind == BX_CONNECTION_EVENTS && s->connection != NULL && s->connection->kind == c->kind;
+  enum verdict verdict = ARRIVED;
+
+  if (c->closing) return false;
+  if (s->connection != NULL) bx_session_supersede(server, s);
+  if (c->last_event.len > 0) hear_last_event(c, s);
+  if (s->pending) verdict = stream_again ? NOT_ARRIVED : judge(s, c, differs && !repeated);
+  if (verdict != NOT_KNOWN) decide(server, s, verdict == ARRIVED);
+  if (c->session != NULL) let_go(c);
+  s->weighed = 0;
+  if (verdict == NOT_KNOWN) bx_wheel_set(&server->wheel, &s->weigh, server->now + WEIGH_EVERY);
+  bx_session_attach(server, s, c);
+  return true;
 }
 
 void bx_verb_connect(struct bx_call *call) {
@@ -268,28 +337,23 @@ void bx_verb_connect(struct bx_call *call) {
   bool differs;
 
   if (refuse(call)) return;
+  if (call->batch->events) {
+    take(c, s, false);
+    return;
+  }
   server->counters.connects++;
   bx_session_refresh(c, s);
   if (bx_value_is(&m->connection_type, BX_LIT("eventsource"))) {
-    answer_at_once(call, c->mount->timeout, 0);   // its messages come by an event stream
+    confirm_events(s);
+    answer_at_once(call, s->life / 2, 0);   // its messages come by a stream of events
     return;
   }
   differs = note_id(s, id);
   if (s->connection != c) {
-    bool repeated = s->weigh.armed;   // by the connect in between: the client did not have its answer
-    enum verdict verdict = ARRIVED;
-
-    if (c->closing) {
+    if (!take(c, s, differs)) {
       answer_at_once(call, bx_connect_interval(c), c->mount->timeout);
       return;
     }
-    if (s->connection != NULL) bx_session_supersede(server, s);
-    if (s->pending) verdict = judge(s, differs && !repeated);
-    if (verdict != NOT_KNOWN) decide(server, s, verdict == ARRIVED);
-    if (c->session != NULL) let_go(c);
-    s->weighed = 0;
-    if (verdict == NOT_KNOWN) bx_wheel_set(&server->wheel, &s->weigh, server->now + WEIGH_EVERY);
-    bx_session_attach(server, s, c);
   } else {
     bx_connect_answer(c, c->connect.held ? superseded_interval(server, s, c) : 0);
   }

@@ -91,6 +91,7 @@ bool bx_connection_receive(struct bx_connection *c, struct bx_slice text) {
   if (text.len > 0) memcpy(b->text, text.at, text.len);
   b->server = server;
   b->connection = c;
+  b->events = c->kind == BX_CONNECTION_EVENTS;
   bx_list_init(&b->link);
   server->counters.batches++;
   parsed = bx_messages_parse(&b->messages, (struct bx_slice){b->text, text.len}, &server->options.message);
@@ -104,6 +105,23 @@ bool bx_connection_receive(struct bx_connection *c, struct bx_slice text) {
   bx_list_append(&c->batches, &b->link);
   bx_batch_run(c, b);
   return true;
+}
+
+// A message of its own making asks for the session: it passes the pipeline, and on several nodes the
+// session comes here, as with a connect of the client.
+void bx_connection_open_events(struct bx_connection *c, struct bx_slice id, struct bx_slice last_event) {
+  static const char text[] = "{\"channel\":\"/meta/connect\",\"connectionType\":\"eventsource\",\"clientId\":";
+  struct bx_buffer message = {0};
+
+  c->last_event = last_event;
+  bx_buffer_lit(&message, text);
+  bx_buffer_json_string(&message, id);
+  bx_buffer_char(&message, '}');
+  if (!bx_connection_receive(c, bx_buffer_view(&message))) {
+    c->sought = true;
+    bx_connection_wake(c);
+  }
+  bx_buffer_fini(&message);
 }
 
 // The replies, in the order of their messages: Faye's order, too, where all of them are synchronous.
@@ -123,7 +141,9 @@ static void finish(struct bx_batch *b) {
     collect(b, &out);
     if (b->subscribed) c->unsaid--;
     bx_list_remove(&b->link);
-    if (out.len > 0)
+    if (b->events)
+      c->sought = true;
+    else if (out.len > 0)
       bx_connection_reply(c, bx_buffer_view(&out), b->subscribed);
     else if (b->messages.count == 0)
       c->empty_replies++;
@@ -158,12 +178,23 @@ static void join_replies(struct bx_buffer *out, size_t from, struct bx_buffer *r
   bx_buffer_fini(replies);
 }
 
+// Messages have no `ext` of their own: it is not forwarded.
+static void join_numbered(struct bx_buffer *out, size_t from, struct bx_slice text, uint32_t number) {
+  join(out, from, (struct bx_slice){text.at, text.len - 1});
+  bx_buffer_printf(out, ",\"ext\":{\"c\":%u}}", number);
+}
+
 static void join_messages(struct bx_connection *c, struct bx_buffer *out, size_t from, bool bounded) {
   struct bx_frame *f;
 
   while (c->session != NULL && !(bounded && !has_room(out, from, bx_session_next_bytes(c->session))) &&
          (f = bx_session_hand_over(c->server, c->session)) != NULL) {
-    join(out, from, (struct bx_slice){bx_frame_text(f), f->len});
+    struct bx_slice text = {bx_frame_text(f), f->len};
+
+    if (c->mount->sequence)
+      join_numbered(out, from, text, c->session->sequence);
+    else
+      join(out, from, text);
     bx_frame_unref(f);
   }
 }
@@ -178,6 +209,10 @@ static void join_all_messages(struct bx_connection *c, struct bx_buffer *out, si
 
 static bool messages_wait(const struct bx_connection *c) { return c->session != NULL && c->session->outbox.count > 0; }
 
+static bool lone_frame(const struct bx_connection *c) {
+  return c->before.len == 0 && c->after.len == 0 && c->session->outbox.count == 1 && !c->mount->sequence;
+}
+
 static bool messages_may_go(const struct bx_connection *c) { return c->unsaid == 0 && messages_wait(c); }
 
 bool bx_connection_gather(struct bx_connection *c, struct bx_buffer *out, struct bx_gathered *gathered) {
@@ -185,7 +220,7 @@ bool bx_connection_gather(struct bx_connection *c, struct bx_buffer *out, struct
 
   c->woken = false;
   gathered->frame = NULL;
-  if (c->before.len == 0 && c->after.len == 0 && messages_may_go(c) && c->session->outbox.count == 1) {
+  if (messages_may_go(c) && lone_frame(c)) {
     gathered->frame = bx_session_hand_over(c->server, c->session);
     return true;
   }
@@ -200,6 +235,12 @@ bool bx_connection_gather(struct bx_connection *c, struct bx_buffer *out, struct
   if (out->len == from + 1) c->empty_replies--;
   bx_buffer_char(out, ']');
   return true;
+}
+
+// Numbered messages: the next number, too, so that it goes on from there.
+void bx_connection_event_id(const struct bx_connection *c, struct bx_buffer *out) {
+  bx_buffer_printf(out, "%llu", (unsigned long long)bx_session_sent(c->server, c->session));
+  if (c->mount->sequence) bx_buffer_printf(out, "-%u", c->session->sequence);
 }
 
 static bool answer_is_due(struct bx_connection *c) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A connection as the protocol sees it: a websocket (a stream of texts both ways), or one request of
-// a polling transport (one text in, one answer out). The transport embeds this structure, and owns
-// it: init when it opens, bx_connection_lost() when it is over, fini after that.
+// A connection as the protocol sees it: a websocket (a stream of texts both ways), one request of a
+// polling transport (one text in, one answer out), or a stream of events (out only, for one session).
+// The transport embeds this structure, and owns it: init when it opens, bx_connection_lost() when it
+// is over, fini after that.
 //
 // In:  bx_connection_receive() takes a whole text. Its messages are a *batch*; their replies go out
 //      together when all of them are done, a held connect excepted.
@@ -25,6 +26,7 @@ struct bx_mount {
   struct bx_slice path;
   bx_millis timeout;    // how long a connect is held at most
   bx_millis interval;   // advised between connects
+  bool sequence;        // messages are numbered, for each session from 1 on: ext.c
 };
 
 struct bx_connection_ops {
@@ -33,11 +35,11 @@ struct bx_connection_ops {
   // Stream: at the end of this turn, write what is ready, then close with the code. Only takes a
   // note, as wake does.
   void (*close)(struct bx_connection *, unsigned code, const char *reason);
-  // Poll: what is known of the answer that was written.
+  // Poll, events: what is known of what was written.
   enum bx_arrival (*arrival)(struct bx_connection *);
 };
 
-enum bx_connection_kind { BX_CONNECTION_STREAM, BX_CONNECTION_POLL };
+enum bx_connection_kind { BX_CONNECTION_STREAM, BX_CONNECTION_POLL, BX_CONNECTION_EVENTS };
 
 // A connect message that waits for its answer.
 struct bx_held_connect {
@@ -53,6 +55,7 @@ struct bx_connection {
   const struct bx_mount *mount;
   enum bx_connection_kind kind;
   const char *transport;        // "websocket", "long-polling", ...: static text
+  struct bx_slice last_event;   // events, until the session was looked for; the transport's
   struct bx_slice address;      // of the peer; the transport's
   struct bx_list link;          // all connections
   struct bx_session *session;   // attached; NULL otherwise
@@ -64,6 +67,7 @@ struct bx_connection {
   uint32_t empty_replies;           // texts without messages: each is answered []
   uint32_t unsaid;                  // batches with a new subscription that is not replied yet
   bool woken, closing, answered;
+  bool sought;    // events: the session is attached now, or there is none, or nobody can say (closing)
   bool failed;    // poll: what it asked can not be answered; the transport fails the request (503), see answer
   bool relayed;   // carries messages that another node took: they are not sent on
 };
@@ -76,6 +80,13 @@ void bx_connection_fini(struct bx_connection *);
 // False: not Bayeux. A stream has its error reply queued already; a poll is to be answered with 400
 // by the transport, and nothing of the text was done.
 bool bx_connection_receive(struct bx_connection *, struct bx_slice text) BX_MUST_CHECK;
+
+// A stream of events for the session with this id. `last_event`: the id of the last event that the
+// client has, of this session; empty: it tells of none. Both stay until `sought`, which comes with a
+// wake, perhaps before this returns.
+void bx_connection_open_events(struct bx_connection *, struct bx_slice id, struct bx_slice last_event);
+// The id of the event that was gathered last: all that was handed over so far.
+void bx_connection_event_id(const struct bx_connection *, struct bx_buffer *out);
 
 // What one write of a stream carries: either `frame` (one message, to be written from
 // bx_frame_array(), the reference is the caller's), or what was appended to `out`. False: nothing

@@ -50,6 +50,7 @@
   X(over_handshake_rate, COUNTER, "mora_over_handshake_rate_total", "Handshakes refused for limits.handshake_rate.")  \
   X(over_replies, COUNTER, "mora_over_replies_total", "Websockets closed with 1013: they do not read their replies.") \
   X(lagging_sessions, COUNTER, "mora_lagging_sessions_total", "Sessions that missed more than limits.lag.")           \
+  X(bad_event_ids, COUNTER, "mora_event_ids_refused_total", "Last-Event-IDs that were none of the session's.")        \
   X(gaps, COUNTER, "mora_journal_gaps_total", "Positions missing in the journal's tail.")                             \
   X(moves, COUNTER, "mora_session_moves_total", "Sessions that moved here from another node.")                        \
   X(forced_moves, COUNTER, "mora_session_forced_moves_total", "Sessions claimed from a node that was gone.")

@@ -16,19 +16,21 @@ struct locate {
 // message is appended.
 enum need { NEEDS_NOTHING, NEEDS_IT_SOMEWHERE, NEEDS_IT_HERE };
 
-static enum need need_of(const struct bx_message *m) {
+static enum need need_of(const struct bx_batch *b, const struct bx_message *m) {
   static const struct bx_slice verbs[] = {{"/meta/subscribe", 15}, {"/meta/unsubscribe", 17}, {"/meta/disconnect", 16}};
 
   if (m->channel.type != BX_JSON_STRING || m->client_id.type != BX_JSON_STRING) return NEEDS_NOTHING;
-  if (bx_value_is(&m->channel, BX_LIT("/meta/connect")))
-    return bx_value_is(&m->connection_type, BX_LIT("eventsource")) ? NEEDS_IT_SOMEWHERE : NEEDS_IT_HERE;
+  if (bx_value_is(&m->channel, BX_LIT("/meta/connect"))) {
+    bool elsewhere = !b->events && bx_value_is(&m->connection_type, BX_LIT("eventsource"));
+    return elsewhere ? NEEDS_IT_SOMEWHERE : NEEDS_IT_HERE;   // its messages go where its stream of events is
+  }
   for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
     if (bx_value_is(&m->channel, verbs[i])) return NEEDS_IT_SOMEWHERE;
   return NEEDS_NOTHING;
 }
 
-static bool is_for(const struct bx_message *m, struct bx_slice id) {
-  return need_of(m) != NEEDS_NOTHING && bx_value_is(&m->client_id, id);
+static bool is_for(const struct bx_batch *b, const struct bx_message *m, struct bx_slice id) {
+  return need_of(b, m) != NEEDS_NOTHING && bx_value_is(&m->client_id, id);
 }
 
 // The message as it was sent, but for white space between its members.
@@ -57,7 +59,7 @@ static void take_replies(struct locate *l, struct bx_slice replies) {
   bx_scan_init(&s, replies, 64);
   more = bx_scan_enter(&s);
   for (uint32_t i = 0; i < b->messages.count; i++) {
-    if (!is_for(&b->messages.at[i], id)) continue;
+    if (!is_for(b, &b->messages.at[i], id)) continue;
     b->index[i].settled = true;
     more = more && bx_scan_item(&s, &ignored) && bx_scan_value(&s, &reply);
     if (!more) continue;
@@ -79,9 +81,9 @@ static void refuse(struct locate *l) {
     const struct bx_message *m = &b->messages.at[i];
     struct bx_buffer error = {0};
 
-    if (!is_for(m, id)) continue;
+    if (!is_for(b, m, id)) continue;
     b->index[i].settled = true;
-    if (need_of(m) == NEEDS_IT_HERE) {
+    if (need_of(b, m) == NEEDS_IT_HERE) {
       fails = true;
       continue;
     }
@@ -118,8 +120,8 @@ static void ask(struct bx_batch *b, uint32_t first) {
 
   bx_value_decode(&b->messages.at[first].client_id, &l->id);
   for (uint32_t i = first; i < b->messages.count; i++) {
-    if (!is_for(&b->messages.at[i], bx_buffer_view(&l->id))) continue;
-    mover |= need_of(&b->messages.at[i]) == NEEDS_IT_HERE;
+    if (!is_for(b, &b->messages.at[i], bx_buffer_view(&l->id))) continue;
+    mover |= need_of(b, &b->messages.at[i]) == NEEDS_IT_HERE;
     add_text(b, &b->messages.at[i], &l->text);
   }
   bx_buffer_char(&l->text, ']');
@@ -139,7 +141,7 @@ static bool is_first(const struct bx_batch *b, uint32_t index) {
   for (uint32_t i = 0; i < index; i++) {
     const struct bx_message *m = &b->messages.at[i];
 
-    if (need_of(m) != NEEDS_NOTHING && bx_slice_equal(m->client_id.raw, id->raw)) return false;
+    if (need_of(b, m) != NEEDS_NOTHING && bx_slice_equal(m->client_id.raw, id->raw)) return false;
   }
   return true;
 }
@@ -149,7 +151,7 @@ void bx_batch_locate(struct bx_batch *b) {
   for (uint32_t i = 0; i < b->messages.count; i++) {
     const struct bx_message *m = &b->messages.at[i];
 
-    if (need_of(m) == NEEDS_NOTHING || m->client_id.escaped || m->client_id.raw.len - 2 > MAX_ID) continue;
+    if (need_of(b, m) == NEEDS_NOTHING || m->client_id.escaped || m->client_id.raw.len - 2 > MAX_ID) continue;
     if (bx_server_find_session(b->server, bx_value_inside(&m->client_id)) == NULL && is_first(b, i)) ask(b, i);
   }
   if (--b->locating == 0) bx_batch_execute(b);

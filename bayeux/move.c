@@ -92,7 +92,7 @@ static void finish(struct relay *r) {
 
 void bx_relay_open(struct bx_server *server, struct bx_remote_call *call) {
   static const struct bx_connection_ops ops = {.wake = wake, .arrival = arrival};
-  static const struct bx_mount nowhere = {{"", 0}, 0, 0};
+  static const struct bx_mount nowhere = {.path = {"", 0}};
   struct relay *r = bx_alloc(sizeof *r);
 
   bx_list_init(&r->link);

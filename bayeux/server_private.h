@@ -16,6 +16,7 @@ struct bx_batch {
   uint32_t open;              // messages that are not done
   uint32_t locating;          // engine requests for sessions that are not here
   bx_millis timeout;          // of the connection's mount
+  bool events;                // of a connection that asks for its session only
   bool subscribed;            // holds back the connection's messages until it is replied
   char text[];
 };

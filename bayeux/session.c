@@ -198,11 +198,32 @@ void bx_session_fall_back(struct bx_server *server, struct bx_session *s) {
   if (!s->pending) return;
   server->counters.fallbacks++;
   server->counters.resent += s->handed - s->arrived;
+  s->sequence -= s->handed - s->arrived;
   s->arrived = s->handed;
   s->pending = false;
   s->cursor = s->conf;
   backfill_again(s, 0);
   bx_session_changed(server, s, false);
+}
+
+// A connection that ended had put `sent` back: then the position is above it, up to the head. Backfills
+// are not in order of position: while one is not confirmed, it is read again.
+bool bx_session_confirm_until(struct bx_server *server, struct bx_session *s, bx_position position) {
+  bx_position sent = bx_session_sent(server, s), head = bx_journal_head(&server->journal);
+
+  BX_BUG_ON(s->connection != NULL);
+  if (position < bx_session_conf(server, s)) return false;
+  if (position > sent && (s->pending || position > head)) return false;
+  if (!s->pending) {
+    s->cursor = position;
+    bx_session_changed(server, s, false);
+  } else if (position == sent && !s->backfilled) {
+    bx_session_confirm_all(server, s);
+  } else {
+    s->conf = position;
+    bx_session_fall_back(server, s);
+  }
+  return true;
 }
 
 // -- connections -----------------------------------------------------------------------------------
@@ -276,6 +297,7 @@ struct bx_frame *bx_session_hand_over(struct bx_server *server, struct bx_sessio
   }
   if (f->position > s->written) s->written = f->position;
   s->handed++;
+  s->sequence++;
   server->counters.delivered++;
   if (s->outbox.count == 0 && s->state == BX_SESSION_READING) bx_reader_start(server, s);
   return f;

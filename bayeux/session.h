@@ -74,6 +74,7 @@ struct bx_session {
   bool pending;                // something handed over is not confirmed
   bool backfilled;             // some subscription has `upto` or `behind`
   uint32_t handed;             // messages handed over
+  uint32_t sequence;           // the number that the last of them had, on mounts that number them
   uint32_t arrived;            // of these, messages known to have arrived
   bx_position ping_position;   // of the newest ping that carried one, and `handed` then
   uint32_t ping_handed;
@@ -133,6 +134,8 @@ bx_position bx_session_conf(const struct bx_server *, const struct bx_session *)
 void bx_session_confirm_all(struct bx_server *, struct bx_session *);
 // A ping that carried this position was answered.
 void bx_session_confirm_ping(struct bx_server *, struct bx_session *, bx_position);
+// The client, which has no connection, has everything up to this position, and nothing behind it. False: that cannot be.
+bool bx_session_confirm_until(struct bx_server *, struct bx_session *, bx_position);
 // What is not confirmed is to be sent again.
 void bx_session_fall_back(struct bx_server *, struct bx_session *);
 

@@ -264,6 +264,7 @@ void bk_broker_init(struct bk_broker *b, const struct bk_options *options, struc
 static void create_parts(struct bk_broker *b) {
   const struct bk_options *options = b->options;
   create_server(b);
+  bk_scripts_load(&b->scripts);
   bk_transport_init(&b->transport, b->loop, b->server,
                     &(struct bk_transport_options){
                         .ping = options->ping,
@@ -271,6 +272,7 @@ static void create_parts(struct bk_broker *b) {
                         .max_message = options->max_body,
                         .jsonp = options->jsonp,
                         .origins = options->origins,
+                        .scripts = &b->scripts,
                     });
   create_admin(b);
   bx_timer_init(&b->drain_timer, drain_is_over);
@@ -309,6 +311,7 @@ void bk_broker_fini(struct bk_broker *b, struct bx_counters *left) {
   bx_wheel_cancel(bk_loop_wheel(b->loop), &b->drain_timer);
   bk_loop_remove_hook(b->loop, &b->hook);
   bk_transport_fini(&b->transport);
+  bk_scripts_fini(&b->scripts);
   bx_server_destroy(b->server, left);
   bk_limits_fini(&b->limits);
   bk_admin_destroy(b->admin);

@@ -10,6 +10,7 @@
 #include "broker/admin/admin.h"
 #include "broker/host/health.h"
 #include "broker/options.h"
+#include "broker/transport/script.h"
 #include "broker/transport/transport.h"
 
 enum { BK_MAX_LISTENERS = 32 };
@@ -22,6 +23,7 @@ struct bk_broker {
   struct bx_server *server;
   struct bk_limits limits;
   struct bk_transport transport;
+  struct bk_scripts scripts;
   struct bk_admin *admin;
   struct bk_owed owed;   // answers to publishes
   struct bk_health health;

@@ -22,11 +22,15 @@ static const char *read_path(const struct bx_value *v, struct bx_mount *mount) {
   return cf_check_mount(mount->path);
 }
 
+static const char *read_flag(const struct bx_value *v, bool *flag) {
+  *flag = v->type == BX_JSON_TRUE;
+  return *flag || v->type == BX_JSON_FALSE ? NULL : "\"sequence\": true or false";
+}
+
 static const char *read_member(const struct bx_value *key, const struct bx_value *v, struct bx_mount *mount) {
   struct bx_slice text;
   if (bx_value_is(key, BX_LIT("path"))) return read_path(v, mount);
-  if (bx_value_is(key, BX_LIT("sequence")))
-    return v->type == BX_JSON_FALSE ? NULL : "\"sequence\": false; true is not supported yet";
+  if (bx_value_is(key, BX_LIT("sequence"))) return read_flag(v, &mount->sequence);
   if (!bx_value_is(key, BX_LIT("timeout"))) return a_mount;
   if (!plain_text(v, &text) || !cf_read_duration(text, &mount->timeout) || mount->timeout == 0)
     return "a duration such as \"60s\" as the timeout of a mount";
@@ -218,8 +222,10 @@ const struct cf_option bk_options[] = {
      .offset = FIELD(mounts),
      .standard = "[\"/bayeux\"]",
      .check = check_mounts,
-     .doc = "Paths that clients connect to, each with everything below it. An object instead of a path gives a "
-            "mount a timeout of its own: {\"path\": \"/faye\", \"timeout\": \"300s\"}."},
+     .doc =
+         "Paths that clients connect to, each with everything below it. An object instead of a path gives a "
+         "mount a timeout of its own: {\"path\": \"/faye\", \"timeout\": \"300s\"}. With \"sequence\": true each "
+         "message carries its number for that client, from 1 on, as ext.c, which Gitter's realtime client looks at."},
     {.key = "broker.timeout",
      .type = CF_DURATION,
      .offset = FIELD(timeout),

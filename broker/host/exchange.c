@@ -12,6 +12,7 @@
 
 #define DRAIN_TIME 30000
 #define STREAM_LIMIT (1024 * 1024)
+#define STREAM_TURN 16384   // bytes that a patient writer gives to one turn
 
 struct bk_exchange *bk_exchange_create(struct bk_connection *c) {
   BX_BUG_ON(c->exchange);
@@ -150,6 +151,8 @@ void bk_exchange_want_writable(struct bk_exchange *x) {
   want_socket(x);
 }
 
+void bk_exchange_abort(struct bk_exchange *x) { bk_connection_doom(x->connection); }
+
 void bk_exchange_close_after(struct bk_exchange *x) { x->close_after = true; }
 
 // -- streams -----------------------------------------------------------------------------------
@@ -193,6 +196,15 @@ void bk_exchange_stream_end(struct bk_exchange *x) {
   flush_later(x);
 }
 
+bool bk_exchange_stream_ready(const struct bk_exchange *x) {
+  return x->out.len < STREAM_TURN && !bk_lws_unsent(x->connection->wsi);
+}
+
+uint64_t bk_exchange_stream_taken(const struct bk_exchange *x) {
+  int unsent = bk_socket_unsent(x->connection->fd);
+  return x->written - (unsent > 0 ? (uint64_t)unsent : 0);
+}
+
 static bool flush(struct bk_exchange *x) {
   struct bk_connection *c = x->connection;
   if (x->out.len == 0 || bk_lws_unsent(c->wsi)) return true;
@@ -201,6 +213,7 @@ static bool flush(struct bk_exchange *x) {
     x->arrival_known = true;
     return false;
   }
+  x->written += x->out.len;
   bx_buffer_fini(&x->out);   // an idle stream holds no buffer
   c->parked = 0;             // the library may have asked for the socket
   return true;

@@ -130,12 +130,21 @@ void bk_exchange_refuse(struct bk_exchange *, int status, const char *format, ..
 void bk_exchange_stream(struct bk_exchange *, const struct bk_response *);
 bool bk_exchange_stream_write(struct bk_exchange *, struct bx_slice);
 void bk_exchange_stream_end(struct bk_exchange *);
+// For one that would rather wait than have bytes queued: nothing of earlier turns waits for the socket, and little
+// of this one. Else ask for `writable`.
+bool bk_exchange_stream_ready(const struct bk_exchange *);
+// How much of a stream the peer's TCP has taken: it changes as long as the peer is there and something
+// is written (one system call).
+uint64_t bk_exchange_stream_taken(const struct bk_exchange *);
 
 // The peer has closed its side or is gone (looks into the socket: one system call).
 bool bk_exchange_peer_gone(const struct bk_exchange *);
 
 // What is known now of an answer that was written, while the connection is open.
 enum bk_arrival bk_exchange_arrival(const struct bk_exchange *);
+
+// Closes the connection at the end of the turn, whatever still waits.
+void bk_exchange_abort(struct bk_exchange *);
 
 // The connection is closed as soon as the answer is out.
 void bk_exchange_close_after(struct bk_exchange *);

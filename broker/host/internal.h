@@ -277,6 +277,7 @@ struct bk_exchange {
   struct bk_chunks chunks;
   uint64_t content_length;
   struct bx_buffer out;   // an answer, or the part of a stream, that waits for the socket
+  uint64_t written;       // bytes of a stream
   struct bx_list flush;   // in the loop
 };
 

@@ -268,7 +268,9 @@ enum bk_method bk_lws_request_line(struct lws *wsi, struct bx_slice *path) {
 
 bool bk_lws_query_part(struct lws *wsi, int n, struct bx_buffer *out) {
   int len = lws_hdr_fragment_length(wsi, WSI_TOKEN_HTTP_URI_ARGS, n);
-  if (len <= 0) return false;
+  char nothing;
+  // Also for one that is not there; copying tells them apart.
+  if (len <= 0) return lws_hdr_copy_fragment(wsi, &nothing, 1, WSI_TOKEN_HTTP_URI_ARGS, n) == 0;
   bx_buffer_reserve(out, (size_t)len + 1);
   int copied = lws_hdr_copy_fragment(wsi, out->at + out->len, len + 1, WSI_TOKEN_HTTP_URI_ARGS, n);
   if (copied < 0) return false;

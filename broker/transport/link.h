@@ -35,7 +35,22 @@ bool bk_cors_admit(struct bk_endpoint *, const struct bk_exchange *, char origin
 size_t bk_cors_headers(const char *origin, struct bk_header *headers);
 void bk_cors_preflight(struct bk_exchange *, const char *origin);
 
-// -- polling.c, websocket.c ------------------------------------------------------------------------
-void bk_poll_handle(void *endpoint, struct bk_exchange *);
+// -- mount.c: what is asked for below a mount -----------------------------------------------------
+void bk_mount_handle(void *endpoint, struct bk_exchange *);
+void bk_mount_refuse(struct bk_endpoint *, struct bk_exchange *);   // 400, counted
+// An answer in words.
+void bk_answer_text(struct bk_exchange *, int status, struct bx_slice);
+
+// -- script.c: Faye's browser client ----------------------------------------------------------------
+// A path that ends in .js or .map. Answers it.
+bool bk_script_is(struct bx_slice path);
+void bk_script_serve(struct bk_endpoint *, struct bk_exchange *);
+
+// -- polling.c, events.c, websocket.c ------------------------------------------------------------------
+// By the content type of the body; by the query. `origin` of an admitted page, or empty.
+void bk_poll_post(struct bk_endpoint *, struct bk_exchange *, const char *origin);
+void bk_poll_callback(struct bk_endpoint *, struct bk_exchange *, const char *origin);
+bool bk_events_wanted(const struct bk_exchange *);
+void bk_events_open(struct bk_endpoint *, struct bk_exchange *, const char *origin);
 const struct bk_websocket_ops *bk_socket_upgrade(void *endpoint, struct bk_exchange *, void **user);
 struct bk_websocket_ops bk_socket_ops(size_t max_message);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Polling transports: a request brings a text, its answer carries the replies. JSON posts
-// (long-polling) and GETs that are answered as JavaScript (callback-polling).
+// (long-polling), forms with a field `message` (cross-origin-long-polling: browsers send them to another
+// site without asking first), and GETs that are answered as JavaScript (callback-polling).
 //
 // A request is kept as a struct poll until its exchange has ended, because only then it is known
-// whether the answer arrived. Everything else that a client may send to a mount is a 400.
+// whether the answer arrived.
 #include "bayeux/buffer.h"
 #include "broker/transport/link.h"
 
@@ -21,19 +22,6 @@ struct poll {
 static struct poll *poll_of(struct bk_link *l) { return bx_container_of(l, struct poll, link); }
 
 // -- answers ---------------------------------------------------------------------------------------
-
-static void respond_text(struct bk_exchange *x, int status, struct bx_slice text) {
-  bk_exchange_respond(x, &(struct bk_response){
-                             .status = status,
-                             .content_type = "text/plain; charset=utf-8",
-                             .body = text,
-                         });
-}
-
-static void bad_request(struct bk_transport *t, struct bk_exchange *x) {
-  t->counters.bad_requests++;
-  respond_text(x, 400, BX_LIT("Bad request"));
-}
 
 // U+2028 and U+2029 end a line in older JavaScript, though not in JSON: they are escaped.
 static void add_as_script(struct bx_buffer *out, struct bx_slice json) {
@@ -104,7 +92,7 @@ static void writable(struct bk_exchange *x) {
   p->answered = true;
   if (!t->draining) count_out(p);
   if (p->link.connection.failed)
-    respond_text(x, 503, BX_LIT("Not available"));
+    bk_answer_text(x, 503, BX_LIT("Not available"));
   else
     respond(p, bx_buffer_view(&t->out));
 }
@@ -140,9 +128,9 @@ static enum bx_arrival arrival(struct bx_connection *c) {
 static const struct bk_exchange_ops exchange_ops = {.writable = writable, .ended = ended};
 static const struct bx_connection_ops connection_ops = {.wake = bk_link_wake, .arrival = arrival};
 
-// callback: what the answer is wrapped in, moved; empty for JSON.
-static void begin(struct bk_endpoint *e, struct bk_exchange *x, const char *origin, struct bx_slice text,
-                  struct bx_buffer *callback) {
+// callback: what the answer is wrapped in, moved; NULL: it is JSON.
+static void begin(struct bk_endpoint *e, struct bk_exchange *x, const char *origin, const char *transport,
+                  struct bx_slice text, struct bx_buffer *callback) {
   struct poll *p = bx_alloc(sizeof *p + strlen(origin) + 1);
   p->exchange = x;
   strcpy(p->origin, origin);
@@ -150,7 +138,6 @@ static void begin(struct bk_endpoint *e, struct bk_exchange *x, const char *orig
     p->callback = *callback;
     *callback = (struct bx_buffer){0};
   }
-  const char *transport = callback ? "callback-polling" : "long-polling";
   bk_exchange_hold(x, &exchange_ops, p);
   bk_link_init(&p->link, e, &connection_ops, BX_CONNECTION_POLL, transport, bk_exchange_peer(x), drain);
   p->counted = true;
@@ -159,7 +146,7 @@ static void begin(struct bk_endpoint *e, struct bk_exchange *x, const char *orig
   if (bx_connection_receive(&p->link.connection, text)) return;
   p->refused = true;
   count_out(p);
-  bad_request(e->transport, x);
+  bk_mount_refuse(e, x);
 }
 
 // -- requests --------------------------------------------------------------------------------------
@@ -182,16 +169,24 @@ static bool is_callback(struct bx_slice text) {
   return !first;
 }
 
-static void callback_poll(struct bk_endpoint *e, struct bk_exchange *x, const char *origin) {
+// The callback that is asked for, or the standard one. False: it may not be called.
+static bool read_callback(struct bx_slice parameters, struct bx_buffer *callback) {
+  bk_query_get(parameters, "jsonp", callback);
+  if (callback->len == 0) bx_buffer_lit(callback, "jsonpcallback");
+  return is_callback(bx_buffer_view(callback));
+}
+
+void bk_poll_callback(struct bk_endpoint *e, struct bk_exchange *x, const char *origin) {
   struct bx_slice query = bk_exchange_query(x);
   struct bx_buffer message = {0}, callback = {0};
-  bk_query_get(query, "jsonp", &callback);
-  if (callback.len == 0) bx_buffer_lit(&callback, "jsonpcallback");
-  bool good = e->transport->options.jsonp && bk_query_get(query, "message", &message) && message.len > 0;
-  if (good && is_callback(bx_buffer_view(&callback)))
-    begin(e, x, origin, bx_buffer_view(&message), &callback);
-  else
-    bad_request(e->transport, x);
+  bool good = e->transport->options.jsonp && read_callback(query, &callback) &&
+              bk_query_get(query, "message", &message) && message.len > 0;
+  if (good) {
+    e->transport->counters.callback_requests++;
+    begin(e, x, origin, "callback-polling", bx_buffer_view(&message), &callback);
+  } else {
+    bk_mount_refuse(e, x);
+  }
   bx_buffer_fini(&message);
   bx_buffer_fini(&callback);
 }
@@ -205,41 +200,25 @@ static bool is_json(const struct bk_exchange *x) {
   return strncmp(type, json, len) == 0 && (type[len] == 0 || type[len] == ';');
 }
 
-static bool is_preflight(const struct bk_exchange *x) {
-  char method[8];
-  if (bk_exchange_method(x) == BK_OPTIONS) return true;
-  return bk_exchange_header(x, "access-control-request-method", method, sizeof method) && strcmp(method, "POST") == 0;
+// A callback is not used here, but it has to be a good one.
+static void post_form(struct bk_endpoint *e, struct bk_exchange *x, const char *origin) {
+  struct bx_slice form = bk_exchange_body(x);
+  struct bx_buffer message = {0}, callback = {0};
+  if (read_callback(form, &callback) && bk_query_get(form, "message", &message) && message.len > 0) {
+    e->transport->counters.form_requests++;
+    begin(e, x, origin, "cross-origin-long-polling", bx_buffer_view(&message), NULL);
+  } else {
+    bk_mount_refuse(e, x);
+  }
+  bx_buffer_fini(&message);
+  bx_buffer_fini(&callback);
 }
 
-static bool wants_events(const struct bk_exchange *x) {
-  char accept[512];
-  return bk_exchange_header(x, "accept", accept, sizeof accept) && strstr(accept, "text/event-stream") != NULL;
-}
-
-static bool ends_in(struct bx_slice path, struct bx_slice suffix) {
-  return path.len >= suffix.len && memcmp(path.at + path.len - suffix.len, suffix.at, suffix.len) == 0;
-}
-
-void bk_poll_handle(void *endpoint, struct bk_exchange *x) {
-  struct bk_endpoint *e = endpoint;
-  struct bx_slice path = bk_exchange_path(x);
-  char origin[BK_ORIGIN_MAX];
-  // There is no client script yet.
-  if (ends_in(path, BX_LIT(".js")) || ends_in(path, BX_LIT(".map"))) {
-    bk_exchange_respond(x, &(struct bk_response){.status = 404});
+void bk_poll_post(struct bk_endpoint *e, struct bk_exchange *x, const char *origin) {
+  if (!is_json(x)) {
+    post_form(e, x, origin);
     return;
   }
-  if (!bk_cors_admit(e, x, origin)) {
-    respond_text(x, 403, BX_LIT("This origin is not in access.origins"));
-    return;
-  }
-  enum bk_method method = bk_exchange_method(x);
-  if (is_preflight(x))
-    bk_cors_preflight(x, origin);
-  else if (method == BK_GET && !wants_events(x))
-    callback_poll(e, x, origin);
-  else if (method == BK_POST && is_json(x))
-    begin(e, x, origin, bk_exchange_body(x), NULL);
-  else
-    bad_request(e->transport, x);
+  e->transport->counters.json_requests++;
+  begin(e, x, origin, "long-polling", bk_exchange_body(x), NULL);
 }

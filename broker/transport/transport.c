@@ -82,7 +82,7 @@ struct bk_route bk_endpoint_route(struct bk_endpoint *endpoint) {
   return (struct bk_route){
       .methods = BK_ANY_METHOD,
       .match = matches,
-      .handle = bk_poll_handle,
+      .handle = bk_mount_handle,
       .upgrade = bk_socket_upgrade,
       .context = endpoint,
   };
@@ -112,4 +112,6 @@ void bk_transport_drain(struct bk_transport *t) {
   bk_loop_again(t->loop);
 }
 
-size_t bk_transport_connections(const struct bk_transport *t) { return t->counters.sockets + t->counters.polls; }
+size_t bk_transport_connections(const struct bk_transport *t) {
+  return t->counters.sockets + t->counters.polls + t->counters.streams;
+}

@@ -20,6 +20,17 @@
   X(sockets, BK_GAUGE, "mora_bayeux_websockets", "Websockets of Bayeux clients.")                                      \
   X(polls, BK_GAUGE, "mora_bayeux_polls", "Requests of polling clients that wait for their answer.")                   \
   X(polled, BK_COUNTER, "mora_bayeux_requests_total", "Requests of polling clients.")                                  \
+  X(json_requests, BK_COUNTER, "mora_bayeux_long_polling_requests_total", "Of these: JSON that was posted.")           \
+  X(form_requests, BK_COUNTER, "mora_bayeux_cross_origin_requests_total", "Of these: forms that were posted.")         \
+  X(callback_requests, BK_COUNTER, "mora_bayeux_callback_requests_total", "Of these: GETs answered as JavaScript.")    \
+  X(streams, BK_GAUGE, "mora_bayeux_event_streams", "Streams of events.")                                              \
+  X(streams_opened, BK_COUNTER, "mora_bayeux_event_streams_opened_total", "Streams of events that were asked for.")    \
+  X(streams_refused, BK_COUNTER, "mora_bayeux_event_streams_refused_total", "Of these: for unknown clients.")          \
+  X(streams_unresponsive, BK_COUNTER, "mora_bayeux_event_streams_unresponsive_total",                                  \
+    "Streams of events closed because two pings were not taken.")                                                      \
+  X(sockets_opened, BK_COUNTER, "mora_bayeux_websockets_opened_total", "Websockets that Bayeux clients opened.")       \
+  X(scripts, BK_COUNTER, "mora_bayeux_scripts_total", "Requests for the browser client.")                              \
+  X(missing_scripts, BK_COUNTER, "mora_bayeux_scripts_missing_total", "Requests for scripts that there are not.")      \
   X(bad_requests, BK_COUNTER, "mora_bayeux_bad_requests_total", "Requests below a mount that were answered 400.")      \
   X(polls_gone, BK_COUNTER, "mora_bayeux_polls_gone_total", "Polls whose client had gone when the answer was ready.")  \
   X(unresponsive, BK_COUNTER, "mora_bayeux_websockets_unresponsive_total", "Websockets closed for missing two pings.") \
@@ -35,12 +46,15 @@ struct bk_transport_counters {
 };
 extern const struct bk_metric bk_transport_metrics[];
 
+struct bk_scripts;
+
 struct bk_transport_options {
-  bx_millis ping;              // between the pings of a websocket
-  bx_millis handshake_time;    // that a websocket may be without a session
-  size_t max_message;          // bytes of a websocket message
-  bool jsonp;                  // callback-polling is answered
-  struct cf_strings origins;   // access.origins; borrowed
+  bx_millis ping;                     // between the pings of a websocket
+  bx_millis handshake_time;           // that a websocket may be without a session
+  size_t max_message;                 // bytes of a websocket message
+  bool jsonp;                         // callback-polling is answered
+  struct cf_strings origins;          // access.origins; borrowed
+  const struct bk_scripts *scripts;   // of the browser client; outlive the transport
 };
 
 struct bk_transport {

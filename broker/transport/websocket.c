@@ -192,6 +192,7 @@ static void opened(struct bk_websocket *w, void *user) {
   bx_timer_init(&s->stranger, look_at_stranger);
   bk_link_init(&s->link, s->endpoint, &connection_ops, BX_CONNECTION_STREAM, "websocket", bk_websocket_peer(w), drain);
   t->counters.sockets++;
+  t->counters.sockets_opened++;
   set_timer(s, &s->keep_alive, t->options.ping);
   set_timer(s, &s->stranger, t->options.handshake_time);
   if (t->draining) close_connection(&s->link.connection, 1001, "shutting down");

@@ -80,14 +80,18 @@ static void mounts(void **state) {
   const struct bx_mount standard = {.timeout = 60000, .interval = 7};
   struct bx_mount *list;
   size_t count;
-  const char *json = "[\"/bayeux\", {\"path\": \"/faye\", \"timeout\": \"5m\", \"sequence\": false}]";
+  const char *json = "[\"/bayeux\", {\"path\": \"/faye\", \"timeout\": \"5m\", \"sequence\": true}, {\"path\": \"/c\", "
+                     "\"sequence\": false}]";
   assert_null(bk_mounts_read(bx_slice_of(json), &standard, &list, &count));
-  assert_int_equal(count, 2);
+  assert_int_equal(count, 3);
   assert_true(bx_slice_equal(list[0].path, BX_LIT("/bayeux")));
   assert_int_equal(list[0].timeout, 60000);
   assert_true(bx_slice_equal(list[1].path, BX_LIT("/faye")));
   assert_int_equal(list[1].timeout, 300000);
   assert_int_equal(list[1].interval, 7);
+  assert_false(list[0].sequence);
+  assert_true(list[1].sequence);
+  assert_false(list[2].sequence);
   bx_free(list);
 }
 
@@ -104,7 +108,7 @@ static void mounts_that_are_wrong(void **state) {
                                     "[{\"timeout\": \"5s\"}]",
                                     "[{\"path\": \"/a\", \"timeout\": 5}]",
                                     "[{\"path\": \"/a\", \"timeout\": \"0s\"}]",
-                                    "[{\"path\": \"/a\", \"sequence\": true}]",
+                                    "[{\"path\": \"/a\", \"sequence\": 1}]",
                                     "[{\"path\": \"/a\", \"timeuot\": \"5s\"}]",
                                     NULL};
   const struct bx_mount standard = {.timeout = 1};

@@ -48,7 +48,7 @@ test('what clients send in vain', async t => {
   const socket = await Wire.open(t, asSocketUrl(bayeux));
   const counted = await during(broker, async () => {
     assert.equal((await postJson(bayeux, [], {headers: {Origin: 'http://evil.example'}})).status, 403);
-    assert.equal((await request(bayeux, {method: 'POST', body: 'message=[]', headers: {'Content-Type': 'application/x-www-form-urlencoded'}})).status, 400);
+    assert.equal((await request(bayeux, {method: 'POST', body: 'message=[', headers: {'Content-Type': 'application/x-www-form-urlencoded'}})).status, 400);
     assert.equal((await postJson(bayeux, '{')).status, 400);
     assert.equal((await postJson(bayeux, [{}, {}, {}, {}])).status, 400);
     assert.equal((await request(broker.url('broker', '/nowhere'))).status, 404);
@@ -59,8 +59,10 @@ test('what clients send in vain', async t => {
   });
   counted('transport.refused_origins', 1);
   counted('transport.bad_requests', 3);
-  counted('transport.polled', 3);
-  counted('bad_texts', 3);
+  counted('transport.polled', 4);
+  counted('transport.form_requests', 1);
+  counted('transport.json_requests', 3);
+  counted('bad_texts', 4);
   counted('over_limits', 1);
   counted('refused_messages', 1);
 });

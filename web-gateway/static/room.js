@@ -82,7 +82,6 @@
   const waiting = () => setState('waiting', 'Reconnecting');
 
   const client = new Faye.Client(broker, {timeout: 60, retry: 2});
-  client.disable('cross-origin-long-polling');   // posts forms, which the broker does not take yet
   let handshakes = 0;
 
   client.addExtension({

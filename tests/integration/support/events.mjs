@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// A stream of events as bytes and as events: {id, data}, `data` parsed.
+
+import http from 'node:http';
+import {Feed, within} from '../lib/wait.mjs';
+
+export class Events {
+  // Resolves when the head of the answer is there, whatever its status.
+  static async open(t, url, headers = {Accept: 'text/event-stream'}) {
+    const request = http.get(url, {headers, agent: new http.Agent()});
+    t.after(() => request.destroy());
+    const response = await within(new Promise((resolve, reject) => request.once('response', resolve).once('error', reject)),
+                                  `a stream of events from ${url}`);
+    return new Events(request, response);
+  }
+
+  // With the id of the last event that `before` had, as a browser comes back.
+  static again(t, url, before) {
+    return Events.open(t, url, {Accept: 'text/event-stream', ...(before.lastId !== undefined && {'Last-Event-ID': before.lastId})});
+  }
+
+  constructor(request, response) {
+    Object.assign(this, {request, response, text: '', feed: new Feed(), over: false});
+    this.status = response.statusCode;
+    this.headers = response.headers;
+    request.on('error', () => {});
+    response.setEncoding('utf8').on('data', part => { this.text += part; this.feed.push(part); });
+    response.on('error', () => {});
+    response.on('close', () => { this.over = true; this.feed.end(new Error('the stream ended')); });
+  }
+
+  get events() {
+    return this.text.split('\r\n\r\n').slice(0, -1).map(block => Object.fromEntries(
+      block.split('\r\n').map(line => /^([a-z]*): ?(.*)$/.exec(line)?.slice(1)).filter(Boolean))).filter(event => 'data' in event)
+      .map(({id, data}) => ({id, data: JSON.parse(data)}));
+  }
+  get messages() { return this.events.flatMap(event => event.data); }
+  get lastId() { return this.events.at(-1)?.id; }
+
+  until(pattern) { return this.feed.when(() => pattern.exec(this.text), String(pattern)); }
+  come(count) { return this.feed.when(() => this.messages.length >= count && this.messages, `${count} messages`); }
+  ended() { return within(this.over ? Promise.resolve() : new Promise(resolve => this.response.once('close', resolve)), 'the stream to end'); }
+  // As a browser that leaves, or as a network that breaks.
+  close() { this.request.destroy(); }
+  reset() { this.request.socket.resetAndDestroy(); }
+}
