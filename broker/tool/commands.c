@@ -94,6 +94,7 @@ static int client(const struct tool *t) {
   } else {
     show_time(answer, "created");
     show_time(answer, "last_connect");
+    show_time(answer, "deadline");
     tool_print_members(answer);
     putchar('\n');
     tool_print_table(columns, json_object_get(answer, "subscriptions"));

@@ -94,3 +94,19 @@ struct er_node_info {
 };
 void er_core_ask_nodes(struct er_core *, void (*done)(void *context, const struct er_node_info *, size_t count),
                        void *context);
+
+// A session as its record tells it, wherever it lives: acknowledged with what it says, no session, or
+// refused: Redis cannot be asked. `done` comes once, perhaps from inside the call; the info is borrowed.
+struct er_session_info {
+  struct bx_slice node;   // its owner
+  bool alive;             // the owner has a heartbeat
+  bool live;              // then sent and conf are those that the last heartbeat vouches for
+  uint64_t generation, sent, conf, created, deadline;   // times: ms since 1970
+  struct er_session_subscription {
+    struct bx_slice pattern;
+    bx_position start;
+  } * subscriptions;
+  size_t subscription_count;
+};
+void er_core_ask_session(struct er_core *, struct bx_slice id,
+                         void (*done)(void *context, enum bx_outcome, const struct er_session_info *), void *context);

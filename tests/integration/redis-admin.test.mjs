@@ -110,7 +110,6 @@ test('/v1/clients/<id> and mora client: owner, generation, sent, conf, lag, and 
   session.url = two.bayeux;
   await session.poll(inbox => inbox.length === 1, 'the message');
   await session.connect({timeout: 0});
-  assert.equal((await clientOf(one, session.clientId)).status, 404);
   const {head, node, moves, forced_moves} = await cluster.stats(two);
   const second = (await clientOf(two, session.clientId)).json;
   assert.deepEqual([second.node, second.generation, second.lag, second.sent, second.conf], [node, 2, 0, head, head]);
@@ -119,6 +118,40 @@ test('/v1/clients/<id> and mora client: owner, generation, sent, conf, lag, and 
   const {stdout} = await run('mora', ['--admin', two.url('admin'), 'client', session.clientId]);
   for (const [name, value] of [['node', node], ['generation', 2], ['sent', head], ['conf', head], ['lag', 0]])
     assert.match(stdout, new RegExp(`^${name} +${value}$`, 'm'));
+  // Any other node tells the same, from the record.
+  const third = await until(async () => {
+    const {json} = await clientOf(one, session.clientId);
+    return json.conf === head && json;
+  }, 'the record to be written');
+  for (const member of ['client', 'node', 'generation', 'created', 'sent', 'conf', 'lag', 'subscriptions']) assert.deepEqual(third[member], second[member], member);
+  assert.deepEqual([third.state, third.alive], ['recorded', true]);
+  assert.ok(Math.abs(third.deadline - Date.now() - 90000) < 90000);
+  const asked = await run('mora', ['--admin', one.url('admin'), 'client', session.clientId]);
+  for (const [name, value] of [['node', node], ['generation', 2], ['sent', head], ['conf', head], ['lag', 0]])
+    assert.match(asked.stdout, new RegExp(`^${name} +${value}$`, 'm'));
+});
+
+test('/v1/clients/<id> on any node: one that is live, one that has ended, one of a node that died, none without Redis', async t => {
+  needsRedis(t);
+  const cluster = await startCluster(t, {nodes: 3});
+  const [one, two, three] = cluster.nodes;
+  const socket = await Wire.client(t, two.socket, '/seen');
+  await publish(one.bayeux, '/seen', 1);
+  const {node} = await cluster.stats(two);
+  const seen = await until(async () => {
+    const [{json}, {head}] = [await clientOf(one, socket.clientId), await cluster.stats(one)];
+    return json.state === 'live' && json.conf === head && json;
+  }, 'the owner to vouch for it');
+  assert.deepEqual([seen.node, seen.alive, seen.sent, seen.lag, seen.subscriptions.map(({pattern}) => pattern)], [node, true, seen.conf, 0, ['/seen']]);
+  const gone = await poller(two.bayeux);
+  await gone.disconnect();
+  for (const id of [gone.clientId, 'nobody', 'x'.repeat(100)]) assert.equal((await clientOf(one, id)).status, 404, id);
+  await three.kill();
+  await two.kill();
+  await until(async () => (await clientOf(one, socket.clientId)).json.alive === false, 'its owner to be dead');
+  assert.equal((await clientOf(one, socket.clientId)).json.node, node);
+  await cluster.redis.kill();
+  await until(async () => (await clientOf(one, socket.clientId)).status === 503, 'nobody to know');
 });
 
 test('the mark stays behind a websocket that has not confirmed, and follows', async t => {

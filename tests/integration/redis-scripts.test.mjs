@@ -599,6 +599,20 @@ scenario('nodes: who ticked within a minute, dead or alive; the others are forgo
   await db.isRaw(null, 'ZSCORE', 'ns:nodes', 'old');
 });
 
+scenario('about: the record, and of a live one what its node vouches for', async db => {
+  await db.begin();
+  await db.create('s');
+  await db.run('sub', 's', 'A', 1, '/a', F);
+  const record = await db.run('load', 's');
+  assert.deepEqual(await db.run('about', 's'), ['OK', '0', ...record.slice(1)]);
+  await db.run('tick', E, 'A', 1, F + 7, 1, F + 5, 0, 1, 's', 1, 0);
+  const about = await db.quietly('about', 's');
+  assert.deepEqual(about.slice(0, 7), ['OK', '1', 'A', '1', '1', p(5), p(7)]);
+  await db.raw('DEL', 'ns:node:A');
+  assert.deepEqual((await db.quietly('about', 's')).slice(0, 7), ['OK', '1', 'A', '0', '1', p(5), p(5)]);
+  await db.unchanged(async () => assert.deepEqual(await db.run('about', 'none'), ['NONE']));
+});
+
 scenario('depart: a node is gone, for all but its mark; a link that was retired can not say so', async db => {
   await db.begin();
   await db.run('tick', E, 'A', 1, F, 1, F, 0, 0, 0);
