@@ -188,10 +188,11 @@ static void on_timer(struct bx_timer *timer) {
   bk_connection_doom(c);
 }
 
+// Over TLS without its word for it: a peer that closes with that word unread resets the connection,
+// and the answer has a length.
 void bk_connection_linger(struct bk_connection *c) {
   c->state = BK_CONNECTION_LINGERING;
   c->fin_sent = true;
-  bk_lws_say_goodbye(c->wsi);
   shutdown(c->fd, SHUT_WR);
   bk_connection_timer(c, LINGER_TIME);
   bk_connection_park(c, UV_READABLE);

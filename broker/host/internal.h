@@ -75,8 +75,6 @@ bool bk_lws_open_tls(struct bk_loop *, struct bk_tls *) BX_MUST_CHECK;
 // Takes `fd`, which is below loop->max_fds. False: it is closed already, for what came first is no
 // TLS.
 bool bk_lws_adopt(struct bk_loop *, int fd, struct bk_connection *) BX_MUST_CHECK;
-// A TLS peer is told that nothing more comes.
-void bk_lws_say_goodbye(struct lws *);
 struct bk_connection *bk_lws_connection(uv_poll_t *);
 // True when bytes of some connection wait in libwebsockets' own buffers, and it would go on with them.
 bool bk_lws_has_unread(struct bk_loop *);
@@ -106,7 +104,6 @@ bool bk_lws_websocket_write(struct lws *, char *at, size_t len, unsigned opcode)
 
 void bk_tls_configure(struct bk_tls *, struct ssl_ctx_st *);
 void bk_tls_attach(struct ssl_st *, struct bk_connection *);
-void bk_tls_say_goodbye(struct ssl_st *);
 // Logs what each certificate is good for.
 void bk_tls_report(const struct bk_tls *);
 

@@ -167,10 +167,6 @@ bool bk_lws_adopt(struct bk_loop *loop, int fd, struct bk_connection *c) {
   return true;
 }
 
-void bk_lws_say_goodbye(struct lws *wsi) {
-  if (lws_is_ssl(wsi)) bk_tls_say_goodbye(lws_get_ssl(wsi));
-}
-
 struct bk_connection *bk_lws_connection(uv_poll_t *handle) {
   return connection_of(handle->data);
 }

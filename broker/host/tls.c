@@ -205,9 +205,3 @@ void bk_tls_configure(struct bk_tls *t, struct ssl_ctx_st *ctx) {
 }
 
 void bk_tls_attach(struct ssl_st *ssl, struct bk_connection *c) { SSL_set_app_data(ssl, c); }
-
-void bk_tls_say_goodbye(struct ssl_st *ssl) {
-  ERR_clear_error();
-  SSL_shutdown(ssl);
-  ERR_clear_error();
-}

@@ -106,7 +106,7 @@ for (const how of ['close', 'reset', 'silence']) {
     fresh.connect();
     await fresh.gather();
     if (how === 'close') await old.close();
-    if (how === 'reset') old.ws._socket.resetAndDestroy();
+    if (how === 'reset') (old.ws._socket.raw ?? old.ws._socket).resetAndDestroy();
     for (let n = 0; n < 5; n++) {
       await settle(bayeux);
       await publish(bayeux, channel, n);

@@ -4,7 +4,7 @@
 
 import WebSocket from 'ws';
 import {Feed, within, DEADLINE} from './wait.mjs';
-import {openJson, postJson} from './http.mjs';
+import {openJson, postJson, tlsConnect} from './http.mjs';
 
 export const CONNECTION_TYPES =
   ['long-polling', 'cross-origin-long-polling', 'callback-polling', 'websocket', 'eventsource', 'in-process'];
@@ -96,7 +96,7 @@ export class Socket {
     this.clientId = undefined;
     this.message = verbs(this);
     this.closed = null;  // {code, reason} when it is
-    this.ws = new WebSocket(url, protocols, {perMessageDeflate: false, ...options});
+    this.ws = new WebSocket(url, protocols, {perMessageDeflate: false, ...(url.startsWith('wss:') && {createConnection: tlsConnect}), ...options});
     this.opened = new Promise((resolve, reject) => this.ws.once('open', resolve).once('error', reject));
     this.ending = new Promise(resolve => this.ws.once('close', (code, reason) => {
       this.closed = {code, reason: reason.toString()};
@@ -147,5 +147,5 @@ export class Socket {
   // Resolves with {code, reason} once closed, by whomever.
   ended(deadline) { return within(this.ending, 'the socket to close', deadline); }
   close(code = 1000) { this.ws.close(code); return this.ended(); }
-  reset() { this.ws._socket.resetAndDestroy(); return this.ended(); }
+  reset() { (this.ws._socket.raw ?? this.ws._socket).resetAndDestroy(); return this.ended(); }
 }

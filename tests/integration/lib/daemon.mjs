@@ -15,6 +15,7 @@
 //
 // MORA_TEST_ENGINE=redis gives every broker that says nothing else the Redis engine: one redis-server
 // for the process, a namespace for each broker, which stays its own when it is started again.
+// MORA_TEST_TLS=1 puts TLS on every broker's listeners.
 
 import {spawn} from 'node:child_process';
 import {existsSync, readFileSync} from 'node:fs';
@@ -22,7 +23,7 @@ import {fileURLToPath} from 'node:url';
 import {resolve} from 'node:path';
 import {createInterface} from 'node:readline';
 import {Feed, within, until, DEADLINE} from './wait.mjs';
-import {getJson} from './http.mjs';
+import {getJson, overTls} from './http.mjs';
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url));
 export const target = process.env.TARGET || 'mora';
@@ -107,7 +108,10 @@ export class Daemon {
     if (!list) throw new Error(`${this.name} has no listener ${listener}`);
     return list[0];
   }
-  url(listener, path = '') { return `http://${this.address(listener)}${path}`; }
+  url(listener, path = '') {
+    const tls = listener === 'broker' && this.set['tls.certificate'];
+    return `${tls ? 'https' : 'http'}://${this.address(listener)}${path}`;
+  }
 
   // Starts the process and waits until every listener is there and it calls itself ready. A second
   // start takes the addresses of the first.
@@ -219,10 +223,16 @@ async function engineSettings({set = {}}) {
   return {'engine.type': 'redis', 'engine.url': redis.url(), 'engine.namespace': `test${++namespaces}`};
 }
 
+async function tlsSettings({set = {}}) {
+  if (!overTls || target === 'faye' || 'tls.certificate' in set) return {};
+  const {thisMachine} = await import('../support/certificates.mjs');
+  return {'tls.certificate': thisMachine().certificate, 'tls.key': thisMachine().key};
+}
+
 // A Bayeux server: mora-broker, or Faye with TARGET=faye. `bayeux` is the URL of its first mount.
 export async function startBroker(t, {mount = '/bayeux', ...options} = {}) {
   const faye = target === 'faye';
-  options.set = {...await engineSettings(options), ...options.set};
+  options.set = {...await engineSettings(options), ...await tlsSettings(options), ...options.set};
   const command = faye ? [process.execPath, fileURLToPath(new URL('faye_server.mjs', import.meta.url))]
                        : [binary('mora-broker')];
   const daemon = new Daemon(faye ? 'faye' : 'mora-broker',
@@ -230,7 +240,7 @@ export async function startBroker(t, {mount = '/bayeux', ...options} = {}) {
   await started(t, daemon);
   daemon.mount = mount;
   Object.defineProperty(daemon, 'bayeux', {get: () => daemon.url('broker', mount)});
-  Object.defineProperty(daemon, 'socket', {get: () => daemon.bayeux.replace('http:', 'ws:')});
+  Object.defineProperty(daemon, 'socket', {get: () => daemon.bayeux.replace('http', 'ws')});
   daemon.admin = path => daemon.url('admin', path);
   return daemon;
 }

@@ -3,16 +3,35 @@
 // while they hang, agents that keep a connection, and bytes on a bare socket.
 
 import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
+import tls from 'node:tls';
 import {within, Feed, DEADLINE} from './wait.mjs';
+
+// A TLS connection over a socket that can be reset: `raw`.
+export function tlsConnect(options) {
+  const raw = net.connect({host: options.host, port: options.port});
+  return Object.assign(tls.connect({rejectUnauthorized: false, ...options, socket: raw}), {raw});
+}
+
+class TlsAgent extends https.Agent {
+  createConnection(options) { return tlsConnect(options); }
+}
+
+// MORA_TEST_TLS=1: every broker speaks TLS.
+export const overTls = process.env.MORA_TEST_TLS === '1';
+if (overTls) process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';   // for client libraries
+
+const isTls = url => /^(https|wss):/.test(url);
+const agentFor = (url, options) => (isTls(url) ? new TlsAgent(options) : new http.Agent(options));
 
 // One request, on its way. `response` resolves with {status, headers, text, json}; json throws when
 // the text is none.
 //   abort()   closes the connection: FIN, as a browser does that leaves the page
 //   reset()   RST, as a broken network looks
 //   socket    resolves with the socket, to look at it or to pause it
-export function open(url, {method = 'GET', headers = {}, body = null, agent = new http.Agent()} = {}) {
-  const request = http.request(url, {method, headers, agent});
+export function open(url, {method = 'GET', headers = {}, body = null, agent = agentFor(url)} = {}) {
+  const request = (isTls(url) ? https : http).request(url, {method, headers, agent});
   const socket = new Promise(resolve => request.once('socket', resolve));
   const response = new Promise((resolve, reject) => {
     request.once('error', reject);
@@ -38,7 +57,7 @@ export function open(url, {method = 'GET', headers = {}, body = null, agent = ne
     if (s.connecting) return new Promise(done => s.once('connect', () => { kill(s); done(); }));
     kill(s);
   });
-  return {request, response, socket, sent, abort: () => close(s => s.destroy()), reset: () => close(s => s.resetAndDestroy())};
+  return {request, response, socket, sent, abort: () => close(s => s.destroy()), reset: () => close(s => (s.raw ?? s).resetAndDestroy())};
 }
 
 export const request = (url, options = {}) =>
@@ -56,7 +75,7 @@ export const getJson = (url, options) => request(url, options);
 
 // One connection that is kept: requests on it queue behind each other.
 export function keepAlive(t) {
-  const agent = new http.Agent({keepAlive: true, maxSockets: 1});
+  const agent = agentFor(overTls ? 'https:' : 'http:', {keepAlive: true, maxSockets: 1});
   t.after(() => agent.destroy());
   return agent;
 }
@@ -75,7 +94,8 @@ export async function getJsonp(url, messages, {callback = 'jsonpcallback', ...op
 // A bare TCP connection to "host:port".
 export function connectRaw(t, address) {
   const colon = address.lastIndexOf(':');
-  const socket = net.connect({host: address.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(address.slice(colon + 1))});
+  const where = {host: address.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(address.slice(colon + 1))};
+  const socket = net.connect(where);
   const raw = {socket, text: '', feed: new Feed(), closed: false};
   socket.setEncoding('latin1');
   socket.on('data', part => { raw.text += part; raw.feed.push(part); });

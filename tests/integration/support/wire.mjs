@@ -6,7 +6,7 @@ import net from 'node:net';
 import {once} from 'node:events';
 import {setImmediate as turn} from 'node:timers/promises';
 import {Socket, PollSession, nextId, deliveries} from '../lib/bayeux.mjs';
-import {openJson, postJson} from '../lib/http.mjs';
+import {openJson, postJson, tlsConnect} from '../lib/http.mjs';
 import {within} from '../lib/wait.mjs';
 
 export const asSocketUrl = url => url.replace(/^http/, 'ws');
@@ -120,13 +120,17 @@ export class Wire extends Socket {
 // A poll whose answer nobody reads: it stays in the kernel. end('close') closes the connection, with
 // FIN when nothing had come and RST when something lies unread; end('reset') always with RST.
 export async function deafPoll(session, extra) {
-  const {hostname, port, pathname} = new URL(session.url);
-  const socket = net.connect({host: hostname, port: Number(port)});
-  socket.pause();
+  const {hostname, port, pathname, protocol} = new URL(session.url);
+  const tls = protocol === 'https:';
+  const socket = (tls ? tlsConnect : net.connect)({host: hostname, port: Number(port)});
   socket.on('error', () => {});
-  await within(once(socket, 'connect'), `a connection to ${session.url}`);
+  if (!tls) socket.pause();
+  // Over TLS two session tickets come first, in one write, and are read.
+  await within(once(socket, tls ? 'session' : 'connect'), `a connection to ${session.url}`);
+  if (tls) await within(once(socket, 'session'), 'the second ticket');
+  if (tls) socket.pause()._handle.readStop();
   const body = JSON.stringify([session.message.connect(extra)]);
   const head = `POST ${pathname} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n`;
   await new Promise(resolve => socket.write(head + body, resolve));
-  return {socket, end: how => (how === 'reset' ? socket.resetAndDestroy() : socket.destroy())};
+  return {socket, end: how => (how === 'reset' ? (socket.raw ?? socket).resetAndDestroy() : socket.destroy())};
 }
