@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <sys/un.h>
 
+#define SOCKET_PATH sizeof((struct sockaddr_un *)0)->sun_path   // 108
 #define ALNUM "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 static bool only(struct bx_slice text, const char *allowed) {
@@ -48,12 +49,13 @@ static bool is_host_and_port(struct bx_slice text, bool port_needed) {
 }
 
 static bool is_socket_path(struct bx_slice path) {
-  size_t room = sizeof((struct sockaddr_un *)0)->sun_path;
-  return path.len > 1 && path.len < room && path.at[0] == '/' && !memchr(path.at, '\0', path.len);
+  return path.len > 1 && path.len < SOCKET_PATH && path.at[0] == '/' && !memchr(path.at, '\0', path.len);
 }
 
 const char *cf_check_address(struct bx_slice text) {
   struct bx_slice scheme = BX_LIT("unix:");
+  if (bx_slice_starts(text, scheme) && text.len - scheme.len >= SOCKET_PATH)
+    return "a shorter path: that of a socket has at most 107 bytes";
   bool good = bx_slice_starts(text, scheme)
                   ? is_socket_path((struct bx_slice){text.at + scheme.len, text.len - scheme.len})
                   : is_host_and_port(text, true);

@@ -9,6 +9,7 @@
 
 // Where a limit is practically none, tables sized by it would be gigabytes.
 #define MAX_DESCRIPTORS (1 << 20)
+#define MIN_DESCRIPTORS 64
 
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const formats[] = {"text", "json", NULL};
@@ -35,6 +36,17 @@ void bk_daemon_raise_descriptors(void) {
   if (limit.rlim_cur == wanted) return;
   limit.rlim_cur = wanted;
   if (setrlimit(RLIMIT_NOFILE, &limit) != 0) bk_warn("descriptors_not_raised", bk_u("wanted", wanted));
+}
+
+// Below that the loop, listeners, engine and log take all there are. True when there are enough.
+static bool enough_descriptors(struct bx_buffer *fault) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= MIN_DESCRIPTORS) return true;
+  bx_buffer_printf(fault,
+                   "the process may have %ju descriptors, and needs %d at least, and one for each client: raise "
+                   "the limit (ulimit -n, LimitNOFILE)\n",
+                   (uintmax_t)limit.rlim_cur, MIN_DESCRIPTORS);
+  return false;
 }
 
 static int print(FILE *to, struct bx_buffer *text, int status) {
@@ -64,8 +76,13 @@ struct cf_set *bk_daemon_start(const struct bk_daemon *d, int argc, char **argv,
     *status = print(stdout, &text, 0);
     return NULL;
   }
-  bx_buffer_fini(&text);
   bk_log_configure((enum bk_level)logging.level, logging.format == 1);
   bk_daemon_raise_descriptors();
+  if (!enough_descriptors(&text)) {
+    cf_free(set);
+    *status = print(stderr, &text, 1);
+    return NULL;
+  }
+  bx_buffer_fini(&text);
   return set;
 }
