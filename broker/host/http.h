@@ -183,7 +183,7 @@ struct bk_listener_options {
   // Whose X-Forwarded-For and X-Forwarded-Proto are believed; NULL: nobody's. Borrowed.
   const struct bk_proxies *proxies;
   // A connection of one of `proxies` begins with a PROXY header, or is closed. Others have none: what
-  // looks like one is a bad request.
+  // looks like one is no request.
   bool proxy_protocol;
 };
 

@@ -358,9 +358,9 @@ test('who has to send a PROXY header and does not is closed; others must not', a
   assert.match(await seen(broker, {agent: from(t, '127.0.0.1')}), /^127\.0\.0\.1:/);
   const forger = connectRaw(t, broker.address('broker'));
   await forger.opened;
-  await forger.send(`${proxyV1('192.0.2.7', 1)}GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n`);
+  await forger.send(Buffer.concat([proxyV2('192.0.2.7', 1), Buffer.from('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')]));
   await forger.ended();
-  assert.match(forger.text, /^HTTP\/1\.1 (400|501) /);
+  assert.doesNotMatch(forger.text, / 200 /);
   // One that connects and says nothing is gone when the broker ends, too.
   const silent = net.connect({host, port, localAddress: PROXY});
   silent.on('error', () => {});
