@@ -249,7 +249,7 @@ void bx_session_refresh(struct bx_connection *c, struct bx_session *s) {
 
   s->last_connect = server->now;
   if (!c->relayed) {   // else nothing is known here of where it came from
-    memcpy(s->address, c->address.at, len);
+    if (len > 0) memcpy(s->address, c->address.at, len);
     s->address[len] = '\0';
     s->life = 2 * c->mount->timeout;
   }

@@ -222,7 +222,7 @@ bool bx_scan_value(struct bx_scan *s, struct bx_value *v) {
   if (!expect_value(s)) return false;
   const char *start = s->at;
   const unsigned outside = s->depth;
-  enum bx_json type = bx_scan_peek(s), inner = type;
+  enum bx_json type = bx_scan_peek(s);
   bool escaped = false, inner_escaped = false;
   struct bx_value key;
   if (type < BX_JSON_ARRAY) {
@@ -235,7 +235,7 @@ bool bx_scan_value(struct bx_scan *s, struct bx_value *v) {
       if (s->fault) return false;
       continue;
     }
-    inner = bx_scan_peek(s);
+    enum bx_json inner = bx_scan_peek(s);
     if (!(inner < BX_JSON_ARRAY ? scan_scalar(s, inner, &inner_escaped) : bx_scan_enter(s))) return false;
   }
   *v = (struct bx_value){type, escaped, {start, (size_t)(s->at - start)}};

@@ -10,9 +10,9 @@
 
 #include "broker/host/internal.h"
 
-#define LINGER_TIME 2000               // ms that a peer has to close after our half close
-#define LINGER_DISCARD (1024 * 1024)   // bytes of a request that is not wanted, read until then
-#define DRAIN_TIME 30000               // ms without one byte acknowledged, until a slow reader is closed
+#define LINGER_TIME 2000           // ms that a peer has to close after our half close
+#define LINGER_DISCARD (1 << 20)   // bytes of a request that is not wanted, read until then
+#define DRAIN_TIME 30000           // ms without one byte acknowledged, until a slow reader is closed
 
 static void on_timer(struct bx_timer *timer);
 static void on_parked(uv_poll_t *handle, int status, int events);

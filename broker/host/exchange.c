@@ -11,7 +11,7 @@
 #include "broker/host/internal.h"
 
 #define DRAIN_TIME 30000
-#define STREAM_LIMIT (1024 * 1024)
+#define STREAM_LIMIT (1 << 20)
 #define STREAM_TURN 16384   // bytes that a patient writer gives to one turn
 
 struct bk_exchange *bk_exchange_create(struct bk_connection *c) {

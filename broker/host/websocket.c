@@ -110,7 +110,7 @@ void bk_websocket_abort(struct bk_websocket *w) {
   struct bk_connection *c = bk_connection_of_websocket(w);
   if (c->state != BK_CONNECTION_WEBSOCKET) return;
   struct sockaddr nobody = {.sa_family = AF_UNSPEC};
-  connect(c->fd, &nobody, sizeof nobody);
+  (void)connect(c->fd, &nobody, sizeof nobody);
   w->closing = true;
   bk_connection_doom(c);
 }

@@ -76,6 +76,7 @@ static void answer(struct bk_exchange *x, const struct bk_publish_request *r, co
   if (r->list) bx_buffer_char(&body, '[');
   for (size_t i = 0; i < r->count; i++) {
     const struct bk_publish_entry *e = &r->entries[i];
+    BX_BUG_ON(!e->fault && !results);
     if (i > 0) bx_buffer_char(&body, ',');
     if (!r->list) status = e->too_large ? 413 : e->fault ? 400 : status_of(results);
     if (e->fault)

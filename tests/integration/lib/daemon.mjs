@@ -13,6 +13,9 @@
 // startBroker() start the Faye server of faye_server.mjs in place of mora-broker: a suite that
 // passes there too expects what Faye does.
 //
+// MORA_TEST_VALGRIND=1 runs every program of ours under valgrind (binaries without sanitizers, and a
+// MORA_TEST_SCALE of 5 or so); what memcheck says fails the test as a sanitizer does.
+//
 // MORA_TEST_ENGINE=redis gives every broker that says nothing else the Redis engine: one redis-server
 // for the process, a namespace for each broker, which stays its own when it is started again.
 // MORA_TEST_TLS=1 puts TLS on every broker's listeners.
@@ -30,7 +33,12 @@ export const target = process.env.TARGET || 'mora';
 export const testEngine = process.env.MORA_TEST_ENGINE || '';
 const binaries = resolve(root, process.env.MORA_BIN_DIR || 'build/asan/bin');
 
-const REPORT = /ERROR: AddressSanitizer|LeakSanitizer|runtime error:|UndefinedBehaviorSanitizer/;
+// Memcheck is told to be quiet: it speaks when something is wrong.
+const REPORT = /ERROR: AddressSanitizer|LeakSanitizer|runtime error:|UndefinedBehaviorSanitizer|^==\d+== /m;
+const memcheck = process.env.MORA_TEST_VALGRIND
+  ? ['valgrind', '--quiet', '--error-exitcode=86', '--leak-check=full', '--errors-for-leak-kinds=definite,possible',
+     '--show-leak-kinds=definite,possible', '--num-callers=30', `--suppressions=${resolve(root, 'tests/valgrind.supp')}`]
+  : [];
 
 // Whatever happens to this process, its children end with it.
 const children = new Set();
@@ -75,7 +83,8 @@ export function environment(extra = {}) {
 // Runs a program to its end: {code, signal, stdout, stderr}. For mora, --check-config and the like.
 export function run(command, args = [], {env = {}, input = '', deadline = DEADLINE} = {}) {
   const path = command.includes('/') ? command : binary(command);
-  const child = adopt(spawn(path, args, {env: environment(env), stdio: ['pipe', 'pipe', 'pipe']}));
+  const [first, ...rest] = path.startsWith(binaries) ? [...memcheck, path] : [path];
+  const child = adopt(spawn(first, [...rest, ...args], {env: environment(env), stdio: ['pipe', 'pipe', 'pipe']}));
   const out = {code: null, signal: null, stdout: '', stderr: ''};
   child.stdout.setEncoding('utf8').on('data', text => { out.stdout += text; });
   child.stderr.setEncoding('utf8').on('data', text => { out.stderr += text; });
@@ -234,7 +243,7 @@ export async function startBroker(t, {mount = '/bayeux', ...options} = {}) {
   const faye = target === 'faye';
   options.set = {...await engineSettings(options), ...await tlsSettings(options), ...options.set};
   const command = faye ? [process.execPath, fileURLToPath(new URL('faye_server.mjs', import.meta.url))]
-                       : [binary('mora-broker')];
+                       : [...memcheck, binary('mora-broker')];
   const daemon = new Daemon(faye ? 'faye' : 'mora-broker',
                             {command, listeners: {broker: 'broker.listen', admin: 'admin.listen'}, ...options});
   await started(t, daemon);
@@ -248,7 +257,7 @@ export async function startBroker(t, {mount = '/bayeux', ...options} = {}) {
 // mora-api; `broker` is the Daemon it publishes to.
 export function startApi(t, broker, {set = {}, ...options} = {}) {
   return started(t, new Daemon('mora-api', {
-    command: [binary('mora-api')], listeners: {api: 'api.listen'},
+    command: [...memcheck, binary('mora-api')], listeners: {api: 'api.listen'},
     set: {'api.publish': broker.url('admin'), ...set}, ...options,
   }));
 }
@@ -256,7 +265,7 @@ export function startApi(t, broker, {set = {}, ...options} = {}) {
 // mora-web; `api` is the Daemon it posts to.
 export function startWeb(t, api, {set = {}, ...options} = {}) {
   return started(t, new Daemon('mora-web', {
-    command: [binary('mora-web')], listeners: {web: 'web.listen'},
+    command: [...memcheck, binary('mora-web')], listeners: {web: 'web.listen'},
     set: {'web.api': api.url('api'), ...set}, ...options,
   }));
 }
