@@ -13,7 +13,7 @@ static size_t least(size_t a, size_t b, size_t c) {
 
 // Insertions, deletions, substitutions, and swaps of neighbours (optimal string alignment).
 static size_t distance(struct bx_slice a, struct bx_slice b) {
-  size_t rows[3][LONGEST + 1];
+  size_t rows[3][LONGEST + 1] = {{0}};
   size_t *before = rows[0], *last = rows[1], *now = rows[2];
   for (size_t j = 0; j <= b.len; j++) last[j] = before[j] = j;
   for (size_t i = 1; i <= a.len; i++) {

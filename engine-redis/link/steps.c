@@ -115,8 +115,10 @@ static const char *field(struct bx_slice text, const char *name, char *out, size
 }
 
 static bool old(const char *version) {
-  unsigned major = 0, minor = 0;
-  if (sscanf(version, "%u.%u", &major, &minor) != 2) return true;
+  char *dot;
+  unsigned long major = strtoul(version, &dot, 10);
+  if (dot == version || *dot != '.') return true;
+  unsigned long minor = strtoul(dot + 1, NULL, 10);
   return major < OLDEST_MAJOR || (major == OLDEST_MAJOR && minor < OLDEST_MINOR);
 }
 

@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size > 4000) return 0;
   const char *at = (const char *)data, *end = at + size;
   struct bx_buffer text = {0}, answers = {0};
-  host_world_open();
+  host_world_open(false);
   publish();
   bx_buffer_lit(&text, "GET /bayeux/");
   at = add_line(&text, at, end);

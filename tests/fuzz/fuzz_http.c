@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bytes of a client on a listener of a whole broker. The first byte: which listener (low bit), whether
-// the client half closes at the end, and in which pieces the bytes come. The rest is sent as it is,
-// so that a seed is a request that can be read. What comes back are answers that make sense.
+// the client half closes at the end, in which pieces the bytes come, whether a PROXY header is expected.
+// The rest is sent as it is, so that a seed is a request that can be read. What comes back are answers that make sense.
 #include "tests/fuzz/host_answers.h"
 #include "tests/fuzz/host_world.h"
 
@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   unsigned how = data[0];
   size_t piece = pieces[(how >> 2) & 7];
   if (piece == 1 && size > 2000) piece = 7;
-  host_world_open();
+  host_world_open(how & 32);
   int fd = host_dial(how & 1 ? HOST_ADMIN : HOST_CLIENTS);
   host_send_text(fd, (struct bx_slice){(const char *)data + 1, size - 1}, piece);
   if (how & 2) shutdown(fd, SHUT_WR);

@@ -43,7 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const char *at = (const char *)data, *end = at + size, *line = memchr(at, '\n', size);
   if (!line) return 0;
   struct bx_buffer text = {0}, message = {0}, answer = {0};
-  host_world_open();
+  host_world_open(false);
   bx_buffer_add(&message, line + 1, (size_t)(end - line - 1));
   bx_buffer_char(&message, '\0');
   message.len--;   // never without memory

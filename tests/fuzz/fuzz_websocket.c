@@ -62,7 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   unsigned how = data[0];
   size_t piece = pieces[(how >> 2) & 3];
   if (piece == 1 && size > 2000) piece = 7;
-  host_world_open();
+  host_world_open(false);
   int fd = host_dial(HOST_CLIENTS);
   bx_buffer_lit(&out, upgrade);
   if (!(how & 2)) {

@@ -52,6 +52,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
                                       "limits.message=32KB",
                                       "--set",
                                       "journal.messages=64",
+                                      "--set",
+                                      "broker.trusted_proxies=127.0.0.0/8",
                                       NULL};
   static char *environment[] = {NULL};
   const struct rlimit few = {64, 64};
@@ -161,6 +163,7 @@ static void begin_session(void) {
   struct bx_buffer answer = {0};
   char text[256];
   int fd = host_dial(HOST_CLIENTS);
+  if (world.options.proxy_protocol) MUST(host_send(fd, BX_LIT("PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n")));
   post(fd, "[{\"channel\":\"/meta/handshake\",\"version\":\"1.0\",\"supportedConnectionTypes\":[\"long-polling\"]}]",
        &answer);
   const char *id = answer.len ? memmem(answer.at, answer.len, "\"clientId\":\"", 12) : NULL;
@@ -180,10 +183,11 @@ struct bx_slice host_client_id(void) {
 
 // -- life --------------------------------------------------------------------------------------
 
-void host_world_open(void) {
+void host_world_open(bool proxy_protocol) {
   world.random = 1;
+  world.options.proxy_protocol = proxy_protocol;
   world.accepted = bk_host_counters.accepted;
-  bk_broker_init(&world.broker, &world.options);
+  bk_broker_init(&world.broker, &world.options, NULL);
   MUST(bk_broker_start(&world.broker));
   begin_session();
 }

@@ -15,7 +15,9 @@
 
 enum host_listener { HOST_CLIENTS, HOST_ADMIN };
 
-void host_world_open(void);
+// Its clients' listener trusts every peer as a proxy: X-Forwarded-For counts. `proxy_protocol`: and each
+// connection begins with a PROXY header.
+void host_world_open(bool proxy_protocol);
 // Every client must be closed.
 void host_world_close(void);
 

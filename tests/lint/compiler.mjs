@@ -43,12 +43,11 @@ export function headers(files, folder = root) {
   });
 }
 
-// Null when the formatter is not there.
 export async function format(files, folder = root) {
-  if ((await execute(FORMAT, ['--version'], folder)).error) return null;
+  if ((await execute(FORMAT, ['--version'], folder)).error) return [{path: FORMAT, line: 0, text: 'is missing: make deps'}];
   return inParallel(files.map(({path}) => path).filter(isC), async path => {
     const {error, stderr} = await execute(FORMAT, ['--dry-run', '-Werror', path], folder);
     const places = stderr.split('\n').filter(line => /error: code should be clang-formatted/.test(line)).length;
-    return error ? [{path, line: first(stderr, path).line, text: `${places} places differ from .clang-format`, warning: true}] : [];
+    return error ? [{path, line: first(stderr, path).line, text: `${places} places differ from .clang-format`}] : [];
   });
 }

@@ -536,7 +536,7 @@ static void take_over(void (*end)(struct wire *), bx_millis wait, const char *ag
   assert_int_equal(conf_of(&w, id), w.base + confirmed);
   publish(&w, 4, 4);
   assert_string_equal(numbers(wire_take(&new)), "4");
-  if (end == NULL) wire_echo(&old);                    // nobody waits for it any more
+  if (end == NULL) wire_echo(&old);   // nobody waits for it any more
   assert_int_equal(conf_of(&w, id), w.base + confirmed);
   wire_close(&new);
   world_fini(&w);
@@ -544,9 +544,9 @@ static void take_over(void (*end)(struct wire *), bx_millis wait, const char *ag
 
 static void a_stream_that_is_taken_over(void **state) {
   (void)state;
-  take_over(wire_echo, 50, "3", 2);         // it was there: nothing comes twice
-  take_over(wire_close, 50, "1 2 3", 0);    // it was not
-  take_over(NULL, 1000, "1 2 3", 0);        // nobody knows, and the new one has waited long enough
+  take_over(wire_echo, 50, "3", 2);        // it was there: nothing comes twice
+  take_over(wire_close, 50, "1 2 3", 0);   // it was not
+  take_over(NULL, 1000, "1 2 3", 0);       // nobody knows, and the new one has waited long enough
 }
 
 static void from_a_poll_to_a_stream_and_back(void **state) {
@@ -562,7 +562,8 @@ static void from_a_poll_to_a_stream_and_back(void **state) {
   assert_string_equal(numbers(wire_take(&stream)), "");
   poll_end(&poll, BX_ARRIVAL_YES);
   publish(&w, 2, 2);
-  assert_true(poll_send(&poll, &w, "{'channel':'/meta/connect','clientId':'%s','connectionType':'long-polling','id':'3'}", id));
+  assert_true(
+      poll_send(&poll, &w, "{'channel':'/meta/connect','clientId':'%s','connectionType':'long-polling','id':'3'}", id));
   world_turn(&w);
   assert_true(stream.close_asked);
   assert_false(poll.answered);

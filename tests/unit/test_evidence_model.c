@@ -213,7 +213,6 @@ static void wait_for_echo(struct model *m, struct client *k) {
 static bool leave(struct model *m, struct client *k) {
   bool carried = k->mode == STREAMING && k->pending;
 
-
   if (k->mode == POLLING) {   // answered at once, without messages
     assert_true(k->now->answered);
     assert_string_equal(numbers(wire_take(k->now)), "");
