@@ -186,7 +186,7 @@ void bk_events_open(struct bk_endpoint *e, struct bk_exchange *x, const char *or
   struct bk_transport *t = e->transport;
   struct stream *s = bx_alloc(sizeof *s + strlen(origin) + 1);
   s->exchange = x;
-  strcpy(s->origin, origin);
+  memcpy(s->origin, origin, strlen(origin) + 1);
   bk_exchange_header(x, "last-event-id", s->last_event, sizeof s->last_event);
   bx_timer_init(&s->keep_alive, keep_alive);
   bx_timer_init(&s->patience, out_of_patience);

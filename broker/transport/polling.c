@@ -133,7 +133,7 @@ static void begin(struct bk_endpoint *e, struct bk_exchange *x, const char *orig
                   struct bx_slice text, struct bx_buffer *callback) {
   struct poll *p = bx_alloc(sizeof *p + strlen(origin) + 1);
   p->exchange = x;
-  strcpy(p->origin, origin);
+  memcpy(p->origin, origin, strlen(origin) + 1);
   if (callback) {
     p->callback = *callback;
     *callback = (struct bx_buffer){0};
