@@ -549,6 +549,10 @@ static void client_query(struct harness *h) {
       200, "[{\"channel\":\"/meta/handshake\",\"v\":\"25%\"}]");
   ask(h, "GET /query?message=1&message=2 HTTP/1.1\r\nHost: x\r\n\r\n", 200, "1");
   ask(h, "GET /query?message HTTP/1.1\r\nHost: x\r\n\r\n", 200, "");
+  ask(h, "GET /query?&message=1 HTTP/1.1\r\nHost: x\r\n\r\n", 200, "1");
+  ask(h, "GET /query?a&&&b=&message=2&& HTTP/1.1\r\nHost: x\r\n\r\n", 200, "2");
+  ask(h, "GET /query?&& HTTP/1.1\r\nHost: x\r\n\r\n", 200, "(none)");
+  ask(h, "GET /query? HTTP/1.1\r\nHost: x\r\n\r\n", 200, "(none)");
   ask(h, "GET /query?message=a=b=c HTTP/1.1\r\nHost: x\r\n\r\n", 200, "a=b=c");
   ask(h, "GET /query?message=%C3%A9 HTTP/1.1\r\nHost: x\r\n\r\n", 200, "\xc3\xa9");
   ask(h, "GET /query HTTP/1.1\r\nHost: x\r\n\r\n", 200, "(none)");
