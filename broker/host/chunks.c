@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chunked request bodies, which libwebsockets hands over with their framing.
+// Chunked request bodies. Every line ends with CR LF: what takes less is read differently by proxies.
 #include "broker/host/internal.h"
 
 #define MAX_LINES 16384   // bytes of chunk extensions and trailers in all
@@ -11,42 +11,44 @@ static int hex(char c) {
   return -1;
 }
 
-static bool end_of_size(struct bk_chunks *c) {
-  if (c->digits == 0) return false;
-  c->digits = 0;
+// A line is over.
+static bool end_of_line(struct bk_chunks *c) {
+  bool empty = c->line == 0;
   c->line = 0;
-  c->state = c->left ? BK_CHUNK_DATA : BK_CHUNK_TRAILER;
-  return true;
+  switch (c->state) {
+  case BK_CHUNK_SIZE:
+  case BK_CHUNK_EXTENSION:
+    if (c->digits == 0) return false;
+    c->digits = 0;
+    c->state = c->left ? BK_CHUNK_DATA : BK_CHUNK_TRAILER;
+    return true;
+  case BK_CHUNK_END: c->state = BK_CHUNK_SIZE; return empty;
+  default:
+    if (empty) c->state = BK_CHUNKS_OVER;
+    return true;
+  }
 }
 
 // One byte that is not data. False: it makes no sense.
 static bool feed_byte(struct bk_chunks *c, char byte) {
-  switch (c->state) {
-  case BK_CHUNK_SIZE:
-    if (hex(byte) >= 0) {
-      c->left = c->left * 16 + (unsigned)hex(byte);
-      return ++c->digits <= 15;
-    }
-    if (byte == '\n') return end_of_size(c);
-    if (byte != '\r') c->state = BK_CHUNK_EXTENSION;
-    return byte == '\r' || byte == ';' || byte == ' ' || byte == '\t';
-  case BK_CHUNK_EXTENSION:
-    if (byte == '\n') return end_of_size(c);
-    return true;
-  case BK_CHUNK_END:
-    if (byte == '\n') c->state = BK_CHUNK_SIZE;
-    return byte == '\r' || byte == '\n';
-  case BK_CHUNK_TRAILER:
-    if (byte == '\r') return true;
-    if (byte != '\n')
-      c->line++;
-    else if (c->line == 0)
-      c->state = BK_CHUNKS_OVER;
-    else
-      c->line = 0;
-    return true;
-  default: return false;
+  if (c->cr) {
+    c->cr = false;
+    return byte == '\n' && end_of_line(c);
   }
+  if (byte == '\r') {
+    c->cr = true;
+    return true;
+  }
+  c->line++;
+  if (c->state == BK_CHUNK_SIZE && hex(byte) >= 0) {
+    c->left = c->left * 16 + (unsigned)hex(byte);
+    return ++c->digits <= 15;
+  }
+  if (c->state == BK_CHUNK_SIZE) {
+    c->state = BK_CHUNK_EXTENSION;
+    return c->digits > 0 && (byte == ';' || byte == ' ' || byte == '\t');
+  }
+  return c->state != BK_CHUNK_END && ((unsigned char)byte >= ' ' || byte == '\t') && byte != 0x7f;
 }
 
 long bk_chunks_feed(struct bk_chunks *c, const char *at, size_t len, struct bx_buffer *out) {

@@ -10,9 +10,9 @@
 
 #include "broker/host/internal.h"
 
-#define LINGER_TIME 2000           // ms that a peer has to close after our half close
-#define LINGER_DISCARD (1 << 20)   // bytes of a request that is not wanted, read until then
-#define DRAIN_TIME 30000           // ms without one byte acknowledged, until a slow reader is closed
+#define LINGER_TIME 2000                    // ms that a peer has to close after our half close
+#define LINGER_DISCARD (16 * 1024 * 1024)   // bytes of what is not wanted, read until then
+#define DRAIN_TIME 30000                    // ms without one byte acknowledged, until a slow reader is closed
 
 static void on_timer(struct bx_timer *timer);
 static void on_parked(uv_poll_t *handle, int status, int events);
@@ -33,7 +33,6 @@ void bk_connection_create(struct bk_listener *l, int fd, const struct bk_peer *p
   c->tls = l->tls;
   bx_list_append(&l->connections, &c->link);
   bx_list_init(&c->doomed);
-  bx_list_init(&c->held);
   bx_timer_init(&c->timer, on_timer);
   l->count++;
   bk_host_counters.accepted++;
@@ -47,9 +46,10 @@ void bk_connection_create(struct bk_listener *l, int fd, const struct bk_peer *p
 void bk_connection_begin(struct bk_connection *c) {
   c->who = c->hop;
   c->secure = c->tls;
+  c->state = BK_CONNECTION_IDLE;
   bk_peer_text(&c->who, c->peer, sizeof c->peer);
   if (bk_lws_adopt(c->loop, c->fd, c))
-    bk_connection_idle(c);
+    bk_connection_timer(c, c->listener->header_time);
   else
     bk_connection_free(c);
 }
@@ -61,7 +61,7 @@ void bk_connection_free(struct bk_connection *c) {
   bk_connection_no_timer(c);
   bx_list_remove(&c->link);
   bx_list_remove(&c->doomed);
-  bx_list_remove(&c->held);
+  bx_buffer_fini(&c->in);
   c->listener->count--;
   bk_host_counters.open--;
   c->magic = 0;
@@ -98,8 +98,8 @@ void bk_connection_park(struct bk_connection *c, int events) {
 
 void bk_connection_idle(struct bk_connection *c) {
   c->state = BK_CONNECTION_IDLE;
-  c->answered_turn = c->loop->turn;
-  bk_connection_timer(c, c->listener->header_time);
+  c->between = true;
+  bk_connection_timer(c, c->listener->idle_time);
 }
 
 static bool parks(const struct bk_connection *c) {
@@ -111,31 +111,25 @@ static bool wants_writable(const struct bk_connection *c) {
   return c->state == BK_CONNECTION_DRAINING || (x && (x->want || x->out.len > 0)) || bk_lws_unsent(c->wsi);
 }
 
-static void park_again(struct bk_connection *c) {
-  c->parked = 0;
-  bk_connection_park(c, wants_writable(c) ? UV_WRITABLE : 0);
+static bool takes_bytes(const struct bk_connection *c) {
+  return c->state == BK_CONNECTION_IDLE || c->state == BK_CONNECTION_BODY;
 }
 
-void bk_connection_hold_back(struct bk_connection *c) {
-  if (!parks(c)) return;
-  bk_lws_read_on(c->wsi, false);
-  c->held_back = true;
-  park_again(c);
+void bk_connection_settle(struct bk_connection *c) {
+  if (parks(c))
+    bk_connection_park(c, wants_writable(c) ? UV_WRITABLE : 0);
+  else if ((takes_bytes(c) || c->state == BK_CONNECTION_WEBSOCKET) && bk_lws_unsent(c->wsi))
+    bk_connection_park(c, UV_WRITABLE);
 }
 
+// Behind the last bytes it had kept libwebsockets waits for one more event before it calls. It may
+// have that at once.
 static void let_write(struct bk_connection *c) {
-  bool held_back = c->held_back;
-  if (held_back) bk_lws_read_on(c->wsi, true);   // it would not write either
-  c->held_back = false;
+  bool unsent = bk_lws_unsent(c->wsi);
+  c->parked = 0;
   c->loop->lws_poll(c->poll, 0, UV_WRITABLE);
-  // Behind an answer the library waits for the socket once more before it waits for a request. It
-  // may have that at once.
-  if (c->state == BK_CONNECTION_IDLE) c->loop->lws_poll(c->poll, 0, UV_WRITABLE);
-  if (!parks(c)) return;
-  if (held_back)
-    bk_connection_hold_back(c);
-  else
-    park_again(c);
+  if (unsent && c->state != BK_CONNECTION_CLOSED && !bk_lws_unsent(c->wsi)) c->loop->lws_poll(c->poll, 0, UV_WRITABLE);
+  if (c->state != BK_CONNECTION_CLOSED) bk_connection_settle(c);
 }
 
 // The peer has half closed or reset while a request is held. One that already has its answer gets
@@ -173,19 +167,43 @@ static void on_parked(uv_poll_t *handle, int status, int events) {
 
 // -- time --------------------------------------------------------------------------------------
 
+void bk_connection_drain(struct bk_connection *c) {
+  c->unsent = bk_socket_unsent(c->fd);
+  bk_connection_timer(c, DRAIN_TIME);
+}
+
+// Who takes bytes, however slowly, gets its answer.
+static void on_drain_time(struct bk_connection *c) {
+  int unsent = bk_socket_unsent(c->fd);
+  if (unsent >= 0 && unsent != c->unsent) {
+    bk_connection_drain(c);
+  } else {
+    bk_host_counters.answer_timeouts++;
+    bk_connection_doom(c);
+  }
+}
+
+static void on_request_time(struct bk_connection *c) {
+  if (c->state == BK_CONNECTION_BODY) {
+    bk_host_counters.body_timeouts++;
+    bk_request_too_slow(c);
+  } else if (c->in.len > 0) {
+    bk_host_counters.header_timeouts++;
+    bk_request_too_slow(c);
+  } else {
+    *(c->between ? &bk_host_counters.idle_timeouts : &bk_host_counters.silent_timeouts) += 1;
+    bk_connection_doom(c);
+  }
+}
+
 static void on_timer(struct bx_timer *timer) {
   struct bk_connection *c = bx_container_of(timer, struct bk_connection, timer);
-  if (c->state == BK_CONNECTION_IDLE || c->state == BK_CONNECTION_BODY || c->state == BK_CONNECTION_GREETING)
-    bk_host_counters.header_timeouts++;
-  if (c->state == BK_CONNECTION_DRAINING) {
-    int unsent = bk_socket_unsent(c->fd);
-    if (unsent >= 0 && unsent != c->unsent) {
-      c->unsent = unsent;
-      bk_connection_timer(c, DRAIN_TIME);
-      return;
-    }
-  }
-  bk_connection_doom(c);
+  if (takes_bytes(c) || c->state == BK_CONNECTION_GREETING)
+    on_request_time(c);
+  else if (parks(c))
+    on_drain_time(c);
+  else
+    bk_connection_doom(c);
 }
 
 // Over TLS without its word for it: a peer that closes with that word unread resets the connection,
@@ -227,11 +245,38 @@ enum bk_arrival bk_connection_evidence(struct bk_connection *c) {
 
 // -- what libwebsockets reports ----------------------------------------------------------------
 
+// Whatever waited for the last answer, and for the upgrade in front of it.
+static int take(struct bk_connection *c, char *at, size_t len) {
+  if (takes_bytes(c)) {
+    bk_request_take(c, at, len);
+    if (c->state != BK_CONNECTION_WEBSOCKET) return c->failed ? -1 : 0;
+    struct bx_buffer rest = c->in;   // frames that were sent behind the upgrade
+    c->in = (struct bx_buffer){0};
+    int result = c->failed ? -1 : bk_websocket_take(c, rest.at, rest.len);
+    bx_buffer_fini(&rest);
+    return result;
+  }
+  if (c->state == BK_CONNECTION_WEBSOCKET) return bk_websocket_take(c, at, len);
+  if (parks(c)) bx_buffer_add(&c->in, at, len);   // of a TLS record that was open already
+  return 0;
+}
+
+int bk_connection_on_bytes(struct bk_connection *c, char *at, size_t len) {
+  int result = take(c, at, len);
+  if (result == 0) bk_connection_settle(c);
+  return result;
+}
+
 int bk_connection_on_writable(struct bk_connection *c) {
-  if (!c->exchange || !parks(c)) return 0;
-  int result =
-      c->state == BK_CONNECTION_DRAINING ? bk_exchange_drained(c->exchange) : bk_exchange_on_writable(c->exchange);
-  if (result == 0 && parks(c)) park_again(c);
+  int result = 0;
+  c->parked = 0;
+  if (c->state == BK_CONNECTION_WEBSOCKET)
+    result = bk_websocket_on_writable(c);
+  else if (c->exchange && parks(c))
+    result =
+        c->state == BK_CONNECTION_DRAINING ? bk_exchange_drained(c->exchange) : bk_exchange_on_writable(c->exchange);
+  if (result == 0 && c->in.len > 0 && takes_bytes(c)) result = take(c, NULL, 0);
+  if (result == 0) bk_connection_settle(c);
   return result;
 }
 
@@ -252,22 +297,4 @@ void bk_connection_on_closed(struct bk_connection *c) {
   bx_list_remove(&c->doomed);
   if (c->exchange) bk_exchange_finish(c->exchange, c->exchange->answered ? c->exchange->arrival : BK_ARRIVAL_NONE);
   if (websocket) bk_websocket_over(c);
-}
-
-// Bytes that are not HTTP, or a method that libwebsockets does not know.
-int bk_connection_on_garbage(struct bk_connection *c, const char *at, size_t len) {
-  if (c->state != BK_CONNECTION_IDLE) return 0;
-  size_t word = 0;
-  while (word < len && at[word] >= 'A' && at[word] <= 'Z') word++;
-  bool method = word > 0 && word < len && at[word] == ' ';
-  bk_host_counters.bad_requests++;
-  const char *body = method ? "{\"error\":\"Method not supported\"}" : "{\"error\":\"Bad request\"}";
-  struct bx_buffer *out = &c->loop->scratch;
-  bx_buffer_clear(out);
-  bx_buffer_printf(out, "HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n",
-                   method ? "501 Not Implemented" : "400 Bad Request", strlen(body));
-  bx_buffer_printf(out, "connection: close\r\n\r\n%s", body);
-  if (!bk_lws_write(c->wsi, out->at, out->len)) return -1;
-  bk_connection_linger(c);
-  return 0;
 }

@@ -10,7 +10,6 @@
 
 #include "broker/host/internal.h"
 
-#define DRAIN_TIME 30000
 #define STREAM_LIMIT (1 << 20)
 #define STREAM_TURN 16384   // bytes that a patient writer gives to one turn
 
@@ -20,7 +19,6 @@ struct bk_exchange *bk_exchange_create(struct bk_connection *c) {
   x->connection = c;
   bx_list_init(&x->flush);
   c->exchange = x;
-  bk_connection_identify(c);
   return x;
 }
 
@@ -29,6 +27,7 @@ void bk_exchange_finish(struct bk_exchange *x, enum bk_arrival arrival) {
   x->connection->exchange = NULL;
   bx_list_remove(&x->flush);
   if (x->ops && x->ops->ended) x->ops->ended(x, arrival);
+  bx_buffer_fini(&x->head);
   bx_buffer_fini(&x->text);
   bx_buffer_fini(&x->body);
   bx_buffer_fini(&x->out);
@@ -59,35 +58,25 @@ struct bx_slice bk_exchange_query(const struct bk_exchange *x) {
 }
 
 bool bk_exchange_header(const struct bk_exchange *x, const char *name, char *out, size_t size) {
+  struct bx_buffer value = {0};
   BX_BUG_ON(!x->in_handler);
-  return bk_lws_header(x->connection->wsi, name, out, size);
+  bool found = bk_head_get(x->fields, name, &value);
+  if (found) snprintf(out, size, "%.*s", (int)value.len, value.at);
+  bx_buffer_fini(&value);
+  return found;
 }
 
 // -- the answer --------------------------------------------------------------------------------
-
-// The library announces the end of a request as it does that of a socket (on_unbind): it is too early
-// then to ask what has arrived.
-static bool request_over(struct bk_exchange *x) {
-  x->arrival_known = true;
-  bool reusable = bk_lws_request_over(x->connection->wsi);
-  x->arrival_known = false;
-  return reusable;
-}
 
 // All of the answer is with the library.
 static void complete(struct bk_exchange *x) {
   struct bk_connection *c = x->connection;
   if (!x->in_handler) bx_buffer_fini(&x->body);
-  if (x->close_at_once) {
-    c->failed = true;
-  } else if (bk_lws_unsent(c->wsi)) {
+  if (bk_lws_unsent(c->wsi)) {
     c->state = BK_CONNECTION_DRAINING;
-    c->unsent = bk_socket_unsent(c->fd);
-    bk_connection_timer(c, DRAIN_TIME);
+    bk_connection_drain(c);
   } else if (x->close_after) {
     bk_connection_linger(c);
-  } else if (!request_over(x)) {
-    c->failed = true;
   } else {
     bk_connection_idle(c);
   }
@@ -112,14 +101,16 @@ void bk_exchange_respond(struct bk_exchange *x, const struct bk_response *r) {
   struct bk_connection *c = x->connection;
   BX_BUG_ON(x->answered);
   x->answered = true;
-  if (x->close_at_once || (x->framing != BK_BODY_NONE && !x->body_complete)) x->close_after = true;
+  if (x->framing != BK_BODY_NONE && !x->body_complete) x->close_after = true;
   struct bx_buffer *out = c->can_write ? &c->loop->scratch : &x->out;
   bx_buffer_clear(out);
   bk_response_write(out, x, r);
-  if (c->can_write)
+  if (c->can_write) {
     write_now(x, bx_buffer_view(out));
-  else
+  } else {
+    bk_connection_drain(c);
     want_socket(x);
+  }
 }
 
 void bk_exchange_refuse(struct bk_exchange *x, int status, const char *format, ...) {

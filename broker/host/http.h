@@ -16,14 +16,13 @@
 // before the callback that is running has returned.
 //
 // The host answers by itself, with {"error": "..."}, and handlers never see: a path or method no
-// route has (404, 405), a body over max_body (413), a length or coding that makes no sense (400), a
-// method libwebsockets does not know (501). Headers over 16 KB and request lines that it cannot read
-// are closed or, when it sees a bad escape in the path, answered 403 in its own words.
+// route has (404, 405), a body over max_body (413), a request line or headers over max_head (414, 431),
+// a method it does not know (501), what comes too slowly (408), and everything that two readers could
+// read differently (400): see head.h.
 //
 // A peer that closes its sending side while its request is held is taken for gone. One whose answer
-// was given already gets it. Bytes behind a held request stay unread; requests without a body that
-// were sent ahead (pipelining) are answered in their order, one with a body that was sent ahead is
-// refused with 400 and the connection closed. Behind a chunked body the connection is closed.
+// was given already gets it. Bytes behind a held request stay unread; requests that were sent ahead
+// (pipelining) are answered in their order.
 #pragma once
 
 #include "bayeux/base.h"
@@ -49,10 +48,9 @@ enum bk_method {
 // -- requests ----------------------------------------------------------------------------------
 
 enum bk_method bk_exchange_method(const struct bk_exchange *);
-// Without the query. Percent-decoded by the library, which also folds "//", "/./" and "/x/../".
+// Without the query. Percent-decoded; no control characters, no "." and ".." segments.
 struct bx_slice bk_exchange_path(const struct bk_exchange *);
-// Behind '?', percent-encoded, may be empty. Put together again from its decoded parts: good for
-// bk_query_get(), not for comparing with what was sent.
+// Behind '?', as it was sent, may be empty.
 struct bx_slice bk_exchange_query(const struct bk_exchange *);
 struct bx_slice bk_exchange_body(const struct bk_exchange *);
 // Who asks: the peer of the socket, or whom a trusted proxy names (bk_listener_options.proxies).
@@ -65,8 +63,8 @@ bool bk_exchange_forwarded(const struct bk_exchange *);
 // The client's side is TLS: ours, or by the proxy's X-Forwarded-Proto.
 bool bk_exchange_secure(const struct bk_exchange *);
 
-// A header by its lower-case name; false when absent. Only inside the handler: a held exchange
-// gives its headers back to the library. Copied into `out` (cut to a terminated string of `size`).
+// A header by its name; false when absent or empty; several are joined with ", ". Only inside the
+// handler: a held exchange keeps no headers. Copied into `out` (cut to a terminated string of `size`).
 bool bk_exchange_header(const struct bk_exchange *, const char *name, char *out, size_t size);
 
 // The n-th ":name" of the route's path, percent-decoded; empty when there is none.
@@ -87,7 +85,7 @@ struct bk_header {
 struct bk_response {
   int status;
   const char *content_type;          // NULL: no body is described
-  const struct bk_header *headers;   // beyond content-type, content-length, connection
+  const struct bk_header *headers;   // beyond date, content-type, content-length, connection
   size_t header_count;
   struct bx_slice body;
 };
@@ -171,13 +169,17 @@ struct bk_gate {
   void *context;
 };
 
+#define BK_MAX_HEAD 16384
+
 struct bk_listener_options {
   const char *name;      // "broker", "admin", "api", "web": the field `listener` of the log
   const char *address;   // "127.0.0.1:8000", "[::1]:8000", "unix:/path"; port 0 = any
   const struct bk_route *routes;
   const struct bk_gate *gate;   // NULL: everybody
   size_t max_body;              // bytes; more is 413
-  bx_millis header_time;        // from accept to complete headers, and idle between requests
+  size_t max_head;              // bytes of request line and headers; more is 414 or 431. 0: BK_MAX_HEAD
+  bx_millis header_time;        // from accept, or a request's first byte, to complete headers; for 64 KB of body
+  bx_millis idle_time;          // between requests. 0: header_time
   unsigned unix_mode;           // of a unix socket's file; 0: as the umask has it
   struct bk_tls *tls;           // NULL, and on unix sockets: plain. All listeners of a loop have the same
   // Whose X-Forwarded-For and X-Forwarded-Proto are believed; NULL: nobody's. Borrowed.

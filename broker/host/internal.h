@@ -6,10 +6,14 @@
 //   connection  one accepted socket from accept to close: what it waits for, who watches it
 //   exchange    one request and its answer, at most one per connection
 //
+// libwebsockets reads and writes the sockets (its raw role, with TLS where there is some); what the
+// bytes mean is ours: heads (head.h), chunks, websocket frames (frames.h).
+//
 // A connection's socket is registered with libuv by libwebsockets. While a request is being answered,
-// or a connection is being closed, libwebsockets does not read the socket (and would spin on what it
-// leaves unread), so the connection *parks*: the same uv_poll_t, our callback, our events. Handing an
-// event over to libwebsockets unparks.
+// a connection is being closed, or libwebsockets has bytes that the socket did not take, nothing is to
+// be read (libwebsockets would spin on it), so the connection *parks*: the same uv_poll_t, our
+// callback, our events. Handing an event over to libwebsockets unparks. So a peer that does not read
+// is not listened to.
 //
 // Nothing is closed from inside a call of ours: bk_connection_doom() enlists, the end of the turn
 // closes. A connection is freed when libwebsockets has freed its side.
@@ -18,6 +22,8 @@
 #include <uv.h>
 
 #include "bayeux/buffer.h"
+#include "broker/host/frames.h"
+#include "broker/host/head.h"
 #include "broker/host/http.h"
 #include "broker/host/log.h"
 #include "broker/host/loop.h"
@@ -37,19 +43,16 @@ struct ssl_ctx_st;
 struct bk_loop {
   uv_loop_t uv;
   uv_prepare_t prepare;
-  uv_check_t check;
   uv_timer_t timer;
   uv_idle_t again;
   struct bx_wheel wheel;
   bx_millis now;
   bool now_known;   // `now` was read in this turn
   bool running;
-  bool polling;   // libuv is handing out events of sockets
   uint64_t turn;
   struct bx_list hooks;
   struct bx_list signals;
   struct bx_list listeners;
-  struct bx_list held;       // connections that parked in this turn
   struct bx_list doomed;     // connections to close at the end of the turn
   struct bx_list flushing;   // streams with bytes to write at the end of the turn
   struct lws_context *lws;
@@ -76,29 +79,11 @@ bool bk_lws_open_tls(struct bk_loop *, struct bk_tls *) BX_MUST_CHECK;
 // TLS.
 bool bk_lws_adopt(struct bk_loop *, int fd, struct bk_connection *) BX_MUST_CHECK;
 struct bk_connection *bk_lws_connection(uv_poll_t *);
-// True when bytes of some connection wait in libwebsockets' own buffers, and it would go on with them.
-bool bk_lws_has_unread(struct bk_loop *);
-// Whether it goes on with them, for this connection.
-void bk_lws_read_on(struct lws *, bool on);
 bool bk_lws_unsent(struct lws *);
 bool bk_lws_write(struct lws *, const char *at, size_t len);
 void bk_lws_want_writable(struct lws *);
-// Gives up the request's headers and cancels libwebsockets' timers.
-void bk_lws_hold(struct lws *);
-void bk_lws_no_timeout(struct lws *);
-// Back to waiting for a request. False: the connection has to be closed.
-bool bk_lws_request_over(struct lws *) BX_MUST_CHECK;
-
-// The request that has just arrived. Copies are cut to `size` and terminated.
-bool bk_lws_header(struct lws *, const char *name, char *out, size_t size);
-size_t bk_lws_header_length(struct lws *, const char *name);   // 0 when absent or empty
-bool bk_lws_http_1_1(struct lws *);
-// 0 when the request line makes no sense.
-enum bk_method bk_lws_request_line(struct lws *, struct bx_slice *path);
-// Appends the n-th part of the query ("a=b", decoded); false behind the last.
-bool bk_lws_query_part(struct lws *, int n, struct bx_buffer *out);
-
-bool bk_lws_websocket_write(struct lws *, char *at, size_t len, unsigned opcode);
+// The answer to a Sec-WebSocket-Key, terminated.
+void bk_lws_accept_key(struct bx_slice key, char out[32]);
 
 // -- TLS (tls.c) ---------------------------------------------------------------------------------
 
@@ -120,8 +105,8 @@ struct bk_listener {
   bool tls;
   const struct bk_route *routes;
   const struct bk_gate *gate;
-  size_t max_body;
-  bx_millis header_time;
+  size_t max_body, max_head;
+  bx_millis header_time, idle_time;
   int fd;   // -1: stopped
   uv_poll_t *poll;
   struct bx_timer resume;   // accepts again after the process ran out of descriptors
@@ -149,10 +134,17 @@ enum bk_connection_state {
 struct bk_websocket {
   const struct bk_websocket_ops *ops;   // NULL: never became one
   void *user;
+  struct bk_frames frames;
+  struct bk_utf8 utf8;         // of the text that is coming in
   struct bx_buffer gathered;   // fragments of a message that is not complete
-  struct bx_slice ping;        // a ping that waits for its turn; owned
+  struct bx_buffer control;    // a control frame that is not complete
+  struct bx_buffer ping;       // a ping that waits for its turn
+  struct bx_buffer pong;       // the answer to the peer's last ping, likewise
   bool opened, want;
-  bool closing;   // the close handshake has begun, by us
+  bool binary;   // the message that came in last
+  bool has_ping, has_pong;
+  bool closing;   // a close frame of ours has to go out, or is out
+  bool final;     // and nothing that the peer says matters any more: it began the close, or is at fault
   bool close_sent, echoed;
   uint16_t close_code;
   char *close_reason;
@@ -165,7 +157,6 @@ struct bk_connection {
   enum bk_connection_state state;
   struct bx_list link;     // in the listener
   struct bx_list doomed;   // in the loop
-  struct bx_list held;     // in the loop
   struct bk_loop *loop;
   struct bk_listener *listener;
   struct lws *wsi;
@@ -174,13 +165,15 @@ struct bk_connection {
   int parked;       // events we watch for; 0: libwebsockets watches
   bool can_write;   // a callback of libwebsockets in which writing is right is running
   bool failed;      // that callback has to say: close
-  bool held_back;   // libwebsockets must not go on with what it has read ahead
+  bool between;     // has had an answer; nothing of a next request has come
   bool fin_sent;
   bool half_closed;   // the peer sends no more, but waits for its answer
   bool reset;         // the peer reset the connection
   uint64_t answered_turn;
   struct bx_timer timer;
-  int unsent;   // what SIOCOUTQ said when the timer was last set, while draining
+  struct bx_buffer in;   // bytes that came in and have to wait: a head that is not complete, a next request
+  size_t scanned;        // of `in`, by bk_head_end()
+  int unsent;            // what SIOCOUTQ said when the timer was last set, while draining
   size_t discarded;
   size_t body_credit;   // bytes of body that extend the time once more
   struct bk_exchange *exchange;
@@ -205,9 +198,10 @@ void bk_connection_no_timer(struct bk_connection *);
 // Our callback watches for hang-up and `events` besides.
 void bk_connection_park(struct bk_connection *, int events);
 void bk_connection_idle(struct bk_connection *);
-// Some request in this turn may have had another behind it, in the same read: libwebsockets would go
-// on with it although the first has no answer yet, and lose its way.
-void bk_connection_hold_back(struct bk_connection *);
+// An answer waits for the peer: it is closed when it takes nothing for long.
+void bk_connection_drain(struct bk_connection *);
+// Parks when nothing more is to be read for now. Behind everything that wrote.
+void bk_connection_settle(struct bk_connection *);
 // Half closes and waits for the peer's end, so that the answer arrives.
 void bk_connection_linger(struct bk_connection *);
 
@@ -226,20 +220,19 @@ int bk_socket_unsent(int fd);
 enum bk_arrival bk_connection_evidence(struct bk_connection *);
 
 // Called by the glue; an int is what libwebsockets gets back: nonzero closes.
+int bk_connection_on_bytes(struct bk_connection *, char *at, size_t len);   // bytes may be changed
 int bk_connection_on_writable(struct bk_connection *);
 void bk_connection_on_unbind(struct bk_connection *);
 void bk_connection_on_closed(struct bk_connection *);
-int bk_connection_on_garbage(struct bk_connection *, const char *at, size_t len);
 
 // -- exchanges ---------------------------------------------------------------------------------
-
-enum bk_body { BK_BODY_NONE, BK_BODY_LENGTH, BK_BODY_CHUNKED };
 
 // Reads "size CRLF bytes CRLF ... 0 CRLF trailers CRLF".
 struct bk_chunks {
   enum { BK_CHUNK_SIZE, BK_CHUNK_EXTENSION, BK_CHUNK_DATA, BK_CHUNK_END, BK_CHUNK_TRAILER, BK_CHUNKS_OVER } state;
   uint64_t left;
   unsigned digits, line, overhead;
+  bool cr;   // a line feed has to come
 };
 
 // Feeds bytes, appends what the chunks hold. Returns how many were used (fewer than `len` only when
@@ -259,7 +252,6 @@ struct bk_exchange {
   bool streaming, stream_over;
   bool chunked_answer;
   bool close_after;
-  bool close_at_once;   // no lingering: the library closes on leaving its callback
   bool body_complete;
   bool want;   // `writable` was asked for
   bool keep_alive_1_0;
@@ -267,7 +259,9 @@ struct bk_exchange {
   enum bk_arrival arrival;
   const struct bk_exchange_ops *ops;
   void *user;
-  struct bx_buffer text;   // path, '?', query
+  struct bx_buffer head;    // as sent; until the handler has returned
+  struct bx_slice fields;   // of it
+  struct bx_buffer text;    // path, '?', query
   size_t path_len;
   struct bx_slice parameters[BK_MAX_PARAMETERS];   // of the route's path, in order
   struct bx_buffer body;
@@ -278,12 +272,13 @@ struct bk_exchange {
   struct bx_list flush;   // in the loop
 };
 
-// request.c: from the library's callbacks to a handler.
-void bk_exchange_next(struct bk_connection *);   // a new request begins: the last exchange is over
-int bk_request_on_headers(struct bk_connection *);
-int bk_request_on_body(struct bk_connection *, const char *at, size_t len);
-int bk_request_on_body_end(struct bk_connection *);
-int bk_request_on_upgrade(struct bk_connection *, const char *protocol);
+// request.c: from bytes to a handler.
+// Works through what has come in, up to a request that is not answered at once. Sets c->failed.
+void bk_request_take(struct bk_connection *, char *at, size_t len);
+// The time for the rest of a request is over.
+void bk_request_too_slow(struct bk_connection *);
+// Refuses what the host does not accept: {"error": text}, counted; `why` is for the log.
+void bk_request_refuse(struct bk_exchange *, int status, const char *text, const char *why);
 
 // exchange.c
 struct bk_exchange *bk_exchange_create(struct bk_connection *);
@@ -295,10 +290,14 @@ void bk_exchange_flush(struct bk_exchange *);
 // response.c: appends an answer as it goes over the wire.
 void bk_response_write(struct bx_buffer *, const struct bk_exchange *, const struct bk_response *);
 const char *bk_status_text(int status);
+// "Sun, 06 Nov 1994 08:49:37 GMT"; of a second, made once.
+const char *bk_http_date(uint64_t wall_clock);
 
 // router.c: the first row that matches. NULL: *status says 404 or 405.
 const struct bk_route *bk_router_find(const struct bk_route *, enum bk_method, struct bx_slice path,
                                       struct bx_slice *parameters, int *status);
+// The methods that rows of this path have.
+unsigned bk_router_methods(const struct bk_route *, struct bx_slice path);
 // A row for an upgrade: path only. NULL: 404, or 400 when the path has no upgrade.
 const struct bk_route *bk_router_find_upgrade(const struct bk_route *, struct bx_slice path,
                                               struct bx_slice *parameters, int *status);
@@ -319,9 +318,11 @@ bool bk_address_parse(struct bk_address *, const char *text);
 void bk_address_text(const struct sockaddr *, char *out, size_t size);
 
 // websocket.c
-void bk_websocket_on_open(struct bk_connection *);
-int bk_websocket_on_receive(struct bk_connection *, const char *at, size_t len, bool final, size_t remaining);
-int bk_websocket_on_pong(struct bk_connection *, const char *at, size_t len);
+// The request asks for an upgrade: answers it, or makes the connection a websocket.
+void bk_websocket_upgrade(struct bk_exchange *);
+// One frame, with BK_WEBSOCKET_HEADROOM bytes in front of `at`. False: the socket is broken.
+bool bk_websocket_frame(struct bk_connection *, char *at, size_t len, unsigned opcode);
+// Nonzero: close. Takes bytes while the connection is a websocket.
+int bk_websocket_take(struct bk_connection *, char *at, size_t len);
 int bk_websocket_on_writable(struct bk_connection *);
-int bk_websocket_on_peer_close(struct bk_connection *, const char *at, size_t len);
 void bk_websocket_over(struct bk_connection *);

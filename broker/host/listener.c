@@ -199,7 +199,9 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
   l->routes = o->routes;
   l->gate = o->gate;
   l->max_body = o->max_body;
+  l->max_head = o->max_head ? o->max_head : BK_MAX_HEAD;
   l->header_time = o->header_time;
+  l->idle_time = o->idle_time ? o->idle_time : o->header_time;
   bx_list_init(&l->connections);
   bx_list_append(&loop->listeners, &l->link);
   bx_timer_init(&l->resume, on_resume);

@@ -75,15 +75,6 @@ static void on_prepare(uv_prepare_t *prepare) {
   set_timer(loop);
   loop->turn++;
   loop->now_known = false;
-  loop->polling = true;
-}
-
-static void on_check(uv_check_t *check) {
-  struct bk_loop *loop = check->data;
-  loop->polling = false;
-  bool unread = !bx_list_empty(&loop->held) && bk_lws_has_unread(loop);
-  for (struct bx_list *l; (l = bx_list_take(&loop->held));)
-    if (unread) bk_connection_hold_back(bx_container_of(l, struct bk_connection, held));
 }
 
 struct bk_loop *bk_loop_create(void) {
@@ -91,17 +82,13 @@ struct bk_loop *bk_loop_create(void) {
   signal(SIGPIPE, SIG_IGN);
   BX_BUG_ON(uv_loop_init(&loop->uv) != 0);
   uv_prepare_init(&loop->uv, &loop->prepare);
-  uv_check_init(&loop->uv, &loop->check);
   uv_timer_init(&loop->uv, &loop->timer);
   uv_idle_init(&loop->uv, &loop->again);
-  loop->prepare.data = loop->check.data = loop;
+  loop->prepare.data = loop;
   uv_prepare_start(&loop->prepare, on_prepare);
-  uv_check_start(&loop->check, on_check);
-  uv_unref((uv_handle_t *)&loop->check);   // `prepare` alone keeps bk_loop_run() from returning early
   bx_list_init(&loop->hooks);
   bx_list_init(&loop->signals);
   bx_list_init(&loop->listeners);
-  bx_list_init(&loop->held);
   bx_list_init(&loop->doomed);
   bx_list_init(&loop->flushing);
   bx_wheel_init(&loop->wheel, uv_now(&loop->uv));
@@ -130,7 +117,6 @@ void bk_loop_destroy(struct bk_loop *loop) {
   for (struct bx_list *l; (l = bx_list_take(&loop->signals));)
     uv_close((uv_handle_t *)&bx_container_of(l, struct signal_watch, link)->handle, free_signal);
   uv_close((uv_handle_t *)&loop->prepare, NULL);
-  uv_close((uv_handle_t *)&loop->check, NULL);
   uv_close((uv_handle_t *)&loop->timer, NULL);
   uv_close((uv_handle_t *)&loop->again, NULL);
   uv_run(&loop->uv, UV_RUN_DEFAULT);

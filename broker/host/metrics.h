@@ -34,10 +34,17 @@ void bk_metrics_write(struct bx_buffer *, const struct bk_metric *table, const v
   X(requests, BK_COUNTER, "mora_http_requests_total", "HTTP requests that reached a route.")                           \
   X(bad_requests, BK_COUNTER, "mora_http_bad_requests_total", "HTTP requests refused by the host.")                    \
   X(too_large, BK_COUNTER, "mora_http_too_large_total", "Bodies and headers over their limit.")                        \
-  X(header_timeouts, BK_COUNTER, "mora_http_timeouts_total", "Connections closed while waiting for a request.")        \
+  X(silent_timeouts, BK_COUNTER, "mora_connections_silent_total", "Connections closed that never sent a byte.")        \
+  X(header_timeouts, BK_COUNTER, "mora_http_header_timeouts_total", "Requests whose headers came too slowly.")         \
+  X(body_timeouts, BK_COUNTER, "mora_http_body_timeouts_total", "Requests whose body came too slowly.")                \
+  X(idle_timeouts, BK_COUNTER, "mora_connections_idle_total", "Connections closed that sent no further request.")      \
+  X(answer_timeouts, BK_COUNTER, "mora_http_answer_timeouts_total",                                                    \
+    "Connections closed whose peer did not read its answer.")                                                          \
   X(websockets, BK_GAUGE, "mora_websockets", "Websockets open now.")                                                   \
   X(websocket_upgrades, BK_COUNTER, "mora_websocket_upgrades_total", "Websockets opened.")                             \
   X(websocket_partials, BK_COUNTER, "mora_websocket_partial_writes_total", "Writes the kernel took only a part of.")   \
+  X(websocket_bad_frames, BK_COUNTER, "mora_websocket_bad_frames_total",                                               \
+    "Websockets closed for what no client may send.")                                                                  \
   X(websocket_too_large, BK_COUNTER, "mora_websocket_too_large_total", "Websocket messages over their limit.")         \
   X(stream_overflows, BK_COUNTER, "mora_http_stream_overflows_total", "Pieces of a stream dropped for a slow reader.") \
   X(turns, BK_COUNTER, "mora_loop_turns_total", "Turns of the event loop.")

@@ -86,24 +86,16 @@ static bool says_https(struct bx_slice header) {
   return header.len == word.len || strchr(", \t", header.at[header.len - word.len - 1]);
 }
 
-static bool read_header(struct bk_connection *c, const char *name, struct bx_buffer *out) {
-  size_t len = bk_lws_header_length(c->wsi, name);
-  if (len == 0) return false;
-  bx_buffer_reserve(out, len + 8);
-  if (!bk_lws_header(c->wsi, name, out->at, len + 8)) return false;
-  out->len = strlen(out->at);
-  return true;
-}
-
 void bk_connection_identify(struct bk_connection *c) {
   const struct bk_proxies *trusted = c->listener->proxies;
+  struct bx_slice fields = c->exchange->fields;
   struct bx_buffer header = {0};
   if (!trusted || !bk_proxies_have(trusted, &c->hop)) return;
   c->who = c->hop;
   c->secure = c->tls;
-  if (read_header(c, "x-forwarded-for", &header)) bk_peer_forwarded(&c->who, bx_buffer_view(&header), trusted);
+  if (bk_head_get(fields, "x-forwarded-for", &header)) bk_peer_forwarded(&c->who, bx_buffer_view(&header), trusted);
   bx_buffer_clear(&header);
-  if (read_header(c, "x-forwarded-proto", &header)) c->secure = says_https(bx_buffer_view(&header));
+  if (bk_head_get(fields, "x-forwarded-proto", &header)) c->secure = says_https(bx_buffer_view(&header));
   bx_buffer_fini(&header);
   c->forwarded = true;
   bk_peer_text(&c->who, c->peer, sizeof c->peer);

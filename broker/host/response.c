@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // An answer as it goes over the wire. Written by hand: libwebsockets would add headers of its own.
+#include <stdio.h>
+#include <time.h>
+
 #include "broker/host/internal.h"
 
 const char *bk_status_text(int status) {
@@ -62,8 +65,24 @@ static void write_length(struct bx_buffer *out, const struct bk_exchange *x, con
   }
 }
 
+const char *bk_http_date(uint64_t wall_clock) {
+  static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  static time_t made = -1;
+  static char text[64];
+  time_t now = (time_t)(wall_clock / 1000);
+  if (now == made) return text;
+  struct tm t;
+  made = now;
+  gmtime_r(&now, &t);
+  snprintf(text, sizeof text, "%s, %02d %s %d %02d:%02d:%02d GMT", days[t.tm_wday], t.tm_mday, months[t.tm_mon],
+           t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
+  return text;
+}
+
 void bk_response_write(struct bx_buffer *out, const struct bk_exchange *x, const struct bk_response *r) {
   bx_buffer_printf(out, "HTTP/1.1 %d %s\r\n", r->status, bk_status_text(r->status));
+  write_header(out, "date", bx_slice_of(bk_http_date(bk_wall_clock())));
   if (r->content_type) write_header(out, "content-type", bx_slice_of(r->content_type));
   write_length(out, x, r);
   for (size_t i = 0; i < r->header_count; i++) write_header(out, r->headers[i].name, r->headers[i].value);

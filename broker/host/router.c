@@ -41,6 +41,14 @@ const struct bk_route *bk_router_find(const struct bk_route *routes, enum bk_met
   return NULL;
 }
 
+unsigned bk_router_methods(const struct bk_route *routes, struct bx_slice path) {
+  struct bx_slice parameters[BK_MAX_PARAMETERS];
+  unsigned methods = 0;
+  for (const struct bk_route *r = routes; !is_end(r); r++)
+    if (r->handle && matches(r, path, parameters)) methods |= r->methods;
+  return methods;
+}
+
 const struct bk_route *bk_router_find_upgrade(const struct bk_route *routes, struct bx_slice path,
                                               struct bx_slice *parameters, int *status) {
   *status = 404;

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Websockets: gathering what comes in, writing directly, and the two ways of closing.
+// Websockets: the upgrade, gathering what comes in, writing directly, and the ways of closing.
 //
-// The close handshake is ours: we write the close frame ourselves and know the peer's answer by its
-// code. A close that the peer begins is answered by the library.
+// After a close frame of the peer, or a fault of it, nothing more is read: our close frame goes out,
+// then our end of the stream, and the peer has some time to see both.
 #include <errno.h>
 #include <stdio.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "broker/host/internal.h"
 
 #define CLOSE_TIME 2000   // ms for the peer's close frame after ours
-
-enum { OPCODE_TEXT = 1, OPCODE_CLOSE = 8, OPCODE_PING = 9 };
+#define NO_CODE 1005      // of a close frame without one
 
 void *bk_websocket_user(const struct bk_websocket *w) { return w->user; }
 
@@ -30,68 +30,90 @@ bool bk_websocket_ready(const struct bk_websocket *w) {
   return is_open(c) && !bk_lws_unsent(c->wsi);
 }
 
-static bool write_frame(struct bk_connection *c, char *at, size_t len, unsigned opcode) {
-  if (!bk_lws_websocket_write(c->wsi, at, len, opcode)) {
+// A frame's header, written in front of its payload. Returns its length.
+static size_t put_header(char *payload, size_t len, unsigned opcode) {
+  size_t size = len < 126 ? 2 : len < 65536 ? 4 : 10;
+  unsigned char *head = (unsigned char *)payload - size;
+  head[0] = (unsigned char)(0x80 | opcode);
+  head[1] = (unsigned char)(len < 126 ? len : len < 65536 ? 126 : 127);
+  for (size_t i = 2; i < size; i++) head[i] = (unsigned char)((uint64_t)len >> (8 * (size - 1 - i)));
+  return size;
+}
+
+bool bk_websocket_frame(struct bk_connection *c, char *at, size_t len, unsigned opcode) {
+  size_t head = put_header(at, len, opcode);
+  if (!bk_lws_write(c->wsi, at - head, head + len)) {
     bk_connection_doom(c);
     return false;
   }
-  if (bk_lws_unsent(c->wsi)) bk_host_counters.websocket_partials++;
+  if (bk_lws_unsent(c->wsi)) {
+    bk_host_counters.websocket_partials++;
+    bk_connection_settle(c);
+  }
   return true;
 }
 
 bool bk_websocket_write(struct bk_websocket *w, char *at, size_t len) {
   struct bk_connection *c = bk_connection_of_websocket(w);
   if (!is_open(c)) return false;
-  return write_frame(c, at, len, OPCODE_TEXT);
+  return bk_websocket_frame(c, at, len, BK_FRAME_TEXT);
+}
+
+// With bytes left over the connection is parked and waits for the socket already.
+static void want_socket(struct bk_connection *c) {
+  if (!bk_lws_unsent(c->wsi)) bk_lws_want_writable(c->wsi);
 }
 
 void bk_websocket_want_writable(struct bk_websocket *w) {
   struct bk_connection *c = bk_connection_of_websocket(w);
   if (!is_open(c)) return;
   w->want = true;
-  bk_lws_want_writable(c->wsi);
+  want_socket(c);
 }
 
 static void write_control(struct bk_connection *c, unsigned opcode, struct bx_slice payload) {
   char frame[BK_WEBSOCKET_HEADROOM + 125];
-  memcpy(frame + BK_WEBSOCKET_HEADROOM, payload.at, payload.len);
-  write_frame(c, frame + BK_WEBSOCKET_HEADROOM, payload.len, opcode);
-}
-
-static void forget_ping(struct bk_websocket *w) {
-  bx_free((char *)w->ping.at);
-  w->ping = (struct bx_slice){0};
+  if (payload.len) memcpy(frame + BK_WEBSOCKET_HEADROOM, payload.at, payload.len);
+  bk_websocket_frame(c, frame + BK_WEBSOCKET_HEADROOM, payload.len, opcode);
 }
 
 void bk_websocket_ping(struct bk_websocket *w, struct bx_slice payload) {
   struct bk_connection *c = bk_connection_of_websocket(w);
   BX_BUG_ON(payload.len > 125);
   if (!is_open(c)) return;
-  forget_ping(w);
-  if (!bk_lws_unsent(c->wsi)) {
-    write_control(c, OPCODE_PING, payload);
-    return;
-  }
-  char *copy = bx_alloc(payload.len + 1);
-  memcpy(copy, payload.at, payload.len);
-  w->ping = (struct bx_slice){copy, payload.len};
-  bk_lws_want_writable(c->wsi);
+  w->has_ping = bk_lws_unsent(c->wsi);
+  bx_buffer_clear(&w->ping);
+  if (w->has_ping)
+    bx_buffer_slice(&w->ping, payload);
+  else
+    write_control(c, BK_FRAME_PING, payload);
+}
+
+// Of several pings that wait for an answer the last one has it.
+static void pong(struct bk_connection *c, struct bx_slice payload) {
+  struct bk_websocket *w = &c->ws;
+  w->has_pong = bk_lws_unsent(c->wsi);
+  bx_buffer_clear(&w->pong);
+  if (w->has_pong)
+    bx_buffer_slice(&w->pong, payload);
+  else
+    write_control(c, BK_FRAME_PONG, payload);
 }
 
 // -- closing -----------------------------------------------------------------------------------
 
 static void send_close(struct bk_connection *c) {
   char payload[125] = {(char)(c->ws.close_code >> 8), (char)c->ws.close_code};
-  size_t len = c->ws.close_reason ? strlen(c->ws.close_reason) : 0;
+  size_t len = c->ws.close_reason ? strlen(c->ws.close_reason) : 0, code = c->ws.close_code == NO_CODE ? 0 : 2;
   if (len > sizeof payload - 2) len = sizeof payload - 2;
   if (len) memcpy(payload + 2, c->ws.close_reason, len);
   c->ws.close_sent = true;
-  write_control(c, OPCODE_CLOSE, (struct bx_slice){payload, len + 2});
+  write_control(c, BK_FRAME_CLOSE, (struct bx_slice){payload, code + len});
+  if (c->ws.final && bx_list_empty(&c->doomed) && !bk_lws_unsent(c->wsi)) bk_connection_linger(c);
 }
 
-void bk_websocket_close(struct bk_websocket *w, unsigned code, const char *reason) {
-  struct bk_connection *c = bk_connection_of_websocket(w);
-  if (!is_open(c)) return;
+static void begin_close(struct bk_connection *c, unsigned code, const char *reason) {
+  struct bk_websocket *w = &c->ws;
   w->closing = true;
   w->close_code = (uint16_t)code;
   if (reason && *reason) {
@@ -99,107 +121,236 @@ void bk_websocket_close(struct bk_websocket *w, unsigned code, const char *reaso
     w->close_reason = memcpy(bx_alloc(size), reason, size);
   }
   bk_connection_timer(c, CLOSE_TIME);
-  if (bk_lws_unsent(c->wsi))
-    bk_lws_want_writable(c->wsi);
-  else
-    send_close(c);
+  if (!bk_lws_unsent(c->wsi)) send_close(c);   // else when the socket takes bytes again
+}
+
+void bk_websocket_close(struct bk_websocket *w, unsigned code, const char *reason) {
+  struct bk_connection *c = bk_connection_of_websocket(w);
+  if (!is_open(c)) return;
+  begin_close(c, code, reason);
+}
+
+// The last word: what the peer sends from now on is not read.
+static void end(struct bk_connection *c, unsigned code, const char *reason) {
+  c->ws.final = true;
+  bx_buffer_fini(&c->ws.gathered);
+  if (!c->ws.closing)
+    begin_close(c, code, reason);
+  else if (c->ws.close_sent)
+    c->failed = true;
 }
 
 // Dissolving the association is the one way to send a reset before the library's orderly shutdown.
 void bk_websocket_abort(struct bk_websocket *w) {
   struct bk_connection *c = bk_connection_of_websocket(w);
-  if (c->state != BK_CONNECTION_WEBSOCKET) return;
+  if (c->state != BK_CONNECTION_WEBSOCKET && c->state != BK_CONNECTION_LINGERING) return;
   struct sockaddr nobody = {.sa_family = AF_UNSPEC};
   (void)connect(c->fd, &nobody, sizeof nobody);
   w->closing = true;
   bk_connection_doom(c);
 }
 
-// -- from the library --------------------------------------------------------------------------
+// -- the upgrade -------------------------------------------------------------------------------
 
-void bk_websocket_on_open(struct bk_connection *c) {
+static void refuse_version(struct bk_exchange *x) {
+  static const struct bk_header headers[] = {{"upgrade", {"websocket", 9}}, {"sec-websocket-version", {"13", 2}}};
+  bk_host_counters.bad_requests++;
+  bk_exchange_respond(x, &(struct bk_response){.status = 426,
+                                               .content_type = "application/json",
+                                               .headers = headers,
+                                               .header_count = 2,
+                                               .body = BX_LIT("{\"error\":\"Websocket version 13 is supported\"}")});
+}
+
+// 16 bytes in base64.
+static bool read_key(struct bk_exchange *x, struct bx_buffer *key) {
+  static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  if (!bk_head_get(x->fields, "sec-websocket-key", key) || key->len != 24) return false;
+  for (size_t i = 0; i < 22; i++)
+    if (!key->at[i] || !strchr(base64, key->at[i])) return false;
+  return memcmp(key->at + 22, "==", 2) == 0;
+}
+
+static bool version_is_13(struct bk_exchange *x) {
+  struct bx_buffer version = {0};
+  bool is = bk_head_get(x->fields, "sec-websocket-version", &version) &&
+            bx_slice_equal(bx_buffer_view(&version), BX_LIT("13"));
+  bx_buffer_fini(&version);
+  return is;
+}
+
+static void open_websocket(struct bk_exchange *x, struct bx_slice key) {
+  struct bk_connection *c = x->connection;
+  char accept[32];
+  bk_lws_accept_key(key, accept);
+  struct bx_buffer *out = &c->loop->scratch;
+  bx_buffer_clear(out);
+  bx_buffer_printf(out,
+                   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                   "Sec-WebSocket-Accept: %s\r\n\r\n",
+                   accept);
+  c->state = BK_CONNECTION_WEBSOCKET;
+  bk_exchange_finish(x, BK_ARRIVAL_NONE);
+  if (!bk_lws_write(c->wsi, out->at, out->len)) {
+    c->failed = true;
+    return;
+  }
   c->ws.opened = true;
   bk_host_counters.websockets++;
   bk_host_counters.websocket_upgrades++;
   if (c->ws.ops->open) c->ws.ops->open(&c->ws, c->ws.user);
 }
 
-static void refuse_large(struct bk_connection *c) {
-  bk_host_counters.websocket_too_large++;
-  bx_buffer_fini(&c->ws.gathered);
-  bk_websocket_close(&c->ws, 1009, "Message too large");
+static void ask_route(struct bk_exchange *x, struct bx_slice key) {
+  struct bk_connection *c = x->connection;
+  x->in_handler = true;
+  c->ws.ops = x->route->upgrade(x->route->context, x, &c->ws.user);
+  x->in_handler = false;
+  BX_BUG_ON(!c->ws.ops != x->answered);   // either a websocket or an answer
+  if (c->ws.ops) open_websocket(x, key);
 }
 
-int bk_websocket_on_receive(struct bk_connection *c, const char *at, size_t len, bool final, size_t remaining) {
+void bk_websocket_upgrade(struct bk_exchange *x) {
+  struct bx_buffer key = {0};
+  int status;
+  x->close_after = true;
+  x->route = bk_router_find_upgrade(x->connection->listener->routes, bk_exchange_path(x), x->parameters, &status);
+  if (!x->route)
+    bk_request_refuse(x, status, status == 404 ? "Not found" : "No websockets here", "route");
+  else if (!bk_head_has(x->fields, "upgrade", "websocket") || x->method != BK_GET || !x->chunked_answer ||
+           x->framing != BK_BODY_NONE)
+    bk_request_refuse(x, 400, "Only websockets are upgraded to", "upgrade");
+  else if (!version_is_13(x))
+    refuse_version(x);
+  else if (!bk_head_has(x->fields, "connection", "upgrade") || !read_key(x, &key))
+    bk_request_refuse(x, 400, "Bad websocket request", "upgrade");
+  else
+    ask_route(x, bx_buffer_view(&key));
+  bx_buffer_fini(&key);
+}
+
+// -- what comes in -----------------------------------------------------------------------------
+
+static void fail(struct bk_connection *c, unsigned code, const char *reason) {
+  if (code == 1009)
+    bk_host_counters.websocket_too_large++;
+  else
+    bk_host_counters.websocket_bad_frames++;
+  bk_debug("websocket_failed", bk_s("peer", c->peer), bk_u("code", code), bk_s("reason", reason));
+  end(c, code, reason);
+}
+
+// A peer answers our close frame with the code it carries; a frame with another code crossed ours on
+// the way and says nothing about what it has read.
+static void on_close(struct bk_connection *c, struct bx_slice payload) {
   struct bk_websocket *w = &c->ws;
-  if (!is_open(c)) return 0;
+  unsigned fault, code = bk_close_code(payload, &fault);
+  if (w->close_sent) {
+    w->echoed = !fault && code == w->close_code;
+    c->failed = true;
+  } else if (fault) {
+    fail(c, fault, "Bad close frame");
+  } else {
+    end(c, code, NULL);
+  }
+}
+
+static void on_control(struct bk_connection *c, const struct bk_frame_piece *p) {
+  struct bk_websocket *w = &c->ws;
+  struct bx_slice payload = {p->at, p->len};
+  if (!p->first || !p->frame_over) {
+    bx_buffer_add(&w->control, p->at, p->len);
+    if (!p->frame_over) return;
+    payload = bx_buffer_view(&w->control);
+  }
+  if (p->opcode == BK_FRAME_CLOSE)
+    on_close(c, payload);
+  else if (is_open(c) && p->opcode == BK_FRAME_PING)
+    pong(c, payload);
+  else if (is_open(c) && w->ops->pong)
+    w->ops->pong(w, payload);
+  bx_buffer_fini(&w->control);
+}
+
+static void on_data(struct bk_connection *c, const struct bk_frame_piece *p) {
+  struct bk_websocket *w = &c->ws;
   size_t max = w->ops->max_message;
-  if (remaining > max || w->gathered.len + len > max - remaining) {
-    refuse_large(c);
-    return 0;
+  if (!is_open(c)) return;
+  if (p->left > max || w->gathered.len + p->len > max - p->left) {
+    fail(c, 1009, "Message too large");
+    return;
   }
-  bool complete = final && remaining == 0;
-  if (complete && w->gathered.len == 0) {
-    w->ops->message(w, (struct bx_slice){at, len});
-    return 0;
+  if (p->opcode == BK_FRAME_TEXT &&
+      (!bk_utf8_feed(&w->utf8, p->at, p->len) || (p->message_over && !bk_utf8_over(&w->utf8)))) {
+    fail(c, 1007, "Not UTF-8");
+    return;
   }
-  bx_buffer_add(&w->gathered, at, len);
-  if (!complete) return 0;
+  w->binary = p->opcode == BK_FRAME_BINARY;
+  if (p->message_over && w->gathered.len == 0) {
+    w->ops->message(w, (struct bx_slice){p->at, p->len});
+    return;
+  }
+  bx_buffer_add(&w->gathered, p->at, p->len);
+  if (!p->message_over) return;
   struct bx_buffer message = w->gathered;
   w->gathered = (struct bx_buffer){0};   // nothing is held between messages
   w->ops->message(w, bx_buffer_view(&message));
   bx_buffer_fini(&message);
-  return 0;
 }
 
-int bk_websocket_on_pong(struct bk_connection *c, const char *at, size_t len) {
-  if (is_open(c) && c->ws.ops->pong) c->ws.ops->pong(&c->ws, (struct bx_slice){at, len});
-  return 0;
+static bool listens(const struct bk_connection *c) {
+  return c->state == BK_CONNECTION_WEBSOCKET && !c->ws.final && !c->failed && bx_list_empty(&c->doomed);
+}
+
+int bk_websocket_take(struct bk_connection *c, char *at, size_t len) {
+  struct bk_frame_piece piece;
+  while (listens(c)) {
+    int result = bk_frames_next(&c->ws.frames, &at, &len, &piece);
+    if (result == 0) break;
+    if (result != 1)
+      fail(c, (unsigned)result, "Bad frame");
+    else if (piece.opcode & 8)
+      on_control(c, &piece);
+    else
+      on_data(c, &piece);
+  }
+  return c->failed ? -1 : 0;
+}
+
+// -- the socket takes bytes --------------------------------------------------------------------
+
+static void write_waiting(struct bk_connection *c, bool *waits, struct bx_buffer *payload, unsigned opcode) {
+  if (!*waits || bk_lws_unsent(c->wsi) || !is_open(c)) return;
+  *waits = false;
+  write_control(c, opcode, bx_buffer_view(payload));
+  bx_buffer_fini(payload);
 }
 
 int bk_websocket_on_writable(struct bk_connection *c) {
   struct bk_websocket *w = &c->ws;
-  if (c->state != BK_CONNECTION_WEBSOCKET || !bx_list_empty(&c->doomed)) return 0;
-  if (bk_lws_unsent(c->wsi)) return 0;   // it calls again
-  if (w->closing && !w->close_sent) {
-    send_close(c);
-  } else if (w->ping.at) {
-    write_control(c, OPCODE_PING, w->ping);
-    forget_ping(w);
-    if (w->want) bk_lws_want_writable(c->wsi);
-  } else if (w->want && is_open(c)) {
+  if (!bx_list_empty(&c->doomed) || bk_lws_unsent(c->wsi)) return 0;   // it calls again
+  if (w->closing) {
+    if (!w->close_sent)
+      send_close(c);
+    else if (w->final)
+      bk_connection_linger(c);
+    return 0;
+  }
+  write_waiting(c, &w->has_pong, &w->pong, BK_FRAME_PONG);
+  write_waiting(c, &w->has_ping, &w->ping, BK_FRAME_PING);
+  if (w->want && is_open(c) && !bk_lws_unsent(c->wsi)) {
     w->want = false;
     w->ops->writable(w);
   }
-  return 0;
-}
-
-// Codes that may stand in a close frame: RFC 6455, 7.4, and the registry.
-static bool is_close_code(unsigned code) {
-  if (code >= 3000) return code < 5000;
-  return code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006;
-}
-
-// Nonzero closes without a word; zero lets the library answer with what it got. A peer answers our
-// close frame with the code it carries; a frame with another code crossed ours on the way and says
-// nothing about what it has read.
-int bk_websocket_on_peer_close(struct bk_connection *c, const char *at, size_t len) {
-  struct bk_websocket *w = &c->ws;
-  unsigned code = len >= 2 ? (unsigned)(unsigned char)at[0] << 8 | (unsigned char)at[1] : 0;
-  if (!w->close_sent) {
-    if (len == 0 || (len >= 2 && is_close_code(code))) return 0;
-    w->close_code = 1002;
-    if (!bk_lws_unsent(c->wsi)) send_close(c);
-    return 1;
-  }
-  w->echoed = code == w->close_code;
-  return 1;
+  return c->failed ? -1 : 0;
 }
 
 void bk_websocket_over(struct bk_connection *c) {
   struct bk_websocket *w = &c->ws;
   if (w->opened) bk_host_counters.websockets--;
-  forget_ping(w);
+  bx_buffer_fini(&w->ping);
+  bx_buffer_fini(&w->pong);
+  bx_buffer_fini(&w->control);
   bx_buffer_fini(&w->gathered);
   bx_free(w->close_reason);
   w->close_reason = NULL;

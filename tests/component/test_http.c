@@ -206,13 +206,11 @@ static void client_empty(struct harness *h) {
     send_text(fd, "PUT /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
     expect(fd, 200, "PUT /echo|");
   }
-  send_text(fd, "POST /echo HTTP/1.1\r\nHost: x\r\n\r\n");
-  struct answer a;
-  read_answer(fd, &a);
-  check(strcmp(a.body, "POST /echo|") == 0);
-  check(head_has(&a, "connection: close"));   // the library would wait for a body
-  answer_free(&a);
-  expect_end(fd);
+  for (int i = 0; i < 2; i++) {   // no length means no body
+    send_text(fd, "POST /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(fd, 200, "POST /echo|");
+  }
+  close(fd);
 }
 static void empty_bodies_reach_the_handler(void) { run(client_empty); }
 
@@ -232,6 +230,9 @@ static void client_answer_head(struct harness *h) {
   struct answer a;
   send_text(fd, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
   read_answer(fd, &a);
+  char *date = strstr(a.head, "date: "), *behind = date ? strchr(date, '\n') : NULL;
+  check(behind && behind - date == 36 && strncmp(behind - 4, "GMT\r\n", 5) == 0);
+  memmove(date, behind + 1, strlen(behind));
   check(strcmp(a.head, "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 10\r\n"
                        "x-test: yes  no\r\n\r\n") == 0);
   answer_free(&a);
@@ -246,7 +247,7 @@ static void client_split(struct harness *h) {
     send_bytes(fd, request + i, 1);
     if (i % 8 == 0) usleep(1000);   // so that most bytes travel alone
   }
-  expect(fd, 200, "POST /echo?q=A|hello, world");
+  expect(fd, 200, "POST /echo?q=%41|hello, world");
   close(fd);
 }
 static void a_request_may_come_byte_by_byte(void) { run(client_split); }
@@ -277,15 +278,15 @@ static void large_bodies_both_ways(void) { run(client_large); }
 
 static void client_chunked(struct harness *h) {
   int fd = dial(h);
-  struct answer a;
   send_text(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel");
   usleep(20000);
   send_text(fd, "lo\r\n8;name=value\r\n, world!\r\n0\r\nTrailer: x\r\n\r\n");
-  read_answer(fd, &a);
-  check(strcmp(a.body, "POST /echo|hello, world!") == 0);
-  check(head_has(&a, "connection: close"));
-  answer_free(&a);
-  expect_end(fd);
+  expect(fd, 200, "POST /echo|hello, world!");
+  send_text(fd, "GET /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
+                "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+  expect(fd, 200, "GET /echo|a");
+  expect(fd, 200, "GET /echo|");
+  close(fd);
   ask(h, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400,
       "{\"error\":\"Bad request\"}");
 }
@@ -367,9 +368,7 @@ static void client_bad(struct harness *h) {
   ask(h, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400,
       bad);
   ask(h, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 400, bad);
-  ask(h, "GET /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", 400, bad);
-  ask(h, "OPTIONS /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, bad);
-  ask(h, "GET /echo?a=%0AIf: HTTP/1.1\r\nHost: x\r\n\r\n", 400, bad);
+  ask(h, "GET /echo?a=%0AIf: HTTP/1.1\r\nHost: x\r\n\r\n", 200, "GET /echo?a=%0AIf:|");
   ask(h, "GET /echo%0D%0AHost:x HTTP/1.1\r\nHost: y\r\n\r\n", 400, bad);
   ask(h, "GET /echo\r\nHost: x\r\n\r\n", 400, bad);
   ask(h, "GET /echo HTTP/2.0\r\nHost: x\r\n\r\n", 400, bad);
@@ -379,7 +378,14 @@ static void client_bad(struct harness *h) {
   ask(h, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 501, "{\"error\":\"Method not supported\"}");
   ask(h, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 like a TLS greeting\r\n\r\n", 400, bad);
   ask(h, "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", 404, "{\"error\":\"Not found\"}");
-  ask(h, "DELETE /large HTTP/1.1\r\nHost: x\r\n\r\n", 405, "{\"error\":\"Method not allowed\"}");
+  struct answer a;
+  int fd = dial(h);
+  send_text(fd, "DELETE /large HTTP/1.1\r\nHost: x\r\n\r\n");
+  read_answer(fd, &a);
+  check(a.status == 405 && head_has(&a, "allow: GET, POST") &&
+        strcmp(a.body, "{\"error\":\"Method not allowed\"}") == 0);
+  answer_free(&a);
+  close(fd);
   ask(h, "GET /refuse HTTP/1.1\r\nHost: x\r\n\r\n", 403, "{\"error\":\"no \\\"way\\\"\"}");
   ask(h, "POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\nabc", 404, "{\"error\":\"Not found\"}");
 }
@@ -446,33 +452,18 @@ static void client_pipelined(struct harness *h) {
 static void pipelined_requests_are_answered_in_order(void) { run(client_pipelined); }
 
 static void client_pipelined_body(struct harness *h) {
-  static const char request[] = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\none"
-                                "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\ntwo"
-                                "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\ntri";
-  static const char *const seconds[] = {"Content-Length: 3\r\n\r\ntwo", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                                        "\r\n"};
-  struct answer a;
   int fd = dial(h);
-  send_text(fd, request);
+  send_text(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\none"
+                "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwo\r\n0\r\n\r\n"
+                "\r\nPOST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nth");
   expect(fd, 200, "POST /echo|one");
-  read_answer(fd, &a);
-  check(a.status == 400 && head_has(&a, "connection: close"));
-  answer_free(&a);
-  expect_end(fd);
-  for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++) {
-    char both[256];
-    snprintf(both, sizeof both, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\nPOST /echo HTTP/1.1\r\nHost: x\r\n%s",
-             seconds[i]);
-    fd = dial(h);
-    send_text(fd, both);
-    expect(fd, 200, "GET /echo|");
-    read_answer(fd, &a);
-    check(a.status == 400);
-    answer_free(&a);
-    expect_end(fd);
-  }
+  expect(fd, 200, "POST /echo|two");
+  send_text(fd, "reePOST /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+  expect(fd, 200, "POST /echo|three");
+  expect(fd, 200, "POST /echo|");
+  close(fd);
 }
-static void a_pipelined_body_is_refused_not_misread(void) { run(client_pipelined_body); }
+static void pipelined_bodies_belong_to_their_requests(void) { run(client_pipelined_body); }
 
 static void client_persistence(struct harness *h) {
   struct answer a;
@@ -646,31 +637,43 @@ static void a_stopped_listener_keeps_its_connections(void) { run(client_stopped)
 
 // -- time --------------------------------------------------------------------------------------
 
+static void expect_slow(int fd) {
+  struct answer a;
+  read_answer(fd, &a);
+  check(a.status == 408 && head_has(&a, "connection: close"));
+  answer_free(&a);
+  expect_end(fd);
+}
+
 static void client_silent(struct harness *h) {
-  char byte;
-  int silent = dial(h), half = dial(h), idle = dial(h), body = dial(h);
+  struct bk_host_counters before = bk_host_counters;
+  int silent = dial(h), half = dial(h), idle = dial(h), half_idle = dial(h), body = dial(h), chunks = dial(h);
   send_text(half, "GET /echo HT");
   send_text(body, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc");
+  send_text(chunks, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab");
   send_text(idle, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
   expect(idle, 200, "GET /echo|");
-  check(read_some(silent, &byte, 1) <= 0);
-  check(read_some(half, &byte, 1) <= 0);
-  check(read_some(idle, &byte, 1) <= 0);
-  check(read_some(body, &byte, 1) <= 0);
-  close(silent);
-  close(half);
-  close(idle);
-  close(body);
+  send_text(half_idle, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\nGET");
+  expect(half_idle, 200, "GET /echo|");
+  expect_end(silent);
+  expect_slow(half);
+  expect_end(idle);
+  expect_slow(half_idle);
+  expect_slow(body);
+  expect_slow(chunks);
+  check(bk_host_counters.silent_timeouts == before.silent_timeouts + 1);
+  check(bk_host_counters.header_timeouts == before.header_timeouts + 2);
+  check(bk_host_counters.idle_timeouts == before.idle_timeouts + 1);
+  check(bk_host_counters.body_timeouts == before.body_timeouts + 2);
+  check(bk_host_counters.bad_requests == before.bad_requests);
 }
 
 static void who_says_nothing_is_closed(void) {
   struct harness h = {0};
-  uint64_t before = bk_host_counters.header_timeouts;
   harness_options(
       &h, routes,
       (struct bk_listener_options){.name = "test", .address = "127.0.0.1:0", .max_body = 1000, .header_time = 150});
   harness_run(&h, client_silent);
-  check(bk_host_counters.header_timeouts == before + 4);
   harness_close(&h);
 }
 
@@ -689,7 +692,7 @@ int main(int argc, char **argv) {
   run_test(what_makes_no_sense_is_refused);
   run_test(garbage_harms_nobody_else);
   run_test(pipelined_requests_are_answered_in_order);
-  run_test(a_pipelined_body_is_refused_not_misread);
+  run_test(pipelined_bodies_belong_to_their_requests);
   run_test(persistence_follows_version_and_header);
   run_test(a_closing_server_half_closes_first);
   run_test(routes_and_their_parameters);

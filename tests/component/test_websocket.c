@@ -279,13 +279,15 @@ static void client_refused(struct harness *h) {
           "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: "
           "AAMAAABk\r\n\r\n",
           400, NULL);
-  int fd = dial(h);   // an upgrade that nobody knows: the library's own refusal
-  struct answer a;
-  send_text(fd, "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tea\r\n\r\n");
-  read_head(fd, &a);
-  check(a.status == 403);
-  close(fd);
-  fd = open_socket(h);
+  refused(h, "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tea\r\n\r\n", 400, NULL);
+  refused(h, "GET /socket HTTP/1.0\r\n" UPGRADE "\r\n", 400, NULL);
+  refused(h, "GET /socket HTTP/1.1\r\nContent-Length: 2\r\n" UPGRADE "\r\nab", 400, NULL);
+  refused(h, "GET /socket HTTP/1.1\r\n" UPGRADE KEY "\r\n", 400, NULL);
+  refused(h,
+          "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: "
+          "13\r\nSec-WebSocket-Key: short\r\n\r\n",
+          400, NULL);
+  int fd = open_socket(h);
   close(fd);
   harness_await(h, 'x');
   check(server.opens == 1);

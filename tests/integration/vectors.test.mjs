@@ -601,11 +601,6 @@ theirs['http.origin-null'] = () => replay({...vector['http.origin-null'], reques
 for (const name of ['jsonp.origin', 'http.headers-json-origin', 'http.options-origin']) {
   ours[name] = async () => assert.equal((await askAsPage(vector[name])).text, vector[name].reply_normalised);
 }
-ours['jsonp.callback-trailing-newline'] = async v => {
-  const answer = await request(new URL(v.request.path, at));
-  assert.equal(answer.status, 400);
-  assert.deepEqual(answer.json, {error: 'Bad request'});
-};
 ours['http.origin-null'] = () => askAsPage({request: {...vector['http.origin-null'].request, body: hello}});
 
 for (const name of ['http.options-no-origin', 'http.options-referer', 'http.post-with-acrm']) {

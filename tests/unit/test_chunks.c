@@ -41,7 +41,6 @@ static void good(void **state) {
   expect("5\r\nhello\r\n0\r\n\r\n", "hello", 15);
   expect("5\r\nhello\r\n0\r\n\r\nGET /", "hello", 15);
   expect("5\r\nhello\r\n00A;x=\"y\"\r\n0123456789\r\n0\r\nTrailer: x\r\nB: y\r\n\r\n", "hello0123456789", 56);
-  expect("1\nx\n0\n\n", "x", 7);   // line feeds alone
   expect("4\r\n\r\n\r\n\r\n0\r\n\r\n", "\r\n\r\n", 14);
 }
 
@@ -57,6 +56,16 @@ static void bad(void **state) {
   expect("\r\n", NULL, -1);
   expect("g\r\n", NULL, -1);
   expect("-1\r\n", NULL, -1);
+  expect("1\nx\r\n0\r\n\r\n", NULL, -1);   // a line feed alone ends no line
+  expect("1\r\nx\n0\r\n\r\n", NULL, -1);
+  expect("1\r\nx\r\r\n0\r\n\r\n", NULL, -1);
+  expect("1\rx", NULL, -1);
+  expect("1;a\nb\r\nx", NULL, -1);
+  expect("0\r\nA: b\nC: d\r\n\r\n", NULL, -1);
+  expect(" 1\r\nx\r\n", NULL, -1);
+  expect("0x1\r\nx\r\n", NULL, -1);
+  expect(";a\r\n", NULL, -1);
+  expect("1\r\nxy", NULL, -1);
   expect("5\r\nhelloworld\r\n", NULL, -1);
   expect("1234567890123456\r\n", NULL, -1);   // longer than anything that is meant
   char long_line[20000];
