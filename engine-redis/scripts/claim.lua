@@ -3,7 +3,8 @@
 -- its own: the mark of the old owner stands for it. Without a mark nobody knows what has arrived. A mark
 -- of another epoch than the record says nothing of it: a rollback may have brought back the record of an
 -- owner that had let the session go, and its mark went on without it. Then `sent` is what is known.
--- An exact position keeps its `sent`: the next connect id tells whether that arrived.
+-- What an exact position says was sent beyond it counts as not arrived: only the old owner could have told
+-- whether that connection was reset, and the next connect id comes after a reset, too.
 --
 -- ns id g me -> OK as load, after the claim | MOVED n g | NONE | LOST: ended by this call | BAD key
 
@@ -31,7 +32,8 @@ end
 local old = r.n
 essential()
 r.n, r.g = me, r.g + 1
-if mark then r.k, r.sent = mark, mark end
+if mark then r.k = mark end
+r.sent = r.k
 redis.call('HSET', session_key(id), 'n', r.n, 'g', decimal(r.g), 'k', r.k, 'sent', r.sent)
 -- g is the new one: an owner below it has lost the session.
 if old ~= '' and old ~= me then post(old, 't', 'lost', 'id', id, 'g', decimal(r.g)) end

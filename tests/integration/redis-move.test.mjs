@@ -9,7 +9,7 @@ import {getJson} from './lib/http.mjs';
 import {Ledger} from './lib/ledger.mjs';
 import {PollSession, deliveries} from './lib/bayeux.mjs';
 import {Feed, until, within} from './lib/wait.mjs';
-import {Wire, drain, hold, poller, pollerOf, post, publish, settle} from './support/wire.mjs';
+import {Wire, deafPoll, drain, hold, poller, pollerOf, post, publish, settle} from './support/wire.mjs';
 import {Roamer, needsRedis, onMemory, startCluster} from './support/cluster.mjs';
 import {BOUND} from './support/load.mjs';
 
@@ -137,6 +137,26 @@ test('a held poll is answered when another node takes the session over', async t
   await publish(one.bayeux, '/over', {n: 0});
   assert.deepEqual(deliveries(await other.answer), [{channel: '/over', data: {n: 0}}]);
   assert.deepEqual(await drain(session), []);
+});
+
+test('an answer that was reset unread, of a node that then stands still: the other node gives it again', async t => {
+  needsRedis(t);
+  const cluster = await startCluster(t, {set: SET});
+  const [one, two] = cluster.nodes;
+  const session = await poller(one.bayeux, '/unread');
+  await session.connect({timeout: 0});
+  const poll = await deafPoll(session);
+  await settle(one.bayeux);
+  await publish(one.bayeux, '/unread', 1);
+  const {head} = await cluster.stats(one);
+  await until(async () => Number(await cluster.redis.call('HGET', cluster.key(`session:${session.clientId}`), 'sent')) === head, 'the record to tell of the answer');
+  one.child.kill('SIGSTOP');
+  t.after(() => one.child?.kill('SIGCONT'));
+  poll.end('reset');
+  session.url = two.bayeux;
+  const messages = await session.connect();
+  assert.deepEqual(deliveries(messages), [{channel: '/unread', data: 1}]);
+  one.child.kill('SIGCONT');
 });
 
 // -- websockets --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@
 import http from 'node:http';
 import WebSocket from 'ws';
 import {PollSession, deliveries} from '../lib/bayeux.mjs';
-import {postJson} from '../lib/http.mjs';
+import {getJson, postJson} from '../lib/http.mjs';
 import {scale} from '../lib/suite.mjs';
 import {sleep, until, within, DEADLINE} from '../lib/wait.mjs';
 
@@ -102,6 +102,28 @@ export class Press {
 function settle(batch, answer) {
   const answeredAt = Date.now();
   batch.forEach((entry, i) => Object.assign(entry, {answeredAt}, answer(i)));
+}
+
+// How slow everything is that needs no Redis: asks each living node for its health, again and again, and
+// keeps the longest that an answer took. On a machine that is not overloaded a few milliseconds.
+export class Pulse {
+  constructor(cluster) { Object.assign(this, {cluster, slowest: 0, running: false}); }
+  start(t) {
+    this.running = true;
+    this.done = this.run();
+    t.after(() => { this.running = false; return this.done; });
+    return this;
+  }
+  async run() {
+    while (this.running) {
+      await Promise.all(this.cluster.living.map(async node => {
+        const began = Date.now();
+        await getJson(node.url('broker', '/healthz')).catch(() => {});
+        this.slowest = Math.max(this.slowest, Date.now() - began);
+      }));
+      await sleep(20);
+    }
+  }
 }
 
 // -- receiving ---------------------------------------------------------------------------------
