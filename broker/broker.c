@@ -176,6 +176,8 @@ static void create_admin(struct bk_broker *b) {
       .token = b->options->admin_token,
       .max_message = b->options->engine.max_message,
       .owed = &b->owed,
+      .board = b->worker ? b->worker->board : NULL,
+      .slot = b->worker ? b->worker->number : 0,
       .listeners = b->listeners,
       .listener_count = &b->listener_count,
   });
@@ -190,6 +192,7 @@ static bool listen_on(struct bk_broker *b, struct cf_strings addresses, struct b
     options.address = addresses.at[i];
     if (strcmp(options.name, "broker") == 0) options.routes = b->routes[bk_address_is_local(options.address)];
     struct bk_listener *l = NULL;
+    if (b->worker) options.fd = b->worker->fds[b->listener_count];
     if (b->listener_count == BK_MAX_LISTENERS)
       snprintf(error, sizeof error, "too many addresses");
     else
@@ -217,6 +220,7 @@ static void end_of_turn(struct bk_turn_hook *hook) {
   struct bk_broker *b = bx_container_of(hook, struct bk_broker, hook);
   if (b->engine) bk_engine_watch(b->engine);
   bk_limits_watch(&b->limits);
+  bk_admin_post_numbers(b->admin);
   if (b->draining && bk_transport_connections(&b->transport) + b->owed.count == 0 && has_left(b)) bk_loop_stop(b->loop);
 }
 
@@ -252,8 +256,10 @@ static void on_hangup(void *context, int signo) {
 
 // -- life ------------------------------------------------------------------------------------------
 
-void bk_broker_init(struct bk_broker *b, const struct bk_options *options, struct bk_tls *tls) {
-  *b = (struct bk_broker){.options = options, .tls = tls, .health = {not_ready, b, NULL}, .hook.turn = end_of_turn};
+void bk_broker_init(struct bk_broker *b, const struct bk_options *options, struct bk_tls *tls,
+                    const struct bk_worker *worker) {
+  *b = (struct bk_broker){
+      .options = options, .worker = worker, .tls = tls, .health = {not_ready, b, NULL}, .hook.turn = end_of_turn};
   bk_engine_new_id(b->node);
   b->loop = bk_loop_create();
   bk_proxies_init(&b->proxies, options->trusted_proxies);

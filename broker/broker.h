@@ -10,6 +10,7 @@
 #include "broker/admin/admin.h"
 #include "broker/host/health.h"
 #include "broker/options.h"
+#include "broker/supervisor.h"
 #include "broker/transport/script.h"
 #include "broker/transport/transport.h"
 
@@ -17,6 +18,7 @@ enum { BK_MAX_LISTENERS = 32 };
 
 struct bk_broker {
   const struct bk_options *options;
+  const struct bk_worker *worker;   // NULL: this process is the whole broker
   char node[BK_NODE_ID];
   struct bk_loop *loop;
   struct bk_engine *engine;   // NULL: the memory engine
@@ -43,8 +45,9 @@ struct bk_broker {
   struct bx_timer drain_timer;
 };
 
-// The loop, and who this node is. The options outlive it, and so do the certificates (NULL: no TLS).
-void bk_broker_init(struct bk_broker *, const struct bk_options *, struct bk_tls *);
+// The loop, and who this node is. The options outlive it, and so do the certificates (NULL: no TLS) and what
+// a worker was given (NULL: it is none).
+void bk_broker_init(struct bk_broker *, const struct bk_options *, struct bk_tls *, const struct bk_worker *);
 // Opens the listeners and makes every other part. False: a listener could not be, which was logged; the
 // broker is only good for fini then.
 bool bk_broker_start(struct bk_broker *);

@@ -5,6 +5,7 @@
 //   1   could not start
 //   2   wrong configuration
 //   70  something was left at the end that should not have been
+#include "broker/admin/numbers.h"
 #include "broker/broker.h"
 #include "broker/host/daemon.h"
 #include "broker/host/log.h"
@@ -57,6 +58,10 @@ static void check(const struct cf_set *config, struct bx_buffer *faults) {
     fault(config, "admin.listen", faults);
     bx_buffer_printf(faults, "other machines reach %s: set admin.token\n", reachable);
   }
+  if (o->workers > 1 && o->engine.type != BK_ENGINE_REDIS) {
+    fault(config, "broker.workers", faults);
+    bx_buffer_lit(faults, "workers meet in Redis: set engine.type to redis\n");
+  }
   if (o->proxy_protocol && o->trusted_proxies.count == 0) {
     fault(config, "broker.proxy_protocol", faults);
     bx_buffer_lit(faults, "no proxy is trusted: set broker.trusted_proxies\n");
@@ -83,9 +88,9 @@ static int finish(struct bk_broker *b) {
   return EXIT_LEAK;
 }
 
-static int run(void) {
+static int run(const struct bk_worker *worker) {
   struct bk_broker broker;
-  bk_broker_init(&broker, &options, tls);
+  bk_broker_init(&broker, &options, tls, worker);
   bk_info("start", bk_s("version", MORA_VERSION), bk_s("node", broker.node),
           bk_s("engine", options.engine.type == BK_ENGINE_REDIS ? "redis" : "memory"));
   bool listening = bk_broker_start(&broker);
@@ -104,8 +109,12 @@ int main(int argc, char **argv) {
       .check = check,
   };
   int status;
+  struct bk_worker worker;
+  bool is_worker = bk_worker_init(&worker);
   struct cf_set *config = bk_daemon_start(&daemon, argc, argv, &status);
-  if (config) status = run();
+  if (config)
+    status = options.workers > 1 && !is_worker ? bk_supervise(&options, argv) : run(is_worker ? &worker : NULL);
+  if (is_worker) bk_board_close(worker.board);
   bk_tls_destroy(tls);
   cf_free(config);
   return status;

@@ -217,6 +217,14 @@ const struct cf_option bk_options[] = {
      .standard = "false",
      .doc = "Every connection of a trusted proxy begins with a PROXY header, version 1 or 2, or is closed. "
             "Connections of others have none."},
+    {.key = "broker.workers",
+     .type = CF_NUMBER,
+     .offset = FIELD(workers),
+     .standard = "1",
+     .min = 1,
+     .max = 256,
+     .doc = "Processes that serve the listeners, one a core; with more than 1 they meet in Redis, and are nodes of "
+            "their own. Limits of rates and of clients are each worker's."},
     {.key = "broker.mounts",
      .type = CF_JSON,
      .offset = FIELD(mounts),

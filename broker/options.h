@@ -9,6 +9,7 @@
 #include "config/config.h"
 
 struct bk_options {
+  uint64_t workers;
   struct cf_strings listen;
   const char *socket_mode;   // see bk_mode_read()
   struct cf_strings trusted_proxies;

@@ -12,6 +12,7 @@
 #include "engine-redis/node.h"
 
 struct bk_admin;
+struct bk_board;
 
 struct bk_admin_options {
   struct bk_loop *loop;
@@ -24,7 +25,9 @@ struct bk_admin_options {
   size_t max_message;                     // bytes of one message's data
   struct bk_listener *const *listeners;   // of the process; may grow until the loop runs
   const size_t *listener_count;
-  struct bk_owed *owed;   // answers that a drain waits for
+  struct bk_owed *owed;     // answers that a drain waits for
+  struct bk_board *board;   // of all workers, see numbers.h; NULL: this process is the whole broker
+  size_t slot;              // of this worker
 };
 
 struct bk_admin *bk_admin_create(const struct bk_admin_options *);
@@ -38,3 +41,6 @@ void bk_admin_drain(struct bk_admin *);
 
 // An entry was appended: for those who watch channels.
 void bk_admin_appended(struct bk_admin *, const struct bx_entry *);
+
+// The end of a turn: the other workers see what this one has counted.
+void bk_admin_post_numbers(struct bk_admin *);

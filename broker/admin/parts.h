@@ -4,20 +4,7 @@
 
 #include <jansson.h>
 
-#include "broker/admin/admin.h"
-#include "broker/publish/handler.h"
-
-#define BK_ADMIN_COUNTERS(X)                                                                                         \
-  X(requests, BK_COUNTER, "mora_admin_requests_total", "Requests to the admin API, admitted.")                       \
-  X(unauthorized, BK_COUNTER, "mora_admin_unauthorized_total", "Requests to the admin API refused for their token.") \
-  X(tails, BK_GAUGE, "mora_admin_tails", "Streams of /v1/tail that are open.")                                       \
-  X(tail_dropped, BK_COUNTER, "mora_admin_tail_dropped_total", "Messages that a slow reader of /v1/tail missed.")
-
-struct bk_admin_counters {
-#define X(field, kind, name, help) uint64_t field;
-  BK_ADMIN_COUNTERS(X)
-#undef X
-};
+#include "broker/admin/numbers.h"
 
 // A route and what it does once the token was seen.
 struct bk_admin_verb {

@@ -26,18 +26,6 @@ static const struct bk_metric gauge_metrics[] = {
 #undef X
         {0}};
 
-static const struct bk_metric server_metrics[] = {
-#define X(field, kind, name, help) {name, help, BK_##kind, offsetof(struct bx_counters, field), 0},
-    BX_COUNTERS(X)
-#undef X
-        {0}};
-
-static const struct bk_metric admin_metrics[] = {
-#define X(field, kind, name, help) {name, help, kind, offsetof(struct bk_admin_counters, field), 0},
-    BK_ADMIN_COUNTERS(X)
-#undef X
-        {0}};
-
 static struct gauges measure(const struct bk_admin *a) {
   const struct bx_server *server = a->options.server;
   const struct bx_journal *journal = &server->journal;
@@ -55,17 +43,41 @@ static struct gauges measure(const struct bk_admin *a) {
   };
 }
 
+static void collect(const struct bk_admin *a, struct bk_numbers *n) {
+  n->server = a->options.server->counters;
+  if (a->options.core) n->engine = *er_core_counters(a->options.core);
+  if (a->options.engine) n->relay = *er_node_relay_counters(a->options.engine);
+  n->transport = a->options.transport->counters;
+  n->publish = a->publish.counters;
+  n->admin = a->counters;
+  n->host = bk_host_counters;
+}
+
+void bk_admin_post_numbers(struct bk_admin *a) {
+  if (a->options.board) collect(a, &a->options.board->slots[a->options.slot].now);
+}
+
+// Of this process, or of all workers.
+static void sum(struct bk_admin *a, struct bk_numbers *total) {
+  bk_admin_post_numbers(a);
+  if (a->options.board)
+    bk_board_sum(a->options.board, total);
+  else
+    collect(a, total);
+}
+
+static bool is_shown(const struct bk_admin *a, const struct bk_number_table *t) {
+  return a->options.core || (t->metrics != bk_engine_metrics && t->metrics != bk_relay_metrics);
+}
+
 void bk_admin_metrics(struct bk_admin *a, struct bk_exchange *x) {
   struct bx_buffer text = {0};
   struct gauges gauges = measure(a);
+  struct bk_numbers total = {0};
+  sum(a, &total);
   bk_metrics_write(&text, gauge_metrics, &gauges);
-  bk_metrics_write(&text, server_metrics, &a->options.server->counters);
-  if (a->options.core) bk_metrics_write(&text, bk_engine_metrics, er_core_counters(a->options.core));
-  if (a->options.engine) bk_metrics_write(&text, bk_relay_metrics, er_node_relay_counters(a->options.engine));
-  bk_metrics_write(&text, bk_transport_metrics, &a->options.transport->counters);
-  bk_metrics_write(&text, bk_publish_metrics, &a->publish.counters);
-  bk_metrics_write(&text, admin_metrics, &a->counters);
-  bk_metrics_write(&text, bk_host_metrics, &bk_host_counters);
+  for (const struct bk_number_table *t = bk_number_tables; t->metrics; t++)
+    if (is_shown(a, t)) bk_metrics_write(&text, t->metrics, (const char *)&total + t->offset);
   bk_exchange_respond(x, &(struct bk_response){
                              .status = 200,
                              .content_type = "text/plain; version=0.0.4; charset=utf-8",
@@ -108,6 +120,8 @@ static json_t *pods_of(const struct er_node *node) {
 
 void bk_admin_stats(struct bk_admin *a, struct bk_exchange *x) {
   struct gauges gauges = measure(a);
+  struct bk_numbers total = {0};
+  sum(a, &total);
   json_t *all = json_pack("{s:s, s:s}", "version", MORA_VERSION, "node", a->options.node);
   json_t *transport = json_object(), *publish = json_object(), *host = json_object(), *admin = json_object();
   set(all, "epoch", gauges.epoch);
@@ -115,18 +129,18 @@ void bk_admin_stats(struct bk_admin *a, struct bk_exchange *x) {
   set(all, "head", gauges.head);
   set(all, "mark", gauges.mark);
   set(all, "uptime", gauges.uptime / 1000);
-  SET_ALL(all, BX_COUNTERS, &a->options.server->counters);
+  SET_ALL(all, BX_COUNTERS, &total.server);
   json_object_set_new(all, "journal",
                       json_pack("{s:I, s:I, s:I}", "entries", (json_int_t)gauges.entries, "bytes",
                                 (json_int_t)gauges.bytes, "span_ms", (json_int_t)gauges.span));
-  SET_ALL(transport, BK_TRANSPORT_COUNTERS, &a->options.transport->counters);
-  SET_ALL(publish, BK_PUBLISH_COUNTERS, &a->publish.counters);
-  SET_ALL(admin, BK_ADMIN_COUNTERS, &a->counters);
-  SET_ALL(host, BK_HOST_COUNTERS, &bk_host_counters);
+  SET_ALL(transport, BK_TRANSPORT_COUNTERS, &total.transport);
+  SET_ALL(publish, BK_PUBLISH_COUNTERS, &total.publish);
+  SET_ALL(admin, BK_ADMIN_COUNTERS, &total.admin);
+  SET_ALL(host, BK_HOST_COUNTERS, &total.host);
   if (a->options.core) {
     json_t *engine = json_object();
-    SET_ALL(engine, ER_COUNTERS, er_core_counters(a->options.core));
-    SET_ALL(engine, ER_RELAY_COUNTERS, er_node_relay_counters(a->options.engine));
+    SET_ALL(engine, ER_COUNTERS, &total.engine);
+    SET_ALL(engine, ER_RELAY_COUNTERS, &total.relay);
     json_object_set_new(engine, "pods", pods_of(a->options.engine));
     json_object_set_new(all, "engine", engine);
   }

@@ -174,6 +174,7 @@ struct bk_gate {
 struct bk_listener_options {
   const char *name;      // "broker", "admin", "api", "web": the field `listener` of the log
   const char *address;   // "127.0.0.1:8000", "[::1]:8000", "unix:/path"; port 0 = any
+  int fd;                // a socket that listens there already, made by bk_sockets_open(); 0: it is made
   const struct bk_route *routes;
   const struct bk_gate *gate;   // NULL: everybody
   size_t max_body;              // bytes; more is 413
@@ -189,7 +190,21 @@ struct bk_listener_options {
   bool proxy_protocol;
 };
 
-// Opens, listens, logs `listening`. NULL: the reason is in `error`, ready to print.
+// Listening sockets at one address for `count` processes: by TCP each has its own, between which the
+// kernel spreads connections (SO_REUSEPORT); a unix socket is one. Without SO_REUSEPORT nobody else may
+// be there. `real`: the address with its port. False: the reason is in `error`.
+struct bk_sockets {
+  const char *name;   // of the listener, for the log: `listening`
+  const char *address;
+  unsigned unix_mode;
+  int *fds;
+  size_t count;
+};
+bool bk_sockets_open(const struct bk_sockets *, char *error, size_t size) BX_MUST_CHECK;
+// Closes them; nobody can connect any more once no process has them.
+void bk_sockets_close(const struct bk_sockets *);
+
+// Opens, listens, logs `listening` (when it makes the socket). NULL: the reason is in `error`, ready to print.
 struct bk_listener *bk_listener_open(struct bk_loop *, const struct bk_listener_options *, char *error, size_t size);
 const char *bk_listener_name(const struct bk_listener *);
 const char *bk_listener_address(const struct bk_listener *);   // with the real port

@@ -92,6 +92,14 @@ void bk_tls_attach(struct ssl_st *, struct bk_connection *);
 // Logs what each certificate is good for.
 void bk_tls_report(const struct bk_tls *);
 
+// -- sockets that listen (sockets.c) -------------------------------------------------------------
+
+struct bk_address;
+// -1: the reason is in `error`, with what to do about it. `asked`: the address as it was written.
+int bk_socket_open(const struct bk_address *, const char *asked, unsigned unix_mode, bool share, char *error,
+                   size_t size) BX_MUST_CHECK;
+char *bk_socket_address(int fd, const struct bk_address *, const char *asked);   // with the real port; bx_free
+
 // -- listeners ---------------------------------------------------------------------------------
 
 struct bk_listener {

@@ -92,55 +92,6 @@ static void on_acceptable(uv_poll_t *poll, int status, int events) {
   }
 }
 
-// A socket file that nobody listens on is left from a process that died: it may be replaced.
-static bool unix_is_stale(const struct bk_address *a) {
-  struct stat st;
-  if (stat(a->unix_path, &st) != 0 || !S_ISSOCK(st.st_mode)) return false;
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return false;
-  bool stale = connect(fd, &a->socket.generic, a->len) != 0 && errno == ECONNREFUSED;
-  close(fd);
-  return stale;
-}
-
-// Nobody can connect before listen(): the file may be given its mode in between.
-static int open_socket(const struct bk_address *a, unsigned mode) {
-  int on = 1;
-  int fd = socket(a->socket.generic.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -1;
-  if (!a->unix_path) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (a->socket.generic.sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-  int failed = bind(fd, &a->socket.generic, a->len);
-  if (failed && errno == EADDRINUSE && a->unix_path && unix_is_stale(a)) {
-    unlink(a->unix_path);
-    failed = bind(fd, &a->socket.generic, a->len);
-  }
-  if (!failed && a->unix_path && mode) failed = chmod(a->unix_path, (mode_t)mode);
-  if (!failed && listen(fd, SOMAXCONN) == 0) return fd;
-  int error = errno;
-  close(fd);
-  errno = error;
-  return -1;
-}
-
-// What to do about it, behind what the system says.
-static const char *advice(int error, const struct bk_address *a) {
-  struct stat st;
-  switch (error) {
-  case EADDRINUSE:
-    if (!a->unix_path) return ": another process listens there; stop it (ss -ltnp names it), or take another port";
-    if (stat(a->unix_path, &st) == 0 && !S_ISSOCK(st.st_mode)) return ": a file is there that is no socket";
-    return ": another process listens there";
-  case EADDRNOTAVAIL: return ": no interface of this machine has the address (ip address lists them)";
-  case EACCES:
-    if (a->unix_path) return ": this user may not make files in the folder";
-    return ": ports below 1024 need the capability CAP_NET_BIND_SERVICE";
-  case ENOENT: return ": the folder does not exist";
-  case EMFILE: return ": raise the limit of descriptors (ulimit -n, LimitNOFILE)";
-  default: return "";
-  }
-}
-
 // Which file was made, so that the one of a successor is left alone.
 static bool find_file(const char *path, uint64_t file[2]) {
   struct stat st;
@@ -156,16 +107,6 @@ static void remove_file(struct bk_listener *l) {
     unlink(l->unix_path);
 }
 
-static char *real_address(int fd, const struct bk_address *a, const char *asked) {
-  if (a->unix_path) return copy_text(asked);
-  struct sockaddr_storage bound;
-  socklen_t len = sizeof bound;
-  char text[64];
-  getsockname(fd, (struct sockaddr *)&bound, &len);
-  bk_address_text((struct sockaddr *)&bound, text, sizeof text);
-  return copy_text(text);
-}
-
 struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_listener_options *o, char *error,
                                      size_t size) {
   struct bk_address address;
@@ -178,18 +119,14 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
     snprintf(error, size, "%s: TLS could not be set up", o->address);
     return NULL;
   }
-  int fd = open_socket(&address, o->unix_mode);
-  if (fd < 0) {
-    int why = errno;
-    snprintf(error, size, "%s: %s%s", o->address, strerror(why), advice(why, &address));
-    return NULL;
-  }
+  int fd = o->fd;
+  if (fd == 0 && (fd = bk_socket_open(&address, o->address, o->unix_mode, false, error, size)) < 0) return NULL;
   struct bk_listener *l = bx_alloc(sizeof *l);
   l->loop = loop;
   l->fd = fd;
   l->name = copy_text(o->name);
-  l->address = real_address(fd, &address, o->address);
-  if (address.unix_path) {
+  l->address = bk_socket_address(fd, &address, o->address);
+  if (address.unix_path && o->fd == 0) {
     l->unix_path = copy_text(address.unix_path);
     find_file(l->unix_path, l->unix_file);
   }
@@ -209,6 +146,7 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
   l->poll->data = l;
   BX_BUG_ON(uv_poll_init(&loop->uv, l->poll, fd) != 0);
   watch(l);
+  if (o->fd > 0) return l;
   if (tls)
     bk_info("listening", bk_s("listener", l->name), bk_s("address", l->address), bk_s("protocol", "tls"));
   else

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// broker.workers: one broker of several processes. They are nodes of one cluster; whichever dies, no
+// connection is refused, nothing is lost, and the numbers of all are sums that never run backwards.
+
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import {once} from 'node:events';
+import {readFileSync} from 'node:fs';
+import {test} from './lib/suite.mjs';
+import {run} from './lib/daemon.mjs';
+import {getJson} from './lib/http.mjs';
+import {sleep, until, within} from './lib/wait.mjs';
+import {needsRedis, startCluster} from './support/cluster.mjs';
+import {Press, settleIn, verdict} from './support/load.mjs';
+import {poller, publish, drain} from './support/wire.mjs';
+
+const LONG = Boolean(process.env.MORA_TEST_LONG);
+const workersOf = node => node.log.items.filter(({event}) => event === 'worker.started').reduce((all, {worker, pid}) => all.set(worker, pid), new Map());
+const alive = pid => { try { process.kill(pid, 0); return true; } catch { return false; } };
+const start = (t, workers, set = {}) => startCluster(t, {nodes: 1, set: {'broker.workers': workers, 'broker.timeout': '20s', ...set}});
+
+test('the workers are nodes of one cluster, and a client may use any of them', {timeout: 60000}, async t => {
+  needsRedis(t);
+  const cluster = await start(t, 3);
+  const [node] = cluster.nodes;
+  await until(async () => (await cluster.seen(node)).length === 3, 'three nodes');
+  // Each request is a connection of its own, so they spread.
+  const session = await poller(node.bayeux, '/w');
+  for (let i = 0; i < 20; i++) await publish(node.bayeux, '/w', i);
+  const got = [];
+  while (got.length < 20) got.push(...(await drain(session)).map(({data}) => data));
+  assert.deepEqual(got, Array.from({length: 20}, (_, i) => i));
+  const stats = (await getJson(node.admin('/v1/stats'))).json;
+  assert.equal(stats.sessions, 1, 'whichever worker has it');
+  assert.ok(stats.host.requests >= 22);
+  const cmdline = [...workersOf(node).values()].map(pid => readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
+  assert.equal(new Set(cmdline).size, 1);
+});
+
+test('a worker is killed again and again under connects, polls and publishes: none is refused, nothing is lost', {timeout: 240000}, async t => {
+  needsRedis(t);
+  const cluster = await start(t, 4);
+  const [node] = cluster.nodes;
+  const residents = await settleIn(t, cluster, 20, i => ({node, transport: ['websocket', 'long-polling'][i % 2], patterns: [`/w/${i % 5}`]}));
+  const press = new Press(cluster, {rate: 300, batch: 3, by: 'admin', channel: n => `/w/${n % 5}`}).start(t);
+  t.onFailure(() => JSON.stringify(press.outcomes));
+  // 200 connects a second that are accepted, or wait for the next worker; a reset is what a death does.
+  const connects = {made: 0, refused: 0};
+  let running = true;
+  t.after(() => { running = false; });
+  const [host, port] = node.address('broker').split(':');
+  const knocking = (async () => {
+    for (; running; await sleep(5)) {
+      const socket = net.connect(Number(port), host);
+      socket.on('error', error => { if (error.code === 'ECONNREFUSED') connects.refused++; });
+      socket.on('connect', () => { connects.made++; socket.end(); });
+    }
+  })();
+  // Counters of every kind, as they are read from outside.
+  const seen = new Map();
+  const backwards = [];
+  const reading = (async () => {
+    for (; running; await sleep(50)) {
+      let text;
+      try { ({text} = await getJson(node.admin('/metrics'))); } catch { continue; }   // it was with the one that died
+      const counters = new Set([...text.matchAll(/^# TYPE (\S+) counter$/gm)].map(([, name]) => name));
+      for (const [, name, value] of text.matchAll(/^(mora_\w+) (\S+)$/gm)) {
+        if (!counters.has(name)) continue;
+        if (Number(value) < (seen.get(name) ?? 0)) backwards.push(`${name} ${seen.get(name)} -> ${value}`);
+        seen.set(name, Number(value));
+      }
+    }
+  })();
+  for (let round = 0; round < (LONG ? 30 : 4); round++) {
+    await press.more(300);
+    const victims = workersOf(node);
+    const pid = victims.get(round % 4);
+    process.kill(pid, 'SIGKILL');
+    await until(() => workersOf(node).get(round % 4) !== pid, 'the worker to be started again');
+    await press.more(300);
+  }
+  running = false;
+  await knocking;
+  await within(reading, 'the last look at the numbers');
+  await press.stop();
+  await verdict(press, residents);
+  assert.equal(connects.refused, 0, `of ${connects.made}`);
+  assert.ok(connects.made > 100);
+  assert.deepEqual(backwards, []);
+  assert.ok(seen.get('mora_connections_accepted_total') >= connects.made / 2, 'what the dead had counted is there');
+  assert.ok(residents.every(({handshakes}) => handshakes === 1), 'nobody was told to handshake');
+});
+
+test('SIGTERM ends all of them; a supervisor that dies takes its workers along', {timeout: 60000}, async t => {
+  needsRedis(t);
+  const cluster = await start(t, 2);
+  const [node] = cluster.nodes;
+  const residents = await settleIn(t, cluster, 4, () => ({node, patterns: ['/w']}));
+  let pids = [...workersOf(node).values()];
+  for (const resident of residents) await resident.stop();
+  await node.stop();
+  assert.ok(pids.every(pid => !alive(pid)), 'no worker is left');
+  assert.deepEqual(node.log.items.filter(({event}) => event === 'worker.ended').map(({status, signal}) => [status, signal]), [[0, 0], [0, 0]]);
+  await node.start();
+  pids = [...workersOf(node).values()];
+  await node.kill();
+  await until(() => pids.every(pid => !alive(pid)), 'the orphans to end');
+});
+
+test('a worker that cannot begin ends the broker; a port that is taken is named; workers need Redis', {timeout: 60000}, async t => {
+  needsRedis(t);
+  const taken = net.createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  t.after(() => taken.close());
+  const set = {...(await startCluster(t, {nodes: 1})).engine, 'broker.workers': 2, 'admin.listen': ['127.0.0.1:0'], 'broker.listen': [`127.0.0.1:${taken.address().port}`]};
+  const flags = set => Object.entries(set).flatMap(([key, value]) => ['--set', `${key}=${JSON.stringify(value)}`]);
+  const inUse = await run('mora-broker', flags(set));
+  assert.equal(inUse.code, 1);
+  assert.match(inUse.stderr, /Address already in use: another process listens there/);
+  const memory = await run('mora-broker', ['--set', 'broker.workers=2', '--check-config']);
+  assert.equal(memory.code, 2);
+  assert.match(memory.stderr, /broker\.workers: workers meet in Redis: set engine\.type to redis/);
+});
