@@ -290,11 +290,16 @@ static void create_parts(struct bk_broker *b) {
 
 // Nobody is answered before the loop runs: the listeners can be there before what stands behind them.
 bool bk_broker_start(struct bk_broker *b) {
-  bx_millis time = b->options->handshake_time < HEADER_TIME ? b->options->handshake_time : HEADER_TIME;
+  const struct bk_options *o = b->options;
+  bx_millis time = o->handshake_time < o->header_time ? o->handshake_time : o->header_time;
   struct bk_listener_options clients = {.name = "broker",
                                         .gate = &b->limits.gate,
                                         .max_body = b->options->max_body,
+                                        .max_head = o->max_head,
                                         .header_time = time,
+                                        .idle_time = o->idle_time,
+                                        .names = &o->origins,
+                                        .names_key = "access.origins",
                                         .unix_mode = bk_mode_read(b->options->socket_mode),
                                         .tls = b->tls,
                                         .proxies = b->proxies.count > 0 ? &b->proxies : NULL,

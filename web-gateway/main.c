@@ -54,8 +54,12 @@ static bool serve(struct web *w) {
       {.methods = BK_GET | BK_HEAD, .path = "/static/:name", .handle = gw_assets_serve, .context = &w->assets},
       BK_HEALTH_ROUTES(&w->daemon.health),
       {0}};
-  const struct bk_listener_options options = {
-      .name = "web", .routes = routes, .max_body = MAX_BODY, .header_time = HEADER_TIME};
+  const struct bk_listener_options options = {.name = "web",
+                                              .routes = routes,
+                                              .max_body = MAX_BODY,
+                                              .header_time = HEADER_TIME,
+                                              .names = &w->options.origins,
+                                              .names_key = "web.origins"};
   if (!ab_daemon_listen(&w->daemon, w->options.listen, &options)) return false;
   ab_daemon_run(&w->daemon);
   ab_daemon_close(&w->daemon);

@@ -9,6 +9,11 @@ static const char *check_broker(struct bx_slice s) {
   return cf_check_http_url(s) ? "a URL such as http://127.0.0.1:8000/bayeux, or a path such as /bayeux" : NULL;
 }
 
+static const char *check_origin(struct bx_slice text) {
+  bool good = bx_slice_equal(text, BX_LIT("*")) || memmem(text.at, text.len, "://", 3);
+  return good ? NULL : "an origin such as https://chat.example.org, or \"*\"";
+}
+
 #define FIELD(field) offsetof(struct gw_options, field)
 
 const struct cf_option gw_options[] = {
@@ -28,6 +33,14 @@ const struct cf_option gw_options[] = {
      .type = CF_SECRET,
      .offset = FIELD(api_token),
      .doc = "The token presented there: one of that daemon's api.tokens."},
+    {.key = "web.origins",
+     .type = CF_STRINGS,
+     .offset = FIELD(origins),
+     .standard = "[]",
+     .check = check_origin,
+     .doc = "Where browsers find mora-web when a proxy on this machine is in front, such as https://chat.example.org; "
+            "* for "
+            "any. On loopback it is reached by the names of this machine and of these."},
     {.key = "web.broker",
      .type = CF_STRING,
      .offset = FIELD(broker),

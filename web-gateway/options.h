@@ -5,7 +5,7 @@
 #include "config/config.h"
 
 struct gw_options {
-  struct cf_strings listen;
+  struct cf_strings listen, origins;
   const char *api;
   const char *api_token;
   const char *broker;

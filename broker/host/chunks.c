@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chunked request bodies. Every line ends with CR LF: what takes less is read differently by proxies.
+#include "broker/host/head.h"
 #include "broker/host/internal.h"
 
 #define MAX_LINES 16384   // bytes of chunk extensions and trailers in all
@@ -24,6 +25,8 @@ static bool end_of_line(struct bk_chunks *c) {
     return true;
   case BK_CHUNK_END: c->state = BK_CHUNK_SIZE; return empty;
   default:
+    if (!empty && !c->colon) return false;
+    c->colon = false;
     if (empty) c->state = BK_CHUNKS_OVER;
     return true;
   }
@@ -46,7 +49,11 @@ static bool feed_byte(struct bk_chunks *c, char byte) {
   }
   if (c->state == BK_CHUNK_SIZE) {
     c->state = BK_CHUNK_EXTENSION;
-    return c->digits > 0 && (byte == ';' || byte == ' ' || byte == '\t');
+    return c->digits > 0 && byte == ';';
+  }
+  if (c->state == BK_CHUNK_TRAILER && !c->colon) {
+    c->colon = byte == ':' && c->line > 1;
+    return c->colon || bk_is_token((unsigned char)byte);
   }
   return c->state != BK_CHUNK_END && ((unsigned char)byte >= ' ' || byte == '\t') && byte != 0x7f;
 }

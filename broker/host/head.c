@@ -14,7 +14,7 @@ static const struct {
     {{"DELETE", 6}, BK_DELETE}, {{"HEAD", 4}, BK_HEAD}, {{"OPTIONS", 7}, BK_OPTIONS},
 };
 
-static bool is_token(unsigned char c) {
+bool bk_is_token(unsigned char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
          (c && strchr("!#$%&'*+-.^_`|~", c));
 }
@@ -61,7 +61,7 @@ static bool next_line(struct bx_slice text, size_t *at, struct bx_slice *line) {
 // A folded line begins with a space, which no name has.
 static bool split(struct bx_slice line, struct bk_head_field *f) {
   size_t n = 0;
-  while (n < line.len && is_token((unsigned char)line.at[n])) n++;
+  while (n < line.len && bk_is_token((unsigned char)line.at[n])) n++;
   if (n == 0 || n == line.len || line.at[n] != ':') return false;
   f->name = (struct bx_slice){line.at, n};
   f->value = trimmed(line.at + n + 1, line.at + line.len);
@@ -143,7 +143,7 @@ static bool read_target(struct bk_head *h, struct bx_slice target) {
 static int read_line(struct bk_head *h, struct bx_slice line, const char **why) {
   *why = "request line";
   size_t n = 0;
-  while (n < line.len && is_token((unsigned char)line.at[n])) n++;
+  while (n < line.len && bk_is_token((unsigned char)line.at[n])) n++;
   if (n == 0 || n == line.len || line.at[n] != ' ') return 400;
   h->method = method_of((struct bx_slice){line.at, n});
   if (!h->method) {
@@ -152,7 +152,7 @@ static int read_line(struct bk_head *h, struct bx_slice line, const char **why) 
   }
   struct bx_slice rest = {line.at + n + 1, line.len - n - 1};
   const char *space = memchr(rest.at, ' ', rest.len);
-  if (!space || memchr(rest.at, '\t', rest.len)) return 400;
+  if (!space || memchr(rest.at, '\t', rest.len) || memchr(rest.at, '#', rest.len)) return 400;
   struct bx_slice target = {rest.at, (size_t)(space - rest.at)};
   struct bx_slice version = {space + 1, rest.len - target.len - 1};
   h->http_1_1 = bx_slice_equal(version, BX_LIT("HTTP/1.1"));
@@ -162,10 +162,24 @@ static int read_line(struct bk_head *h, struct bx_slice line, const char **why) 
 
 // -- fields that say what belongs to the request -----------------------------------------------
 
+static bool is_port(const char *at, const char *end) {
+  while (at < end && *at >= '0' && *at <= '9') at++;
+  return at == end;
+}
+
+// A name or number, or "[IPv6]", and perhaps ":port".
 static bool is_host(struct bx_slice host) {
-  for (size_t i = 0; i < host.len; i++)
-    if ((unsigned char)host.at[i] <= ' ' || strchr("/?#@\\,;<>\"{}^`|", host.at[i])) return false;
-  return true;
+  const char *at = host.at, *end = at + host.len;
+  bool brackets = at < end && *at == '[';
+  if (brackets) {
+    at++;
+    while (at < end && strchr("0123456789abcdefABCDEF:.%", *at)) at++;
+    if (at == end || *at++ != ']') return false;
+  } else {
+    while (at < end && *at != ':' && ((unsigned char)*at >= 0x80 || (bk_is_token((unsigned char)*at) && *at != '^')))
+      at++;
+  }
+  return at == end || (*at == ':' && (brackets || at > host.at) && is_port(at + 1, end));
 }
 
 static bool same_host(struct bx_slice a, struct bx_slice b) {

@@ -45,5 +45,8 @@ unsigned bk_head_count(struct bx_slice fields, const char *name);
 // Does a comma-separated field hold the word, in whatever case?
 bool bk_head_has(struct bx_slice fields, const char *name, const char *word);
 
+// A character of a name (RFC 9110, "token").
+bool bk_is_token(unsigned char);
+
 // Appends the path, percent-decoded. False: a bad escape, a control character, a "." or ".." segment.
 bool bk_head_path(const struct bk_head *, struct bx_buffer *out);

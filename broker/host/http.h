@@ -29,6 +29,7 @@
 #include "broker/host/loop.h"
 #include "broker/host/peer.h"
 #include "broker/host/tls.h"
+#include "config/config.h"
 
 struct bk_exchange;
 struct bk_listener;
@@ -181,8 +182,12 @@ struct bk_listener_options {
   size_t max_head;              // bytes of request line and headers; more is 414 or 431. 0: BK_MAX_HEAD
   bx_millis header_time;        // from accept, or a request's first byte, to complete headers; for 64 KB of body
   bx_millis idle_time;          // between requests. 0: header_time
-  unsigned unix_mode;           // of a unix socket's file; 0: as the umask has it
-  struct bk_tls *tls;           // NULL, and on unix sockets: plain. All listeners of a loop have the same
+  // On a TCP address of loopback: names besides this machine's own that a Host header may have, the
+  // hosts of these origins, and the option they are from. NULL: any name.
+  const struct cf_strings *names;
+  const char *names_key;
+  unsigned unix_mode;   // of a unix socket's file; 0: as the umask has it
+  struct bk_tls *tls;   // NULL, and on unix sockets: plain. All listeners of a loop have the same
   // Whose X-Forwarded-For and X-Forwarded-Proto are believed; NULL: nobody's. Borrowed.
   const struct bk_proxies *proxies;
   // A connection of one of `proxies` begins with a PROXY header, or is closed. Others have none: what

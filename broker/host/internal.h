@@ -113,6 +113,9 @@ struct bk_listener {
   bool tls;
   const struct bk_route *routes;
   const struct bk_gate *gate;
+  const struct cf_strings *names;   // NULL: it may be called by any name
+  const char *names_key;
+  bx_millis name_logged;
   size_t max_body, max_head;
   bx_millis header_time, idle_time;
   int fd;   // -1: stopped
@@ -181,6 +184,7 @@ struct bk_connection {
   struct bx_timer timer;
   struct bx_buffer in;   // bytes that came in and have to wait: a head that is not complete, a next request
   size_t scanned;        // of `in`, by bk_head_end()
+  size_t blank_lines;    // in front of a head
   int unsent;            // what SIOCOUTQ said when the timer was last set, while draining
   size_t discarded;
   size_t body_credit;   // bytes of body that extend the time once more
@@ -240,7 +244,8 @@ struct bk_chunks {
   enum { BK_CHUNK_SIZE, BK_CHUNK_EXTENSION, BK_CHUNK_DATA, BK_CHUNK_END, BK_CHUNK_TRAILER, BK_CHUNKS_OVER } state;
   uint64_t left;
   unsigned digits, line, overhead;
-  bool cr;   // a line feed has to come
+  bool cr;      // a line feed has to come
+  bool colon;   // the trailer's line has had one
 };
 
 // Feeds bytes, appends what the chunks hold. Returns how many were used (fewer than `len` only when

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "broker/host/internal.h"
+#include "broker/host/local.h"
 
 #define ACCEPTS_PER_EVENT 64
 #define RESUME_AFTER 100   // ms without accepting when the process is out of descriptors
@@ -135,6 +136,8 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
   l->proxy_protocol = o->proxy_protocol && o->proxies;
   l->routes = o->routes;
   l->gate = o->gate;
+  if (!address.unix_path && bk_address_is_local(l->address)) l->names = o->names;
+  l->names_key = o->names_key;
   l->max_body = o->max_body;
   l->max_head = o->max_head ? o->max_head : BK_MAX_HEAD;
   l->header_time = o->header_time;

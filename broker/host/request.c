@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "broker/host/internal.h"
+#include "broker/host/local.h"
 
 #define BODY_CREDIT 65536   // bytes of body that buy another listener.header_time
 
@@ -103,7 +104,7 @@ static void read_persistence(struct bk_exchange *x) {
 }
 
 // 0, or the status to refuse with.
-static int read_head(struct bk_exchange *x, const char **why) {
+static int read_head(struct bk_exchange *x, struct bx_slice *host, const char **why) {
   struct bk_head head;
   int status = bk_head_parse(&head, bx_buffer_view(&x->head), why);
   x->method = head.method;
@@ -114,9 +115,30 @@ static int read_head(struct bk_exchange *x, const char **why) {
   x->path_len = x->text.len;
   bx_buffer_add(&x->text, head.target.at + head.path_len, head.target.len - head.path_len);
   x->fields = head.fields;
+  *host = head.host;
   x->framing = head.content_length == 0 && head.framing == BK_BODY_LENGTH ? BK_BODY_NONE : head.framing;
   x->content_length = head.content_length;
   return 0;
+}
+
+// See local.h. A trusted proxy has looked already.
+static bool may_be_called(struct bk_connection *c, struct bx_slice host) {
+  const struct cf_strings *names = c->listener->names;
+  return !names || c->forwarded || bk_host_is_local(host) || bk_host_is_of(*names, host);
+}
+
+static void refuse_name(struct bk_exchange *x, struct bx_slice host) {
+  struct bk_listener *l = x->connection->listener;
+  bx_millis now = bk_loop_now(l->loop);
+  char hint[128];
+  if (bk_host_counters.bad_hosts++ == 0 || now - l->name_logged >= 1000) {
+    l->name_logged = now;
+    snprintf(hint, sizeof hint, "add its origin to %s", l->names_key);
+    bk_warn("host.refused", bk_s("listener", l->name), bk_sl("host", host), bk_s("peer", x->connection->peer),
+            bk_s("hint", hint));
+  }
+  x->close_after = true;
+  bk_exchange_refuse(x, 403, "This name is not known here");
 }
 
 static void begin(struct bk_connection *c, const char *at, size_t len) {
@@ -127,7 +149,8 @@ static void begin(struct bk_connection *c, const char *at, size_t len) {
   c->state = BK_CONNECTION_BUSY;
   c->between = false;
   bx_buffer_add(&x->head, at, len);
-  int status = read_head(x, &why);
+  struct bx_slice host = {0};
+  int status = read_head(x, &host, &why);
   if (status) {
     x->close_after = true;
     bk_request_refuse(x, status, status == 501 ? "Method not supported" : "Bad request", why);
@@ -135,7 +158,9 @@ static void begin(struct bk_connection *c, const char *at, size_t len) {
   }
   bk_connection_identify(c);
   read_persistence(x);
-  if (bk_head_count(x->fields, "upgrade"))
+  if (!may_be_called(c, host))
+    refuse_name(x, host);
+  else if (bk_head_count(x->fields, "upgrade"))
     bk_websocket_upgrade(x);
   else
     route(x);
@@ -152,7 +177,9 @@ static void refuse_large_head(struct bk_connection *c, const char *at, size_t le
 static size_t take_head(struct bk_connection *c, const char *at, size_t len) {
   if (len >= 2 && at[0] == '\r' && at[1] == '\n') {   // some send one behind a body
     c->scanned = 0;
-    return 2;
+    if (++c->blank_lines <= 8) return 2;
+    refuse_bytes(c, 400, "Bad request", "blank lines");
+    return len;
   }
   long n = bk_head_end(at, len, &c->scanned);
   size_t max = c->listener->max_head;
@@ -165,7 +192,7 @@ static size_t take_head(struct bk_connection *c, const char *at, size_t len) {
     return len;
   }
   if (n > 0) {
-    c->scanned = 0;
+    c->scanned = c->blank_lines = 0;
     begin(c, at, (size_t)n);
   } else if (c->between) {
     c->between = false;
@@ -191,7 +218,7 @@ static size_t take_chunks(struct bk_exchange *x, const char *at, size_t len) {
     bk_request_refuse(x, 400, "Bad request", "chunks");
     return len;
   }
-  if (x->body.len > x->connection->listener->max_body)
+  if (x->body.len + x->chunks.left > x->connection->listener->max_body)
     bk_request_refuse(x, 413, "Too large", "body");
   else if (x->chunks.state == BK_CHUNKS_OVER)
     dispatch(x);

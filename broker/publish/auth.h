@@ -10,6 +10,7 @@
 
 #include "bayeux/base.h"
 #include "broker/host/http.h"
+#include "broker/host/local.h"
 
 enum { BK_TOKEN_MAX = 512 };   // bytes; a longer one never matches
 
@@ -29,11 +30,5 @@ bool bk_tokens_match(const struct bk_tokens *, struct bx_slice token);
 // open listener. `tokens` may be NULL: open. Call it inside the handler (it reads headers).
 bool bk_tokens_admit(const struct bk_tokens *, struct bk_exchange *);
 
-// True when only this machine can reach the address ("127.0.0.1:80", "[::1]:80", "localhost:80",
-// "unix:/path"): a listener without tokens must have such an address.
-bool bk_address_is_local(const char *address);
-
-// True when `host`, a Host header, names this machine: localhost, 127.x, [::1], any port; or empty.
-bool bk_host_is_local(struct bx_slice host);
 // True when `origin`, an Origin header, is a web page of `host` itself.
 bool bk_origin_is_host(struct bx_slice origin, struct bx_slice host);

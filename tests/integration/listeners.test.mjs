@@ -173,7 +173,7 @@ test('what is no TLS is closed and counted, and disturbs nobody', async t => {
   const broker = await startBroker(t, {set: own()});
   const healthy = await Wire.client(t, broker.socket, '/x');
   const before = await counter(broker, 'mora_tls_failures_total');
-  const garbage = ['GET / HTTP/1.1\r\nHost: x\r\n\r\n', Buffer.alloc(5000, 0), Buffer.alloc(5000, 0xff), '\x16\x03\x01\x00\x05hello',
+  const garbage = ['GET / HTTP/1.1\r\nHost: localhost\r\n\r\n', Buffer.alloc(5000, 0), Buffer.alloc(5000, 0xff), '\x16\x03\x01\x00\x05hello',
     Buffer.from([0x16, 3, 1, 0xff, 0xff, 1, 2, 3]), Buffer.concat([Buffer.from([0x16, 3, 1, 0x40, 0]), Buffer.alloc(16384, 1)])];
   for (const bytes of garbage) {
     const raw = connectRaw(t, broker.address('broker'));
@@ -330,7 +330,7 @@ test('a PROXY header comes in pieces, and nothing behind it is lost', async t =>
   const [host, port] = broker.address('broker').split(':');
   for (const header of [Buffer.from(proxyV1('192.0.2.60', 1)), proxyV2('192.0.2.60', 1, 50)]) {
     const socket = net.connect({host, port, localAddress: PROXY, noDelay: true});
-    const whole = Buffer.concat([header, Buffer.from('GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')]);
+    const whole = Buffer.concat([header, Buffer.from('GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')]);
     let text = '';
     socket.on('data', part => { text += part; });
     for (let at = 0; at < whole.length; at += 7) {
@@ -345,7 +345,7 @@ test('a PROXY header comes in pieces, and nothing behind it is lost', async t =>
 test('who has to send a PROXY header and does not is closed; others must not', async t => {
   const broker = await behind(t, {'broker.proxy_protocol': true});
   const [host, port] = broker.address('broker').split(':');
-  const bad = ['GET / HTTP/1.1\r\nHost: x\r\n\r\n', 'PROXY TCP4 1.2.3.4\r\n', `PROXY UNKNOWN${' '.repeat(200)}`, Buffer.alloc(100)];
+  const bad = ['GET / HTTP/1.1\r\nHost: localhost\r\n\r\n', 'PROXY TCP4 1.2.3.4\r\n', `PROXY UNKNOWN${' '.repeat(200)}`, Buffer.alloc(100)];
   for (const bytes of bad) {
     const socket = net.connect({host, port, localAddress: PROXY});
     let got = 0;
@@ -358,7 +358,7 @@ test('who has to send a PROXY header and does not is closed; others must not', a
   assert.match(await seen(broker, {agent: from(t, '127.0.0.1')}), /^127\.0\.0\.1:/);
   const forger = connectRaw(t, broker.address('broker'));
   await forger.opened;
-  await forger.send(Buffer.concat([proxyV2('192.0.2.7', 1), Buffer.from('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')]));
+  await forger.send(Buffer.concat([proxyV2('192.0.2.7', 1), Buffer.from('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n')]));
   await forger.ended();
   assert.doesNotMatch(forger.text, / 200 /);
   // One that connects and says nothing is gone when the broker ends, too.

@@ -504,7 +504,7 @@ async function upgrade(v) {
   const headers = {Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', ...v.request.headers};
   if (v.name === 'ws.upgrade-hixie') delete headers['Sec-WebSocket-Version'];
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('');
-  await raw.send(`GET ${v.request.path || '/bayeux'} HTTP/1.1\r\nHost: x\r\n${lines}\r\n`);
+  await raw.send(`GET ${v.request.path || '/bayeux'} HTTP/1.1\r\nHost: localhost\r\n${lines}\r\n`);
   return raw;
 }
 theirs['ws.upgrade-headers'] = async v => {

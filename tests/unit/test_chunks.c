@@ -64,6 +64,12 @@ static void bad(void **state) {
   expect("0\r\nA: b\nC: d\r\n\r\n", NULL, -1);
   expect(" 1\r\nx\r\n", NULL, -1);
   expect("0x1\r\nx\r\n", NULL, -1);
+  expect("1 \r\nx\r\n", NULL, -1);
+  expect("1 1\r\nx\r\n", NULL, -1);
+  expect("0\r\nno colon\r\n\r\n", NULL, -1);
+  expect("0\r\nword\r\n\r\n", NULL, -1);
+  expect("0\r\n: x\r\n\r\n", NULL, -1);
+  expect("0\r\nA: b\r\n folded\r\n\r\n", NULL, -1);
   expect(";a\r\n", NULL, -1);
   expect("1\r\nxy", NULL, -1);
   expect("5\r\nhelloworld\r\n", NULL, -1);

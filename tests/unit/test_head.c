@@ -81,6 +81,9 @@ static void read_whole(void **state) {
   assert_false(bk_head_has(h.fields, "connection", "up"));
   assert_int_equal(parse("GET http://Proxy.example:8/x?y HTTP/1.1\r\nHost: proxy.Example:8\r\n\r\n", &h), 0);
   is(h.target, "/x?y");
+  assert_int_equal(parse("GET /x HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", &h), 0);
+  is(h.host, "[::1]:80");
+  assert_int_equal(parse("GET /x HTTP/1.1\r\nHost: my_host-1.example.:8\r\n\r\n", &h), 0);
   assert_int_equal(parse("GET /x HTTP/1.0\r\n\r\n", &h), 0);
   assert_true(!h.http_1_1 && h.host.len == 0 && h.framing == BK_BODY_NONE);
   assert_int_equal(parse("POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n", &h), 0);
@@ -117,6 +120,12 @@ static void refused(void **state) {
       "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
       "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
       "GET / HTTP/1.1\r\nHost: a,b\r\n\r\n",
+      "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n",
+      "GET / HTTP/1.1\r\nHost: a:b\r\n\r\n",
+      "GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n",
+      "GET / HTTP/1.1\r\nHost: :80\r\n\r\n",
+      "GET / HTTP/1.1\r\nHost: [x]\r\n\r\n",
+      "GET /#a HTTP/1.1\r\nHost: x\r\n\r\n",
       // lines
       WITH(" folded: x"),
       WITH("A: b\r\n c"),

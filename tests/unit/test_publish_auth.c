@@ -60,6 +60,16 @@ static void addresses(void **state) {
   assert_true(bk_host_is_local(BX_LIT("localhost")));
   assert_true(bk_host_is_local(BX_LIT("[::1]")));
   assert_false(bk_host_is_local(BX_LIT("[::1")));
+  static const char *const sites[] = {"https://chat.example.org", "http://other.example:81"};
+  const struct cf_strings origins = {.at = sites, .count = 2}, none = {0};
+  assert_true(bk_host_is_of(origins, BX_LIT("Chat.example.org")));
+  assert_true(bk_host_is_of(origins, BX_LIT("chat.example.org:443")));
+  assert_true(bk_host_is_of(origins, BX_LIT("other.example")));
+  assert_false(bk_host_is_of(origins, BX_LIT("example.org")));
+  assert_false(bk_host_is_of(origins, BX_LIT("https")));
+  assert_false(bk_host_is_of(none, BX_LIT("chat.example.org")));
+  static const char *const all[] = {"*"};
+  assert_true(bk_host_is_of((struct cf_strings){.at = all, .count = 1}, BX_LIT("a")));
 }
 
 static void origins(void **state) {
