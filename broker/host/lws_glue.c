@@ -43,9 +43,10 @@ static void on_log(int level, const char *line) {
   bk_debug("lws", bk_sl("text", text));
 }
 
+// We are nobody's TLS client here: without the last it reads the system's certificates for each vhost.
 #define VHOST_OPTIONS                                                                                          \
   (LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_UV_NO_SIGSEGV_SIGFPE_SPIN | \
-   LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT)
+   LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS)
 
 static const lws_retry_bo_t no_pings = {0};
 

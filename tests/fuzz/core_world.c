@@ -452,7 +452,10 @@ static void check(struct world *w) {
     struct client *k = &w->clients[i];
     const struct bx_session *s = bx_server_find_session(w->server, bx_slice_of(k->id));
 
-    if (s == NULL) continue;
+    if (s == NULL) {
+      k->session = NULL;   // another one may come to stand at its address
+      continue;
+    }
     if (s == k->session && s->generation == k->generation) MUST(k->conf <= bx_session_conf(w->server, s));
     k->session = s;
     k->generation = s->generation;
