@@ -93,6 +93,7 @@ static int run(const struct bk_worker *worker) {
   bk_broker_init(&broker, &options, tls, worker);
   bk_info("start", bk_s("version", MORA_VERSION), bk_s("node", broker.node),
           bk_s("engine", options.engine.type == BK_ENGINE_REDIS ? "redis" : "memory"));
+  bk_daemon_check_descriptors(options.max_clients);
   bool listening = bk_broker_start(&broker);
   if (listening) bk_broker_run(&broker);
   int status = finish(&broker);

@@ -49,6 +49,14 @@ static bool enough_descriptors(struct bx_buffer *fault) {
   return false;
 }
 
+void bk_daemon_check_descriptors(uint64_t clients) {
+  enum { OURS = 64 };   // listeners, Redis, logs, admin
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= clients + OURS) return;
+  bk_warn("descriptors.low", bk_u("limit", limit.rlim_cur), bk_u("wanted", clients + OURS),
+          bk_s("hint", "raise it (ulimit -Hn, LimitNOFILE= of systemd), or lower limits.clients"));
+}
+
 static int print(FILE *to, struct bx_buffer *text, int status) {
   fwrite(text->at, 1, text->len, to);
   bx_buffer_fini(text);

@@ -34,3 +34,5 @@ struct cf_set *bk_daemon_start(const struct bk_daemon *, int argc, char **argv, 
 
 // As many descriptors as the process may have, within reason.
 void bk_daemon_raise_descriptors(void);
+// Warns when there are not enough for so many clients, each with a connection of its own.
+void bk_daemon_check_descriptors(uint64_t clients);

@@ -120,6 +120,7 @@ struct bk_listener {
   bx_millis header_time, idle_time;
   int fd;   // -1: stopped
   uv_poll_t *poll;
+  bx_millis failure_logged;
   struct bx_timer resume;   // accepts again after the process ran out of descriptors
   struct bx_list connections;
   size_t count;
@@ -148,9 +149,12 @@ struct bk_websocket {
   struct bk_frames frames;
   struct bk_utf8 utf8;         // of the text that is coming in
   struct bx_buffer gathered;   // fragments of a message that is not complete
+  size_t fragments;            // of it, so far
   struct bx_buffer control;    // a control frame that is not complete
   struct bx_buffer ping;       // a ping that waits for its turn
   struct bx_buffer pong;       // the answer to the peer's last ping, likewise
+  unsigned controls;           // control frames that came lately, as of `controls_at`
+  bx_millis controls_at;
   bool opened, want;
   bool binary;   // the message that came in last
   bool has_ping, has_pong;

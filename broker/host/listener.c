@@ -68,8 +68,12 @@ static bool waits(struct bk_listener *l) {
 }
 
 static void out_of_descriptors(struct bk_listener *l) {
-  bk_warn("accept_failed", bk_s("listener", l->name), bk_s("error", strerror(errno)));
-  bk_host_counters.accept_failures++;
+  bx_millis now = bk_loop_now(l->loop);
+  if (bk_host_counters.accept_failures++ == 0 || now >= l->failure_logged + 1000) {
+    bk_warn("accept_failed", bk_s("listener", l->name), bk_s("error", strerror(errno)),
+            bk_s("hint", "raise the limit of descriptors (ulimit -Hn, LimitNOFILE= of systemd)"));
+    l->failure_logged = now;
+  }
   rest(l, RESUME_AFTER);
 }
 

@@ -47,6 +47,8 @@ void bk_metrics_write(struct bx_buffer *, const struct bk_metric *table, const v
   X(websocket_bad_frames, BK_COUNTER, "mora_websocket_bad_frames_total",                                               \
     "Websockets closed for what no client may send.")                                                                  \
   X(websocket_too_large, BK_COUNTER, "mora_websocket_too_large_total", "Websocket messages over their limit.")         \
+  X(websocket_floods, BK_COUNTER, "mora_websocket_floods_total",                                                       \
+    "Websockets closed with 1008 for too many tiny fragments or control frames.")                                      \
   X(stream_overflows, BK_COUNTER, "mora_http_stream_overflows_total", "Pieces of a stream dropped for a slow reader.") \
   X(turns, BK_COUNTER, "mora_loop_turns_total", "Turns of the event loop.")
 

@@ -255,8 +255,38 @@ static void on_close(struct bk_connection *c, struct bx_slice payload) {
   }
 }
 
+// Each fragment costs as much as a message: a thousand of any size, then they have to be of some.
+#define FRAGMENTS 1024
+#define FRAGMENT_SIZE 32   // bytes, on the average
+
+static bool is_in_crumbs(struct bk_websocket *w, const struct bk_frame_piece *p) {
+  w->fragments = p->message_over ? 0 : w->fragments + p->frame_over;
+  return w->fragments > FRAGMENTS + w->gathered.len / FRAGMENT_SIZE;
+}
+
+// A thousand control frames at once, and one more every 10 ms.
+#define CONTROLS 1000
+#define CONTROL_EVERY 10
+
+static bool is_flood(struct bk_connection *c) {
+  struct bk_websocket *w = &c->ws;
+  bx_millis forgotten = (bk_loop_now(c->loop) - w->controls_at) / CONTROL_EVERY;
+  w->controls_at += forgotten * CONTROL_EVERY;
+  w->controls = w->controls > forgotten ? w->controls - (unsigned)forgotten : 0;
+  return ++w->controls > CONTROLS;
+}
+
+static void refuse_flood(struct bk_connection *c, const char *reason) {
+  bk_host_counters.websocket_floods++;
+  end(c, 1008, reason);
+}
+
 static void on_control(struct bk_connection *c, const struct bk_frame_piece *p) {
   struct bk_websocket *w = &c->ws;
+  if (p->first && p->opcode != BK_FRAME_CLOSE && is_flood(c)) {
+    refuse_flood(c, "Too many control frames");
+    return;
+  }
   struct bx_slice payload = {p->at, p->len};
   if (!p->first || !p->frame_over) {
     bx_buffer_add(&w->control, p->at, p->len);
@@ -283,6 +313,10 @@ static void on_data(struct bk_connection *c, const struct bk_frame_piece *p) {
   if (p->opcode == BK_FRAME_TEXT &&
       (!bk_utf8_feed(&w->utf8, p->at, p->len) || (p->message_over && !bk_utf8_over(&w->utf8)))) {
     fail(c, 1007, "Not UTF-8");
+    return;
+  }
+  if (is_in_crumbs(w, p)) {
+    refuse_flood(c, "Too many fragments");
     return;
   }
   w->binary = p->opcode == BK_FRAME_BINARY;
