@@ -62,6 +62,7 @@ struct bk_admin *bk_admin_create(const struct bk_admin_options *options) {
   a->publish.owed = options->owed;
   a->publish.max_data = options->max_message;
   a->publish.publisher = bk_local_publisher_create(options->loop, options->server);
+  bk_admin_listing_init(a);
   for (size_t i = 0; i < BK_ADMIN_VERBS; i++) a->verbs[i] = (struct bk_admin_verb){a, verbs[i].handle};
   return a;
 }

@@ -1,10 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// What exists here: channels, subscribers, clients.
+// What exists in the cluster: channels, subscribers, clients. Every broker lists what it has itself;
+// whoever is asked asks the others (er_core_survey) and merges. Who did not answer in time is named
+// under `missing`, and the answer is marked `partial`.
+//
+// A broker gives the first `limit` + 1 rows behind `after`: so the first `limit` of the merged rows are
+// whole, and one more tells that there is a next page.
 #include "broker/admin/parts.h"
 
-enum { MAX_ID = 64 };   // a longer one is nobody's
+#include <stdlib.h>
 
-// -- channels --------------------------------------------------------------------------------------
+// -- what is here ----------------------------------------------------------------------------------
+
+struct bk_listing_query {
+  struct bk_page page;
+  struct bx_buffer channel;   // of subscribers
+  enum bx_channel_kind kind;
+};
 
 static bool offer_topic(struct bx_table_node *node, void *page) {
   const struct bx_topic *topic = bx_container_of(node, struct bx_topic, node);
@@ -12,23 +23,15 @@ static bool offer_topic(struct bx_table_node *node, void *page) {
   return true;
 }
 
-void bk_admin_channels(struct bk_admin *a, struct bk_exchange *x) {
-  struct bk_page page;
-  if (!bk_page_init(&page, x)) return;
-  json_t *list = json_array(), *answer = json_pack("{s:o}", "channels", list);
-  bx_table_each(&a->options.server->topics.table, offer_topic, &page);
-  bk_page_close(&page, answer);
-  for (size_t i = 0; i < page.count; i++) {
-    const struct bx_topic *topic = page.rows[i].item;
-    json_t *row =
-        json_pack("{s:o, s:I}", "channel", bk_admin_string(page.rows[i].key), "subscribers", (json_int_t)topic->count);
-    json_array_append_new(list, row);
+static void list_channels(struct bk_admin *a, struct bk_listing_query *q, json_t *rows) {
+  bx_table_each(&a->options.server->topics.table, offer_topic, &q->page);
+  bk_page_sort(&q->page);
+  for (size_t i = 0; i < q->page.count; i++) {
+    const struct bx_topic *topic = q->page.rows[i].item;
+    json_array_append_new(rows, json_pack("{s:o, s:I}", "channel", bk_admin_string(q->page.rows[i].key), "subscribers",
+                                          (json_int_t)topic->count));
   }
-  bk_page_fini(&page);
-  bk_admin_answer(x, answer);
 }
-
-// -- subscribers -----------------------------------------------------------------------------------
 
 static void offer_subscribers(struct bk_admin *a, struct bx_slice pattern, struct bk_page *page) {
   const struct bx_topic *topic = bx_topics_find(&a->options.server->topics, pattern);
@@ -52,36 +55,15 @@ static void offer_all_subscribers(struct bk_admin *a, struct bx_slice channel, e
   bx_free(keys);
 }
 
-// The query's channel; BX_CHANNEL_INVALID: it was answered.
-static enum bx_channel_kind read_channel(struct bk_exchange *x, struct bx_buffer *channel) {
-  enum bx_channel_kind kind = BX_CHANNEL_INVALID;
-  if (bk_query_get(bk_exchange_query(x), "channel", channel)) kind = bx_channel_classify(bx_buffer_view(channel));
-  if (kind == BX_CHANNEL_INVALID) bk_exchange_refuse(x, 400, "channel is a channel such as /a/b, or a pattern");
-  return kind;
+static void list_subscribers(struct bk_admin *a, struct bk_listing_query *q, json_t *rows) {
+  offer_all_subscribers(a, bx_buffer_view(&q->channel), q->kind, &q->page);
+  bk_page_sort(&q->page);
+  for (size_t i = 0; i < q->page.count; i++)
+    json_array_append_new(rows, json_pack("{s:o, s:o}", "client", bk_admin_string(q->page.rows[i].key), "pattern",
+                                          bk_admin_string(q->page.rows[i].second)));
 }
 
-void bk_admin_subscribers(struct bk_admin *a, struct bk_exchange *x) {
-  struct bx_buffer channel = {0};
-  struct bk_page page;
-  enum bx_channel_kind kind = read_channel(x, &channel);
-  if (kind != BX_CHANNEL_INVALID && bk_page_init(&page, x)) {
-    json_t *list = json_array(), *answer = json_pack("{s:o}", "subscribers", list);
-    offer_all_subscribers(a, bx_buffer_view(&channel), kind, &page);
-    bk_page_close(&page, answer);
-    for (size_t i = 0; i < page.count; i++) {
-      const struct bk_page_row *row = &page.rows[i];
-      json_array_append_new(
-          list, json_pack("{s:o, s:o}", "client", bk_admin_string(row->key), "pattern", bk_admin_string(row->second)));
-    }
-    bk_page_fini(&page);
-    bk_admin_answer(x, answer);
-  }
-  bx_buffer_fini(&channel);
-}
-
-// -- clients ---------------------------------------------------------------------------------------
-
-static json_t *describe(const struct bk_admin *a, const struct bx_session *s) {
+json_t *bk_admin_describe(const struct bk_admin *a, const struct bx_session *s) {
   const struct bx_server *server = a->options.server;
   bx_position head = bx_journal_head(&server->journal), sent = bx_session_sent(server, s);
   json_t *row =
@@ -98,98 +80,210 @@ static bool offer_session(struct bx_table_node *node, void *page) {
   return true;
 }
 
-void bk_admin_clients(struct bk_admin *a, struct bk_exchange *x) {
-  struct bk_page page;
-  if (!bk_page_init(&page, x)) return;
-  json_t *list = json_array(), *answer = json_pack("{s:o}", "clients", list);
-  bx_table_each(&a->options.server->sessions, offer_session, &page);
-  bk_page_close(&page, answer);
-  for (size_t i = 0; i < page.count; i++) json_array_append_new(list, describe(a, page.rows[i].item));
-  bk_page_fini(&page);
-  bk_admin_answer(x, answer);
+static void list_clients(struct bk_admin *a, struct bk_listing_query *q, json_t *rows) {
+  bx_table_each(&a->options.server->sessions, offer_session, &q->page);
+  bk_page_sort(&q->page);
+  for (size_t i = 0; i < q->page.count; i++) json_array_append_new(rows, bk_admin_describe(a, q->page.rows[i].item));
 }
 
-// Milliseconds since 1970 of a time on the loop's clock.
-static json_t *wall_time(const struct bk_admin *a, bx_millis at) {
-  return json_integer((json_int_t)(bk_wall_clock() - (bk_loop_now(a->options.loop) - at)));
-}
+// -- the listings ----------------------------------------------------------------------------------
 
-static json_t *subscriptions_of(const struct bx_session *s) {
-  json_t *list = json_array();
-  bx_list_each (link, &s->subscriptions) {
-    const struct bx_subscription *sub = bx_container_of(link, struct bx_subscription, link);
-    json_array_append_new(list, json_pack("{s:o, s:I}", "pattern", bk_admin_string(bx_topic_pattern(sub->topic)),
-                                          "start", (json_int_t)sub->start));
-  }
-  return list;
-}
-
-// One that lives on another node: what its record says.
-struct elsewhere {
-  struct bk_asked asked;
-  struct bk_admin *admin;
-  struct bx_buffer id;
+static const struct listing {
+  const char *name, *key, *second;   // of the answer's list; what its rows are ordered by
+  bool adds;                         // rows with one key are one, with the sum of `subscribers`
+  void (*list)(struct bk_admin *, struct bk_listing_query *, json_t *rows);
+} listings[] = {
+    {"channels", "channel", NULL, true, list_channels},
+    {"subscribers", "client", "pattern", false, list_subscribers},
+    {"clients", "client", NULL, false, list_clients},
 };
 
-static json_t *describe_record(const struct elsewhere *e, const struct er_session_info *info) {
-  bx_position head = bx_journal_head(&e->admin->options.server->journal);
-  json_t *list = json_array();
-  for (size_t i = 0; i < info->subscription_count; i++)
-    json_array_append_new(list, json_pack("{s:o, s:I}", "pattern", bk_admin_string(info->subscriptions[i].pattern),
-                                          "start", (json_int_t)info->subscriptions[i].start));
-  return json_pack("{s:o, s:o, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "client",
-                   bk_admin_string(bx_buffer_view(&e->id)), "node", bk_admin_string(info->node), "alive", info->alive,
-                   "state", info->live ? "live" : "recorded", "lag",
-                   (json_int_t)(head > info->sent ? head - info->sent : 0), "generation", (json_int_t)info->generation,
-                   "sent", (json_int_t)info->sent, "conf", (json_int_t)info->conf, "created", (json_int_t)info->created,
-                   "deadline", (json_int_t)info->deadline, "subscriptions", list);
+static const struct listing *listing_named(const char *name) {
+  for (size_t i = 0; name && i < sizeof listings / sizeof *listings; i++)
+    if (strcmp(listings[i].name, name) == 0) return &listings[i];
+  return NULL;
 }
 
-static void told(void *context, enum bx_outcome outcome, const struct er_session_info *info) {
-  struct elsewhere *e = context;
-  struct bk_exchange *x = bk_asked_answer(&e->asked);
-  if (x && info)
-    bk_admin_answer(x, describe_record(e, info));
-  else if (x && outcome == BX_NO_SESSION)
-    bk_exchange_refuse(x, 404, "no such client");
-  else if (x)
-    bk_exchange_refuse(x, 503, "not on this node, and Redis does not answer");
-  bk_asked_done(&e->asked);
+static void query_fini(struct bk_listing_query *q) {
+  bk_page_fini(&q->page);
+  bx_buffer_fini(&q->channel);
+}
+
+static bool set_channel(struct bk_listing_query *q) {
+  q->kind = bx_channel_classify(bx_buffer_view(&q->channel));
+  return q->kind != BX_CHANNEL_INVALID;
+}
+
+// False: the request was answered.
+static bool query_read(struct bk_listing_query *q, const struct listing *l, struct bk_exchange *x) {
+  *q = (struct bk_listing_query){0};
+  if (l->list == list_subscribers) {
+    bk_query_get(bk_exchange_query(x), "channel", &q->channel);
+    if (!set_channel(q)) {
+      bk_exchange_refuse(x, 400, "channel is a channel such as /a/b, or a pattern");
+      return false;
+    }
+  }
+  return bk_page_init(&q->page, x);
+}
+
+// -- another broker asks ---------------------------------------------------------------------------
+
+static json_t *text_of(const struct bx_buffer *b) { return bk_admin_string(bx_buffer_view(b)); }
+
+static char *ask(const struct listing *l, const struct bk_listing_query *q) {
+  json_t *question =
+      json_pack("{s:s, s:o, s:o, s:o, s:I}", "list", l->name, "channel", text_of(&q->channel), "prefix",
+                text_of(&q->page.prefix), "after", text_of(&q->page.after), "limit", (json_int_t)q->page.limit);
+  char *text = json_dumps(question, JSON_COMPACT);
+  json_decref(question);
+  BX_BUG_ON(!text);
+  return text;
+}
+
+static void take(const json_t *question, const char *name, struct bx_buffer *to) {
+  const json_t *value = json_object_get(question, name);
+  bx_buffer_add(to, json_is_string(value) ? json_string_value(value) : "", json_string_length(value));
+}
+
+// The question of another broker, as ask() writes it.
+static const struct listing *query_parse(struct bk_listing_query *q, struct bx_slice text) {
+  json_t *question = json_loadb(text.at, text.len, 0, NULL);
+  const struct listing *l = listing_named(json_string_value(json_object_get(question, "list")));
+  *q = (struct bk_listing_query){0};
+  take(question, "channel", &q->channel);
+  take(question, "prefix", &q->page.prefix);
+  take(question, "after", &q->page.after);
+  bool good = l && bk_page_set_limit(&q->page, json_integer_value(json_object_get(question, "limit"))) &&
+              (l->list != list_subscribers || set_channel(q));
+  json_decref(question);
+  return good ? l : NULL;
+}
+
+static void answer_survey(void *context, struct bx_slice question, struct bx_buffer *out) {
+  struct bk_listing_query q;
+  const struct listing *l = query_parse(&q, question);
+  if (l) {
+    json_t *rows = json_array();
+    l->list(context, &q, rows);
+    char *text = json_dumps(rows, JSON_COMPACT);
+    bx_buffer_slice(out, bx_slice_of(text));
+    free(text);
+    json_decref(rows);
+  }
+  query_fini(&q);
+}
+
+void bk_admin_listing_init(struct bk_admin *a) {
+  if (a->options.core) er_core_on_survey(a->options.core, answer_survey, a);
+}
+
+// -- merging ---------------------------------------------------------------------------------------
+
+static struct bx_slice field(const json_t *row, const char *name) {
+  const json_t *value = name ? json_object_get(row, name) : NULL;
+  return (struct bx_slice){json_is_string(value) ? json_string_value(value) : "", json_string_length(value)};
+}
+
+// Rows of equal channels become one, in the first of them.
+static void add_up(json_t *rows, const char *key) {
+  json_t *seen = json_object(), *sums = json_array(), *row;
+  size_t i;
+  json_array_foreach(rows, i, row) {
+    struct bx_slice name = field(row, key);
+    json_t *known = json_object_getn(seen, name.at, name.len), *count = json_object_get(row, "subscribers");
+    if (known) {
+      json_t *sum = json_object_get(known, "subscribers");
+      json_integer_set(sum, json_integer_value(sum) + json_integer_value(count));
+    } else if (json_is_integer(count)) {
+      json_object_setn(seen, name.at, name.len, row);
+      json_array_append(sums, row);
+    }
+  }
+  json_array_clear(rows);
+  json_array_extend(rows, sums);
+  json_decref(seen);
+  json_decref(sums);
+}
+
+// The page of all rows, in order; takes `rows`.
+static json_t *merge(const struct listing *l, struct bk_page *page, json_t *rows) {
+  json_t *list = json_array(), *answer = json_pack("{s:o}", l->name, list), *row;
+  size_t i;
+  if (l->adds) add_up(rows, l->key);
+  bk_page_clear(page);
+  json_array_foreach(rows, i, row) bk_page_offer(page, field(row, l->key), field(row, l->second), row);
+  bk_page_close(page, answer);
+  for (i = 0; i < page->count; i++) json_array_append(list, (json_t *)page->rows[i].item);
+  json_decref(rows);
+  return answer;
+}
+
+struct gathering {
+  struct bk_asked asked;
+  const struct listing *listing;
+  struct bk_listing_query query;
+  json_t *rows;
+};
+
+// Their rows; false: no list of objects came.
+static bool take_report(json_t *rows, const struct er_report *report) {
+  json_t *theirs = report->missing ? NULL : json_loadb(report->text.at, report->text.len, 0, NULL);
+  bool good = json_is_array(theirs);
+  if (good) json_array_extend(rows, theirs);
+  json_decref(theirs);
+  return good;
+}
+
+static void gathered(void *context, const struct er_report *reports, size_t count) {
+  struct gathering *g = context;
+  json_t *missing = json_array();
+  for (size_t i = 0; i < count; i++)
+    if (!take_report(g->rows, &reports[i])) json_array_append_new(missing, bk_admin_string(reports[i].node));
+  json_t *answer = merge(g->listing, &g->query.page, g->rows);
+  g->rows = NULL;
+  if (!reports || json_array_size(missing) > 0) {
+    json_object_set_new(answer, "partial", json_true());
+    json_object_set(answer, "missing", missing);
+  }
+  json_decref(missing);
+  struct bk_exchange *x = bk_asked_answer(&g->asked);
+  if (x)
+    bk_admin_answer(x, answer);
+  else
+    json_decref(answer);
+  bk_asked_done(&g->asked);
 }
 
 static void release(struct bk_asked *asked) {
-  struct elsewhere *e = bx_container_of(asked, struct elsewhere, asked);
-  bx_buffer_fini(&e->id);
-  bx_free(e);
+  struct gathering *g = bx_container_of(asked, struct gathering, asked);
+  query_fini(&g->query);
+  bx_free(g);
 }
 
-static void look_elsewhere(struct bk_admin *a, struct bk_exchange *x, struct bx_slice id) {
-  if (!a->options.core || id.len > MAX_ID) {
-    bk_exchange_refuse(x, 404, "no such client");
+static void answer(struct bk_admin *a, struct bk_exchange *x, const struct listing *l) {
+  struct bk_listing_query q;
+  if (!query_read(&q, l, x)) {
+    query_fini(&q);
     return;
   }
-  struct elsewhere *e = bx_alloc(sizeof *e);
-  e->admin = a;
-  bx_buffer_slice(&e->id, id);
-  bk_asked_begin(&e->asked, x, a->options.owed, release);
-  er_core_ask_session(a->options.core, bx_buffer_view(&e->id), told, e);
+  json_t *rows = json_array();
+  l->list(a, &q, rows);
+  if (!a->options.core) {
+    bk_admin_answer(x, merge(l, &q.page, rows));
+    query_fini(&q);
+    return;
+  }
+  struct gathering *g = bx_alloc(sizeof *g);
+  char *question = ask(l, &q);
+  g->listing = l;
+  g->query = q;
+  g->rows = rows;
+  bk_asked_begin(&g->asked, x, a->options.owed, release);
+  er_core_survey(a->options.core, bx_slice_of(question), gathered, g);
+  free(question);
 }
 
-void bk_admin_client(struct bk_admin *a, struct bk_exchange *x) {
-  const struct bx_server *server = a->options.server;
-  struct bx_slice id = bk_exchange_parameter(x, "id");
-  const struct bx_session *s = bx_server_find_session(server, id);
-  if (!s) {
-    look_elsewhere(a, x, id);
-    return;
-  }
-  json_t *row = describe(a, s);
-  json_object_set_new(row, "generation", json_integer(s->generation));
-  json_object_set_new(row, "sent", json_integer((json_int_t)bx_session_sent(server, s)));
-  json_object_set_new(row, "conf", json_integer((json_int_t)bx_session_conf(server, s)));
-  // A session that came from another node knows by its record when it was made.
-  json_object_set_new(row, "created", s->born ? json_integer((json_int_t)s->born) : wall_time(a, s->created));
-  json_object_set_new(row, "last_connect", wall_time(a, s->last_connect));
-  json_object_set_new(row, "subscriptions", subscriptions_of(s));
-  bk_admin_answer(x, row);
-}
+void bk_admin_channels(struct bk_admin *a, struct bk_exchange *x) { answer(a, x, &listings[0]); }
+void bk_admin_subscribers(struct bk_admin *a, struct bk_exchange *x) { answer(a, x, &listings[1]); }
+void bk_admin_clients(struct bk_admin *a, struct bk_exchange *x) { answer(a, x, &listings[2]); }

@@ -35,6 +35,13 @@ static bool read_limit(struct bk_page *p, struct bx_slice query) {
   return good;
 }
 
+bool bk_page_set_limit(struct bk_page *p, long long limit) {
+  if (limit < 1 || limit > MAX_LIMIT) return false;
+  p->limit = (size_t)limit;
+  p->rows = bx_alloc(2 * (p->limit + 1) * sizeof *p->rows);
+  return true;
+}
+
 bool bk_page_init(struct bk_page *p, struct bk_exchange *x) {
   struct bx_slice query = bk_exchange_query(x);
   *p = (struct bk_page){0};
@@ -44,8 +51,7 @@ bool bk_page_init(struct bk_page *p, struct bk_exchange *x) {
   }
   bk_query_get(query, "prefix", &p->prefix);
   bk_query_get(query, "after", &p->after);
-  p->rows = bx_alloc(2 * (p->limit + 1) * sizeof *p->rows);
-  return true;
+  return bk_page_set_limit(p, (long long)p->limit);
 }
 
 void bk_page_fini(struct bk_page *p) {
@@ -76,6 +82,9 @@ void bk_page_offer(struct bk_page *p, struct bx_slice key, struct bx_slice secon
   p->rows[p->count++] = row;
   if (p->count == 2 * (p->limit + 1)) cut(p);
 }
+
+void bk_page_sort(struct bk_page *p) { cut(p); }
+void bk_page_clear(struct bk_page *p) { p->count = 0; }
 
 void bk_page_close(struct bk_page *p, json_t *answer) {
   cut(p);

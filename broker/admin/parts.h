@@ -28,6 +28,11 @@ struct bk_admin {
 void bk_admin_answer(struct bk_exchange *, json_t *body);
 json_t *bk_admin_string(struct bx_slice);
 
+// From now on the questions of other brokers are answered.
+void bk_admin_listing_init(struct bk_admin *);
+// A row of /v1/clients.
+json_t *bk_admin_describe(const struct bk_admin *, const struct bx_session *);
+
 void bk_admin_stats(struct bk_admin *, struct bk_exchange *);
 void bk_admin_metrics(struct bk_admin *, struct bk_exchange *);
 void bk_admin_channels(struct bk_admin *, struct bk_exchange *);
@@ -54,7 +59,12 @@ struct bk_page {
 
 // Reads ?prefix=, ?after=, ?limit= of the request. False: it was answered with 400.
 bool bk_page_init(struct bk_page *, struct bk_exchange *);
+// Of a page whose texts are set by hand. False: no such limit.
+bool bk_page_set_limit(struct bk_page *, long long limit) BX_MUST_CHECK;
 void bk_page_fini(struct bk_page *);
 void bk_page_offer(struct bk_page *, struct bx_slice key, struct bx_slice second, const void *item);
+// All was offered: what counts is in order, one row more than the page when there is more.
+void bk_page_sort(struct bk_page *);
+void bk_page_clear(struct bk_page *);   // for other rows of the same page
 // All was offered: sorts, cuts. Sets `next` in the answer when there is more.
 void bk_page_close(struct bk_page *, json_t *answer);

@@ -10,7 +10,19 @@
 
 // -- listings --------------------------------------------------------------------------------------
 
+// To standard error, so that tables and JSON stay what they are.
+static void tell_if_partial(const json_t *answer) {
+  const json_t *missing = json_object_get(answer, "missing"), *node;
+  size_t i;
+  if (!json_is_true(json_object_get(answer, "partial"))) return;
+  if (json_array_size(missing) == 0)
+    fputs("Redis does not answer: this is of the node that was asked alone.\n", stderr);
+  json_array_foreach(missing, i, node)
+      fprintf(stderr, "Node %s does not answer: its part is missing.\n", json_string_value(node));
+}
+
 static int show_list(const struct tool *t, json_t *answer, const char *list, const struct tool_column *columns) {
+  tell_if_partial(answer);
   if (!answer) return TOOL_FAILED;
   if (t->json)
     tool_print_json(answer);
@@ -44,8 +56,6 @@ static int nodes(const struct tool *t) {
       {"NODE", "node"}, {"ROLE", "role"}, {"ADDRESS", "address"}, {"SESSIONS", "sessions"},
       {"HEAD", "head"}, {"MARK", "mark"}, {"AGE", "age"},         {0}};
   json_t *answer = tool_get(t, "/v1/nodes", NULL, NULL);
-  if (json_is_true(json_object_get(answer, "partial")))
-    fputs("Redis does not answer: only the node that was asked is listed.\n", stderr);
   return show_list(t, answer, "nodes", columns);
 }
 

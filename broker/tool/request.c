@@ -131,6 +131,8 @@ json_t *tool_get_all(const struct tool *t, const char *path, const char *key, co
       all = NULL;
     }
     json_array_extend(json_object_get(all, list), json_object_get(page, list));
+    for (const char *const *mark = (const char *const[]){"partial", "missing", NULL}; *mark; mark++)
+      if (json_object_get(page, *mark)) json_object_set(all, *mark, json_object_get(page, *mark));
     next = json_incref(json_object_get(page, "next"));
     json_decref(page);
   }

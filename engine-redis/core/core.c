@@ -88,6 +88,7 @@ static void destroy(struct bx_engine *engine) {
   drop_calls(c, ER_TAIL);
   drop_calls(c, ER_COMMAND);
   er_locate_end_all(c, BX_REFUSED);
+  er_survey_end_all(c);
   do {   // what is submitted from `done`, too
     refuse_requests(c);
     er_append_refuse_all(c);
@@ -137,6 +138,7 @@ struct er_core *er_core_create(const struct er_core_env *env, const struct er_co
   bx_list_init(&c->told);
   bx_list_init(&c->requests);
   bx_list_init(&c->locates);
+  bx_list_init(&c->surveys);
   memcpy(c->journal_at, "0-0", 4);
   memcpy(c->inbox_at, "0-0", 4);
   er_marks_init(c);
@@ -248,6 +250,7 @@ void er_core_tick(struct er_core *c, bx_millis now) {
   c->now = now;
   er_append_tick(c);
   er_locate_tick(c);
+  er_survey_tick(c);
   if (!er_usable(c)) return;
   er_marks_tick(c);
   trim(c);

@@ -110,3 +110,17 @@ struct er_session_info {
 };
 void er_core_ask_session(struct er_core *, struct bx_slice id,
                          void (*done)(void *context, enum bx_outcome, const struct er_session_info *), void *context);
+
+// A question to all other brokers, and what each answers: the text that its function of
+// er_core_on_survey() appended, or `missing` after a second. NULL: Redis does not answer, nobody was
+// asked. Reports live as long as the call of `done`,
+// which comes once, from inside when Redis is away.
+struct er_report {
+  struct bx_slice node, text;
+  bool missing;
+};
+void er_core_survey(struct er_core *, struct bx_slice question,
+                    void (*done)(void *context, const struct er_report *, size_t count), void *context);
+// Nothing appended: no answer.
+void er_core_on_survey(struct er_core *, void (*answer)(void *context, struct bx_slice question, struct bx_buffer *out),
+                       void *context);

@@ -319,6 +319,8 @@ static void take_lost(struct er_core *, const struct inbox *, struct bx_session 
 static void take_ended(struct er_core *, const struct inbox *, struct bx_session *);
 static void take_here(struct er_core *, const struct inbox *, struct bx_session *);
 static void take_answer(struct er_core *, const struct inbox *, struct bx_session *);
+static void take_survey(struct er_core *, const struct inbox *, struct bx_session *);
+static void take_report(struct er_core *, const struct inbox *, struct bx_session *);
 
 static const struct {
   struct bx_slice type;
@@ -336,6 +338,8 @@ static const struct {
     TYPE("unknown", HAS_ID | HAS_Q, take_answer),
     TYPE("here", HAS_ID | HAS_Q, take_here),
     TYPE("done", HAS_Q | HAS_REPLIES, take_answer),
+    TYPE("survey", HAS_Q | HAS_FROM | HAS_RAW, take_survey),
+    TYPE("report", HAS_Q | HAS_FROM | HAS_REPLIES, take_report),
 #undef TYPE
 };
 
@@ -496,6 +500,16 @@ static void take_answer(struct er_core *c, const struct inbox *m, struct bx_sess
   } else {
     again(c, l);
   }
+}
+
+static void take_survey(struct er_core *c, const struct inbox *m, struct bx_session *s) {
+  (void)s;
+  er_survey_answer(c, m->question, m->from, m->raw);
+}
+
+static void take_report(struct er_core *c, const struct inbox *m, struct bx_session *s) {
+  (void)s;
+  er_survey_report(c, m->question, m->from, m->replies);
 }
 
 void er_inbox(struct er_core *c, const struct er_reply *fields) {

@@ -11,6 +11,7 @@
 #define ER_ACK_DELAY 50   // ms that an acknowledgement waits for the own tail
 #define ER_ASK_TIME 300   // ms
 #define ER_CALL_TIME 2000
+#define ER_SURVEY_TIME 1000
 #define ER_ROUNDS 4
 #define ER_HEARTBEAT 3000   // ms: as HEARTBEAT of keys.lua
 #define ER_SETTLE 3000      // ms of a new epoch in which owners save their sessions again and nobody claims
@@ -82,6 +83,9 @@ struct er_core {
   bx_millis epoch_since, last_reap;
   bx_position trimmed_at;
   struct bx_list locates;   // struct er_locate
+  struct bx_list surveys;   // struct er_survey
+  void (*answer_survey)(void *context, struct bx_slice question, struct bx_buffer *out);
+  void *answer_context;
   uint64_t questions;
   bool leaving, left;
 };
@@ -155,6 +159,12 @@ void er_locate_end_all(struct er_core *, enum bx_outcome);
 void er_inbox(struct er_core *, const struct er_reply *fields);
 void er_post(struct er_core *, struct bx_slice node, const char *type, struct bx_slice id, uint64_t question,
              const char *more_field, struct bx_slice more);
+
+// -- surveys (survey.c) ---------------------------------------------------------------------------
+void er_survey_report(struct er_core *, uint64_t question, struct bx_slice node, struct bx_slice text);
+void er_survey_answer(struct er_core *, uint64_t question, struct bx_slice from, struct bx_slice text);
+void er_survey_tick(struct er_core *);
+void er_survey_end_all(struct er_core *);
 
 // -- marks (marks.c) ------------------------------------------------------------------------------
 void er_marks_init(struct er_core *);

@@ -224,3 +224,55 @@ test('a broker whose Redis is gone: it listens, refuses with advice, and ends wi
   await broker.log.find(({event}) => event === 'engine.link_down', 'the link to be told');
   await broker.stop();
 });
+
+test('any node lists the clients, channels and subscribers of all; one that does not answer is named', {timeout: 60000}, async t => {
+  needsRedis(t);
+  const cluster = await startCluster(t, {nodes: 3});
+  const [one, two, three] = cluster.nodes;
+  const sessions = [];
+  for (const node of cluster.nodes) for (let i = 0; i < 3; i++) sessions.push(await poller(node.bayeux, ['/all', `/own/${sessions.length}`, '/all/**']));
+  const ids = sessions.map(({clientId}) => clientId).sort();
+  const get = async (node, path) => (await getJson(node.admin(path))).json;
+  for (const node of cluster.nodes) {
+    const {clients, ...rest} = await get(node, '/v1/clients');
+    assert.deepEqual(clients.map(({client}) => client), ids);
+    assert.equal(new Set(clients.map(({node}) => node)).size, 3);
+    assert.deepEqual(rest, {});
+    const {channels} = await get(node, '/v1/channels');
+    assert.deepEqual(channels.filter(({channel}) => !channel.startsWith('/own')), [{channel: '/all', subscribers: 9}, {channel: '/all/**', subscribers: 9}]);
+    assert.equal(channels.length, 11);
+    const {subscribers} = await get(node, '/v1/subscribers?channel=/all');
+    assert.deepEqual(subscribers.map(({client}) => client), ids);
+  }
+  // Pages of the whole, whatever the nodes have.
+  const paged = [];
+  for (let after = '', n = 0; n < 10; n++) {
+    const page = await get(two, `/v1/clients?limit=2${after && `&after=${after}`}`);
+    paged.push(...page.clients.map(({client}) => client));
+    if (!page.next) break;
+    after = page.next;
+  }
+  assert.deepEqual(paged, ids);
+  const owns = [];
+  for (let after = '', n = 0; n < 20; n++) {
+    const page = await get(one, `/v1/channels?prefix=/own/&limit=4${after && `&after=${after}`}`);
+    owns.push(...page.channels.map(({channel}) => channel));
+    if (!page.next) break;
+    after = page.next;
+  }
+  assert.deepEqual(owns, Array.from({length: 9}, (_, i) => `/own/${i}`));
+  const stopped = (await cluster.stats(three)).node;
+  three.child.kill('SIGSTOP');
+  t.after(() => three.child?.kill('SIGCONT'));
+  const partial = await get(one, '/v1/clients');
+  const told = await run('mora', ['--admin', one.url('admin'), 'clients']);
+  assert.match(told.stderr, new RegExp(`Node ${stopped} does not answer`));
+  assert.deepEqual([partial.partial, partial.missing, partial.clients.length], [true, [stopped], 6]);
+  three.child.kill('SIGCONT');
+  await until(async () => !(await get(one, '/v1/clients')).partial, 'all to answer again');
+  cluster.redis.pause();
+  const alone = await get(one, '/v1/clients');
+  assert.equal(alone.partial, true);
+  assert.ok(alone.clients.length >= 3);
+  cluster.redis.resume();
+});
