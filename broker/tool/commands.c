@@ -16,7 +16,7 @@ static void tell_if_partial(const json_t *answer) {
   size_t i;
   if (!json_is_true(json_object_get(answer, "partial"))) return;
   if (json_array_size(missing) == 0)
-    fputs("Redis does not answer: this is of the node that was asked alone.\n", stderr);
+    fputs("Redis does not answer: only the node that was asked is listed.\n", stderr);
   json_array_foreach(missing, i, node)
       fprintf(stderr, "Node %s does not answer: its part is missing.\n", json_string_value(node));
 }

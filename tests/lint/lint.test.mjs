@@ -118,7 +118,7 @@ test('format: a bad sample is caught', async t => {
   assert.deepEqual((await format(list, folder)).map(({path}) => path), ['bad.c']);
 });
 
-test('format: the tree', async t => judge(t, await format(tree)));
+test('format: the tree', {timeout: 300000}, async t => judge(t, await format(tree)));
 
 test('operations: a page that lacks an event or a metric, or has one too many, is caught', () => {
   const page = rows => ({path: 'docs/operations.md', text: `## Log events\n\n${rows[0]}\n\n## Metrics\n\n${rows[1]}\n`});
