@@ -27,10 +27,14 @@ const GROUPS = [
 
 const programs = prefix => readdirSync(bin).filter(name => name.startsWith(prefix)).sort();
 
+const summary = {suite: 'coverage', passed: 0, failed: 0, skipped: 0};
+
 function run(kind, name, args = []) {
   const env = {...process.env, LLVM_PROFILE_FILE: join(profiles, `${kind}-${name}.profraw`)};
   const {status, signal, stderr} = spawnSync(join(bin, name), args, {cwd: root, env, encoding: 'utf8', timeout: 600000, maxBuffer: 1 << 26});
-  if (status !== 0) throw new Error(`${name} ended with ${signal || status}\n${stderr.slice(-2000)}`);
+  if (status === 0) return;
+  summary.failed++;
+  console.log(`not ok ${name} ended with ${signal || status}\n${stderr.slice(-2000).replace(/^/gm, '  ')}`);
 }
 
 function collect() {
@@ -67,7 +71,6 @@ function main() {
   const row = (name, cells) => console.log(`| ${name} | ${cells.join(' | ')} |`);
   row('lines run, %', ['fuzz targets', 'unit and component tests', 'both']);
   row('---', ['---:', '---:', '---:']);
-  const summary = {suite: 'coverage', passed: 0, failed: 0, skipped: 0};
   for (const {name, wanted} of GROUPS) {
     const sums = total(wanted);
     const good = sums[2][1] > 0 && sums[2][0] * 100 >= sums[2][1] * MINIMUM;
