@@ -117,6 +117,9 @@ struct bx_engine_events {
   // A session is to live elsewhere: it lets go of its connection, weighs the evidence, leaves the
   // table and tells where it stands. It is freed by `forget`.
   void (*release)(void *context, struct bx_session *, struct bx_record *);
+  // This node leaves, and its record is all that will be known of a session: what came of its last answer
+  // counts now.
+  void (*settle)(void *context, struct bx_session *);
   // It is not stale any more: polls may be answered.
   void (*resume)(void *context);
   // One that was released lives here again: nobody knows what became of its record.

@@ -135,6 +135,11 @@ uint64_t bx_journal_cut(struct bx_journal *j, bx_position position) {
   return next - j->next;
 }
 
+void bx_journal_gap(struct bx_journal *j, bx_position to) {
+  while (j->first < j->next) drop_first(j);
+  j->base = j->trimmed = to;
+}
+
 void bx_journal_begin(struct bx_journal *j, bx_position base) {
   BX_BUG_ON(j->first != j->next);
   j->base = j->trimmed = base;

@@ -40,7 +40,7 @@ struct bx_journal {
   size_t mask;            // slots - 1, a power of two
   uint64_t first, next;   // sequences: [first, next) are held
   uint64_t bytes;
-  bx_position base;      // positions at or below it are not in the ring and never were in this epoch
+  bx_position base;      // nobody can read on from below it: it never was here, or what follows is missing
   bx_position trimmed;   // the last position that was trimmed away, or `base`
   bx_position jumped;    // the head, when it is above the newest entry; 0 otherwise
 };
@@ -63,6 +63,8 @@ void bx_journal_trim(struct bx_journal *, bx_millis now);
 uint64_t bx_journal_cut(struct bx_journal *, bx_position position);
 // The head goes on to `to` without an entry.
 void bx_journal_jump(struct bx_journal *, bx_position to);
+// What lies between the newest entry and `to` can not be had: the journal begins anew behind it.
+void bx_journal_gap(struct bx_journal *, bx_position to);
 // An empty journal begins behind `base`.
 void bx_journal_begin(struct bx_journal *, bx_position base);
 

@@ -40,6 +40,10 @@ static void weigh(struct bx_server *server, struct bx_session *s) {
     bx_session_confirm_all(server, s);
 }
 
+void bx_session_settle(struct bx_server *server, struct bx_session *s) {
+  if (s->state == BX_SESSION_AWAY) weigh(server, s);
+}
+
 void bx_session_release(struct bx_server *server, struct bx_session *s, struct bx_record *out) {
   if (s->connection != NULL) bx_session_supersede(server, s);
   weigh(server, s);
@@ -134,29 +138,6 @@ void bx_relays_close(struct bx_server *server) {
 
 // -- the journal breaks ----------------------------------------------------------------------------
 
-// Every session that has not read past the gap: the live ones, too, for they stand at its edge.
-void bx_server_gap(struct bx_server *server, bx_position from, bx_position to) {
-  server->counters.gaps++;
-  for (int state = 0; state < BX_SESSION_CLOSING; state++)
-    bx_list_each (link, &server->states[state]) {
-      struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
-
-      if (bx_session_conf(server, s) < to) bx_session_lose(server, s);
-    }
-  (void)from;
-  bx_journal_jump(&server->journal, to);
-}
-
-// Those of the journal that is gone. A session that is in the new one already has a position there.
-static void lose_all(struct bx_server *server, bx_position first) {
-  for (int state = 0; state < BX_SESSION_CLOSING; state++)
-    bx_list_each (link, &server->states[state]) {
-      struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
-
-      if (bx_session_sent(server, s) < first) bx_session_lose(server, s);
-    }
-}
-
 // A pass that is under way would follow links into entries that are void now.
 static void restart_readers(struct bx_server *server) {
   bx_list_each (link, &server->states[BX_SESSION_READING]) {
@@ -165,6 +146,34 @@ static void restart_readers(struct bx_server *server) {
     bx_reader_stop(s);
     bx_reader_start(server, s);
   }
+}
+
+static void read_all_again(struct bx_server *server) {
+  restart_readers(server);
+  bx_list_each (link, &server->states[BX_SESSION_LIVE])
+    bx_session_read_again(server, bx_container_of(link, struct bx_session, state_link));
+}
+
+// What is in front of it is of no use any more: whoever has not read that would have to read past the gap,
+// also one that comes later. Who stands below finds himself lost when he reads on: the live ones at once.
+void bx_server_gap(struct bx_server *server, bx_position from, bx_position to) {
+  (void)from;
+  server->counters.gaps++;
+  read_all_again(server);
+  bx_journal_gap(&server->journal, to);
+  bx_list_splice(&server->readers, &server->ahead);
+}
+
+// Those of the journal that is gone. A session that is in the new one already has a position there.
+static void lose_all(struct bx_server *server, bx_position first) {
+  for (int state = 0; state < BX_SESSION_CLOSING; state++)
+    bx_list_each (link, &server->states[state]) {
+      struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
+
+      if (bx_session_sent(server, s) >= first) continue;
+      bx_session_lose(server, s);
+      bx_session_close(server, s, BX_END_LOST);   // its record is gone
+    }
 }
 
 uint64_t bx_server_epoch(struct bx_server *server, uint64_t epoch, bx_position first, bx_position survived) {

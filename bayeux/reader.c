@@ -174,21 +174,26 @@ void bx_reader_stop(struct bx_session *s) {
   s->reader = NULL;
 }
 
-// It is told to shake hands.
-static void give_up(struct bx_server *server, struct bx_session *s, const char *why) {
-  if (server->env.event != NULL) server->env.event(server->env.context, BX_EVENT_LOST, s, bx_slice_of(why));
-  if (server->engine->ops->locates) bx_session_ask_end(server, s, BX_END_LOST);
-  bx_session_close(server, s, BX_END_LOST);
+// It is told to shake hands. Its record ends first: while that is there, another node may take the session in,
+// and the mark of this one speaks for it.
+static void give_up(struct bx_server *server, struct bx_session *s, uint64_t *counter, const char *why) {
+  if (!s->lost) {
+    ++*counter;
+    if (server->env.event != NULL) server->env.event(server->env.context, BX_EVENT_LOST, s, bx_slice_of(why));
+  }
+  s->lost = true;
+  if (server->engine->ops->locates)
+    bx_session_ask_end(server, s, BX_END_LOST);
+  else
+    bx_session_close(server, s, BX_END_LOST);
 }
 
 void bx_session_lose(struct bx_server *server, struct bx_session *s) {
-  server->counters.lost_sessions++;
-  give_up(server, s, "what it missed has left the journal");
+  give_up(server, s, &server->counters.lost_sessions, "what it missed has left the journal");
 }
 
 static void lag(struct bx_server *server, struct bx_session *s) {
-  server->counters.lagging_sessions++;
-  give_up(server, s, "it missed more than limits.lag");
+  give_up(server, s, &server->counters.lagging_sessions, "it missed more than limits.lag");
 }
 
 // One slice of one session. One that came from a node which was further on waits for this one's head: a pass

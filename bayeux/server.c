@@ -53,6 +53,8 @@ static struct bx_session *adopt(void *context, const struct bx_record *r) { retu
 
 static void release(void *context, struct bx_session *s, struct bx_record *out) { bx_session_release(context, s, out); }
 
+static void settle(void *context, struct bx_session *s) { bx_session_settle(context, s); }
+
 static void resume(void *context) {
   struct bx_server *server = context;
 
@@ -101,6 +103,7 @@ struct bx_server *bx_server_create(const struct bx_env *env, const struct bx_ser
                                              .epoch = epoch,
                                              .adopt = adopt,
                                              .release = release,
+                                             .settle = settle,
                                              .resume = resume,
                                              .restore = restore,
                                              .forget = forget,

@@ -95,13 +95,14 @@ static inline struct bx_pending *bx_pending_of(struct bx_request *r) {
 // -- several nodes ----------------------------------------------------------------------------------
 struct bx_session *bx_session_adopt(struct bx_server *, const struct bx_record *);
 void bx_session_release(struct bx_server *, struct bx_session *, struct bx_record *);
+void bx_session_settle(struct bx_server *, struct bx_session *);
 void bx_session_unrelease(struct bx_server *, struct bx_session *);
 // The session leaves its connection: a poll is answered, a stream flushed and closed.
 void bx_session_supersede(struct bx_server *, struct bx_session *);
 // A subscription as a record tells it: no event, no counter of new ones.
 void bx_session_restore(struct bx_server *, struct bx_session *, struct bx_slice pattern, bx_position start,
                         bx_position upto);
-// What it has not read can not be had any more.
+// What it has not read can not be had any more: it ends. Until the engine has granted that it gets nothing.
 void bx_session_lose(struct bx_server *, struct bx_session *);
 void bx_relay_open(struct bx_server *, struct bx_remote_call *);
 void bx_relays_run(struct bx_server *);

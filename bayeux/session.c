@@ -59,7 +59,7 @@ void bx_session_set_state(struct bx_server *server, struct bx_session *s, enum b
 static void expire(struct bx_timer *timer) {
   struct bx_session *s = bx_container_of(timer, struct bx_session, expiry);
 
-  bx_session_ask_end(s->server, s, BX_END_EXPIRED);
+  bx_session_ask_end(s->server, s, s->lost ? BX_END_LOST : BX_END_EXPIRED);
 }
 
 struct bx_session *bx_session_create(struct bx_server *server, struct bx_slice id) {
@@ -321,8 +321,7 @@ struct bx_subscription *bx_session_find_subscription(const struct bx_session *s,
   return NULL;
 }
 
-// Reads from here on by a new pass, with the subscriptions there are now.
-static void read_again(struct bx_server *server, struct bx_session *s) {
+void bx_session_read_again(struct bx_server *server, struct bx_session *s) {
   bx_position sent = bx_session_sent(server, s);
 
   if (s->state != BX_SESSION_LIVE && s->state != BX_SESSION_READING) return;
@@ -355,9 +354,9 @@ bool bx_session_subscribe(struct bx_server *server, struct bx_session *s, struct
     sub->behind = start < bx_session_sent(server, s);
     sub->from = sub->known = start;
     s->backfilled |= sub->behind;
-    read_again(server, s);
+    bx_session_read_again(server, s);
   } else if (s->state == BX_SESSION_READING) {
-    read_again(server, s);   // its pass has walked past this subscription
+    bx_session_read_again(server, s);   // its pass has walked past this subscription
   }
   return true;
 }
@@ -396,7 +395,7 @@ bool bx_session_unsubscribe(struct bx_server *server, struct bx_session *s, stru
   struct bx_subscription *sub = t == NULL ? NULL : bx_session_find_subscription(s, t);
 
   if (sub == NULL) return false;
-  if (s->state == BX_SESSION_READING || s->outbox.count > 0) read_again(server, s);
+  if (s->state == BX_SESSION_READING || s->outbox.count > 0) bx_session_read_again(server, s);
   subscription_free(server, s, sub);
   server->counters.unsubscribes++;
   return true;

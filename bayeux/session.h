@@ -94,6 +94,7 @@ struct bx_session {
   uint32_t generation;          // raised by each change of owner
   bool recorded;                // the engine holds its record
   bool ending;                  // its end is asked for
+  bool lost;                    // what it has not read can not be had any more
   bool released;                // out of the table: its record is on its way to another node
   struct bx_engine_mark mark;   // the engine's
   char id[];                    // terminated
@@ -126,6 +127,8 @@ struct bx_frame *bx_session_hand_over(struct bx_server *, struct bx_session *);
 // Bytes of that frame; 0 when there is none.
 size_t bx_session_next_bytes(const struct bx_session *);
 void bx_session_set_state(struct bx_server *, struct bx_session *, enum bx_session_state);
+// Reads on from where it stands by a new pass, with the subscriptions and the journal there are now.
+void bx_session_read_again(struct bx_server *, struct bx_session *);
 
 // -- positions ----------------------------------------------------------------------------------
 bx_position bx_session_sent(const struct bx_server *, const struct bx_session *);
@@ -141,7 +144,7 @@ void bx_session_fall_back(struct bx_server *, struct bx_session *);
 
 // It may still find something for its connection: an empty answer would be too early.
 static inline bool bx_session_is_catching_up(const struct bx_session *s) {
-  return s->state == BX_SESSION_READING && s->outbox.count == 0;
+  return s->state == BX_SESSION_READING && s->outbox.count == 0 && !s->ending;
 }
 
 // -- subscriptions ------------------------------------------------------------------------------

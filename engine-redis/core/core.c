@@ -269,6 +269,7 @@ void er_core_leave(struct er_core *c, bx_millis now) {
       struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
 
       if (!s->recorded || s->released) continue;
+      c->engine.events.settle(server, s);
       s->mark.covered = false;
       bx_list_remove(&s->mark.link);
       er_changed(&c->engine, s, false);

@@ -43,12 +43,14 @@ static void begin(struct er_core *c, bx_position base) {
   c->engine.events.begin(c->engine.events.context, base);
 }
 
+static void gap(struct er_core *c, bx_position to) {
+  er_event(c, "engine.gap", "%llu to %llu", (unsigned long long)c->head + 1, (unsigned long long)to);
+  c->engine.events.gap(c->engine.events.context, c->head + 1, to);
+}
+
 // Is this the next position? A jump is lawful over an entry of kind `epoch` only.
 static void step_to(struct er_core *c, bx_position position) {
-  if (position > c->head + 1) {
-    er_event(c, "engine.gap", "%llu to %llu", (unsigned long long)c->head + 1, (unsigned long long)position - 1);
-    c->engine.events.gap(c->engine.events.context, c->head + 1, position - 1);
-  }
+  if (position > c->head + 1) gap(c, position - 1);
   c->head = position;
 }
 
@@ -60,6 +62,7 @@ static void apply_epoch(struct er_core *c, bx_position position, const struct er
   else if (c->warm)
     er_learn_epoch(c, epoch, position, survived);
   if (position <= c->head) return;
+  if (c->head < survived) gap(c, survived);   // what survived and was trimmed before it was read here
   c->head = position;
   c->engine.events.jump(c->engine.events.context, position);
 }

@@ -46,7 +46,7 @@ static void lose(struct sim_client *c, struct sim_wire *w) {
 }
 
 void sim_client_closed(struct sim_client *c, struct sim_wire *w) {
-  lose(c, w);
+  if (!w->parting) lose(c, w);
   if (w == c->second) c->second = NULL;
   if (w == c->errand_wire) {
     c->errand_wire = NULL;

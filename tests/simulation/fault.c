@@ -42,6 +42,22 @@ static void stall(struct sim *s) {
 
 static void crash(struct sim *s) { sim_node_crash(s, (unsigned)sim_uniform(s, 0, s->node_count - 1)); }
 
+static void leave(struct sim *s) { sim_node_leave(s, (unsigned)sim_uniform(s, 0, s->node_count - 1)); }
+
+static void has_room(struct sim *s, void *unused) {
+  (void)unused;
+  SIM_TRACE(s, "redis has memory again");
+  s->redis.model->full = false;
+}
+
+static void fill(struct sim *s) {
+  if (s->redis.model->full) return;
+  SIM_TRACE(s, "redis is full");
+  s->totals->fulls++;
+  s->redis.model->full = true;
+  sim_in(s, SIM_MS(sim_uniform(s, 100, 5000)), has_room, NULL);
+}
+
 static void go_on(struct sim *s, void *unused) {
   (void)unused;
   sim_redis_pause(s, false);
@@ -117,7 +133,7 @@ static const struct {
 } faults[] = {
     {SIM_CUTS, 12, cut},     {SIM_DOUBLES, 8, twice}, {SIM_DROPS, 6, drop},       {SIM_STALLS, 3, stall},
     {SIM_CRASHES, 2, crash}, {SIM_PAUSES, 2, pause},  {SIM_RESTARTS, 1, restart}, {SIM_ROLLBACKS, 1, lag},
-    {SIM_FLUSHES, 1, flush}, {SIM_CLOCKS, 2, jump},
+    {SIM_FLUSHES, 1, flush}, {SIM_CLOCKS, 2, jump},   {SIM_LEAVES, 2, leave},     {SIM_FULL, 2, fill},
 };
 
 static void strike(struct sim *s, void *unused) {
@@ -150,6 +166,7 @@ void sim_fault_start(struct sim *s) {
 // What was begun ends by itself, within seconds; nothing new begins.
 void sim_fault_heal(struct sim *s) {
   sim_redis_pause(s, false);
+  s->redis.model->full = false;
   sim_snapshot_destroy(s->redis.replica);
   s->redis.replica = NULL;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// simulate [--seeds A..B] [--seed N] [--trace] [--steps N] [--break NAME] [--jobs N] [--expect-failure]
+// simulate [--seeds A..B [--every N]] [--seed N] [--trace] [--steps N] [--break NAME] [--jobs N] [--expect-failure]
 //
 // Runs the seeds, tells the first that fails with its invariant, and exits with 1. With --seed N
 // --trace it writes what happened, step by step. --break puts in a fault on purpose: generation,
@@ -12,7 +12,7 @@
 #include "tests/simulation/sim.h"
 
 struct options {
-  uint64_t first, last, steps;
+  uint64_t first, last, every, steps;
   enum sim_break broken;
   unsigned jobs;
   bool trace, expect_failure, all;
@@ -21,7 +21,7 @@ struct options {
 static uint64_t running;
 
 static void usage(void) {
-  fputs("usage: simulate [--seeds A..B] [--seed N] [--trace] [--steps N] [--jobs N]\n"
+  fputs("usage: simulate [--seeds A..B [--every N]] [--seed N] [--trace] [--steps N] [--jobs N]\n"
         "                [--break generation|mark-first|late-start] [--expect-failure] [--all]\n",
         stderr);
   exit(2);
@@ -54,6 +54,9 @@ static void parse(struct options *o, int argc, char **argv) {
       if (strncmp(end, "..", 2) != 0) usage();
       o->last = strtoull(end + 2, NULL, 10);
       i++;
+    } else if (strcmp(argv[i], "--every") == 0) {
+      o->every = strtoull(value, NULL, 10);
+      i++;
     } else if (strcmp(argv[i], "--seed") == 0) {
       o->first = o->last = strtoull(value, NULL, 10);
       i++;
@@ -70,7 +73,7 @@ static void parse(struct options *o, int argc, char **argv) {
       usage();
     }
   }
-  if (o->first == 0 || o->last < o->first || o->jobs == 0 || o->jobs > 64) usage();
+  if (o->first == 0 || o->last < o->first || o->every == 0 || o->jobs == 0 || o->jobs > 64) usage();
 }
 
 static bool run_seed(const struct options *o, uint64_t seed, struct sim_totals *totals) {
@@ -107,7 +110,7 @@ static unsigned run_some(const struct options *o, unsigned offset) {
   unsigned failed = 0;
   uint64_t count = 0;
 
-  for (uint64_t seed = o->first + offset; seed <= o->last; seed += o->jobs) {
+  for (uint64_t seed = o->first + offset * o->every; seed <= o->last; seed += o->jobs * o->every) {
     count++;
     if (run_seed(o, seed, &t)) continue;
     failed++;
@@ -118,10 +121,10 @@ static unsigned run_some(const struct options *o, unsigned offset) {
       "%llu seeds, %u failed: %llu steps, %llu publishes (%llu refused, %llu unknown), %llu deliveries, %llu repeats\n"
       "  %llu sessions, %llu moves, %llu claims, %llu calls, %llu lost; %llu crashes, %llu stalls, %llu link losses, "
       "%llu late commands\n  %llu pauses, %llu restarts, %llu rollbacks, %llu flushes, %llu epochs learnt, %llu not "
-      "recovered\n",
+      "recovered\n  %llu leaves, %llu times full, %llu gaps\n",
       (unsigned long long)count, failed, N(steps), N(publishes), N(refused), N(unknown), N(deliveries), N(repeats),
       N(sessions), N(moves), N(forced), N(relayed), N(lost), N(crashes), N(stalls), N(drops), N(late), N(pauses),
-      N(restarts), N(rollbacks), N(flushes), N(epochs), N(not_recovered));
+      N(restarts), N(rollbacks), N(flushes), N(epochs), N(not_recovered), N(leaves), N(fulls), N(gaps));
   fflush(stdout);
   return failed;
 }
@@ -145,10 +148,11 @@ static bool run_all(const struct options *o) {
 }
 
 int main(int argc, char **argv) {
-  struct options o = {.first = 1, .last = 100, .jobs = 1};
+  struct options o = {.first = 1, .last = 100, .every = 1, .jobs = 1};
   bool good;
 
   parse(&o, argc, argv);
+  setvbuf(stdout, NULL, o.trace ? _IOFBF : _IOLBF, 0);   // a long run tells what it finds
   signal(SIGABRT, aborted);
   good = o.jobs == 1 ? run_some(&o, 0) == 0 : run_all(&o);
   if (o.expect_failure) {

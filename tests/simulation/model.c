@@ -485,14 +485,14 @@ static size_t read_trim(struct call *c, size_t i, struct trim *t) {
   return i + 1;
 }
 
-static size_t apply_trim(struct sim_value *v, const struct trim *t) {
+static size_t apply_trim(struct sim_value *v, const struct trim *t, unsigned step) {
   if (!t->given) return 0;
   size_t length = v->end - v->first, count = 0;
   if (t->by_id)
     while (count < length && sim_id_compare(v->entries[v->first + count].id, t->id) < 0) count++;
   else if (length > (size_t)t->length)
     count = length - (size_t)t->length;
-  if (t->about) count -= count % 100;
+  if (t->about) count -= count % step;
   sim_stream_trim(v, count);
   return count;
 }
@@ -527,7 +527,7 @@ static void xadd(struct call *c) {
   if (c->failed || !next_id(c, c->argv[i], v, &id)) return;
   if (!v) v = sim_keys_add(&c->r->keys, c->argv[0], SIM_STREAM);
   sim_stream_add(v, id, c->argv + i + 1, c->argc - i - 1);
-  apply_trim(v, &t);
+  apply_trim(v, &t, c->r->trim_step);
   set_id(c->reply, id);
 }
 
@@ -536,7 +536,7 @@ static void xtrim(struct call *c) {
   size_t i = read_trim(c, 1, &t);
   if (!c->failed && (!t.given || i != c->argc)) syntax(c);
   struct sim_value *v = c->failed ? NULL : want(c, 0, SIM_STREAM);
-  if (!c->failed) set_number(c->reply, v ? (int64_t)apply_trim(v, &t) : 0);
+  if (!c->failed) set_number(c->reply, v ? (int64_t)apply_trim(v, &t, c->r->trim_step) : 0);
 }
 
 static void xlen(struct call *c) {
@@ -726,6 +726,7 @@ struct sim_redis *sim_redis_create(uint64_t clock, const char *run_id) {
   struct sim_redis *r = bx_alloc(sizeof *r);
   r->clock = clock;
   snprintf(r->run_id, sizeof r->run_id, "%s", run_id);
+  r->trim_step = 100;
   sim_keys_init(&r->keys);
   sim_lua_init(r);
   return r;

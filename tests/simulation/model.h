@@ -7,7 +7,7 @@
 // redis.pcall returns {err}; a script's first write is refused when memory is full (unless the
 // command frees some) or writes are refused at all, later ones never; keys expire when somebody
 // looks; globals may not be made.
-// What it does not: `~` trims in steps of 100 entries; ZSCAN answers all at once; XREAD never
+// What it does not: `~` trims in steps of `trim_step` entries (100); ZSCAN answers all at once; XREAD never
 // blocks (the caller watches `writes`); replies to other commands than Mora's.
 //
 // Not here: links, replicas, crashes. The simulator makes them of snapshots and of run_id.
@@ -24,6 +24,7 @@ struct sim_redis {
   char run_id[41];        // what INFO tells: a process run of the server
   bool full;              // used memory is over maxmemory
   const char *refusing;   // NULL, or the error that any write gets ("READONLY ...", "NOREPLICAS ...")
+  unsigned trim_step;     // entries that `~` trims at once
   uint64_t writes;        // commands that wrote, so that a reader that waits can see that there is news
   struct lua_State *lua;
   bool scripted, dirty;   // inside a script; it has written

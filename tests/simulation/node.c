@@ -174,10 +174,10 @@ static void applied(void *context, const struct bx_entry *e) {
 
 // -- life -------------------------------------------------------------------------------------------
 
-static struct bx_server_options options(void) {
+static struct bx_server_options options(const struct sim *s) {
   return (struct bx_server_options){
       .message = {.depth = 32, .batch = 100, .members = 64},
-      .journal = {.messages = 100000, .bytes = 64 << 20, .age = 300000},
+      .journal = {.messages = s->ring, .bytes = 64 << 20, .age = 300000},
       .max_sessions = 1000,
       .max_subscriptions = 100,
       .max_channel_length = 100,
@@ -197,8 +197,8 @@ static void build(struct sim *s, struct sim_node *n) {
                               .address = bx_slice_of(n->name),
                               .command_timeout = SIM_COMMAND_TIMEOUT,
                               .life = SIM_LIFE,
-                              .journal_messages = 100000};
-  struct bx_server_options server_options = options();
+                              .journal_messages = s->ring};
+  struct bx_server_options server_options = options(s);
 
   n->core = er_core_create(&core_env, &o, sim_node_now(n));
   sim_break_node(s, n);
@@ -268,6 +268,54 @@ void sim_node_crash(struct sim *s, unsigned slot) {
   sim_in(s, SIM_MS(sim_uniform(s, 100, 4000)), start_again, n);
 }
 
+// Everything is over in time, and it has told the others.
+static void retire(struct sim *s, struct sim_node *n) {
+  SIM_TRACE(s, "%s has left", n->name);
+  s->totals->leaves++;
+  for (int state = 0; state < BX_SESSION_CLOSING; state++)
+    bx_list_each (link, &n->server->states[state]) {
+      struct bx_session *b = bx_container_of(link, struct bx_session, state_link);
+
+      if (!b->released) remember(n, b, bx_session_conf(n->server, b));
+    }
+  n->alive = false;
+  sim_link_forsake(s, n);
+  sim_node_destroy(n);
+  sim_in(s, SIM_MS(sim_uniform(s, 100, 4000)), start_again, n);
+}
+
+// As the daemon does it: it waits for connections to end, then for its last tick to be answered, and not for ever.
+static void leave_on(struct sim *s, void *what) {
+  struct sim_node *n = what;
+  bool over = s->now >= n->leave_by;
+
+  if (!n->alive || sim_node_defer(n, leave_on, n)) return;
+  if (!n->departing && bx_list_empty(&n->server->connections)) {
+    n->departing = true;
+    er_core_leave(n->core, sim_node_now(n));
+  } else if (n->departing && n->links[ER_COMMAND].connection != NULL && er_core_has_left(n->core)) {
+    retire(s, n);
+    return;
+  }
+  if (over) {
+    sim_node_crash(s, n->slot);
+    return;
+  }
+  sim_in(s, SIM_MS(20), leave_on, n);
+}
+
+void sim_node_leave(struct sim *s, unsigned slot) {
+  struct sim_node *n = s->nodes[slot];
+
+  if (!n->alive || n->draining) return;
+  SIM_TRACE(s, "%s is told to stop", n->name);
+  n->draining = true;
+  n->leave_by = s->now + SIM_MS(5000);
+  bx_server_drain(n->server);
+  sim_node_woken(n);
+  leave_on(s, n);
+}
+
 static void count(struct sim_node *n) {
   struct sim_totals *t = n->sim->totals;
   const struct bx_counters *c = &n->server->counters;
@@ -282,6 +330,7 @@ static void count(struct sim_node *n) {
   t->released += e->released;
   t->relayed += e->calls;
   t->not_recovered += e->not_recovered;
+  t->gaps += c->gaps;
 }
 
 void sim_node_destroy(struct sim_node *n) {

@@ -142,6 +142,11 @@ static unsigned choose_faults(struct sim *s) {
       SIM_ROLLBACKS | SIM_CRASHES | SIM_CUTS,
       SIM_FLUSHES,
       SIM_CLOCKS | SIM_CUTS,
+      SIM_LEAVES,
+      SIM_LEAVES | SIM_CUTS | SIM_DROPS | SIM_STALLS,
+      SIM_FULL | SIM_CRASHES | SIM_CUTS,
+      SIM_TRIMS | SIM_STALLS | SIM_CUTS,
+      SIM_TRIMS | SIM_DROPS | SIM_CRASHES | SIM_ROLLBACKS,
       SIM_CUTS | SIM_DROPS | SIM_STALLS | SIM_CRASHES | SIM_PAUSES | SIM_RESTARTS,
       ~0u,
   };
@@ -153,11 +158,13 @@ static void start(struct sim *s) {
   for (int i = 0; i < 8; i++) sim_random(s);
   bx_list_init(&s->arena);
   s->faults = choose_faults(s);
+  s->ring = s->faults & SIM_TRIMS ? sim_uniform(s, 20, 60) : 100000;
   s->node_count = s->seed % 7 == 0 ? 1 : (unsigned)sim_uniform(s, 2, SIM_NODES);
   s->client_count = (unsigned)sim_uniform(s, 2, SIM_CLIENTS);
   SIM_TRACE(s, "seed %llu: %u nodes, %u clients, faults %#x", (unsigned long long)s->seed, s->node_count,
             s->client_count, s->faults);
   sim_redis_start(s);
+  if (s->faults & SIM_TRIMS) s->redis.model->trim_step = 10;
   for (unsigned i = 0; i < s->node_count; i++) sim_node_start(s, i);
   for (unsigned i = 0; i < s->client_count; i++) sim_client_start(s, i);
   sim_in(s, SIM_MS(1500), sim_publisher_act, NULL);

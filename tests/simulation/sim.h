@@ -49,6 +49,9 @@ enum {
   SIM_FLUSHES = 1 << 7,     // FLUSHALL
   SIM_CLOCKS = 1 << 8,      // clocks jump
   SIM_DOUBLES = 1 << 9,     // clients poll two nodes at once
+  SIM_LEAVES = 1 << 10,     // nodes are stopped as one stops them
+  SIM_FULL = 1 << 11,       // Redis has no memory left
+  SIM_TRIMS = 1 << 12,      // the journal is short: who lags finds a part of it gone
 };
 
 struct sim;
@@ -142,8 +145,10 @@ struct sim_node {
   struct bx_mount mount;
   int64_t clock_offset;   // ms
   bx_millis last_now;
-  sim_time stalled;   // no time before
-  sim_time turn_at;   // the next turn that is on the queue; 0: none
+  sim_time stalled;           // no time before
+  sim_time turn_at;           // the next turn that is on the queue; 0: none
+  bool draining, departing;   // it leaves: its connections end; it takes leave of the others
+  sim_time leave_by;
   struct sim_link links[ER_LINKS];
   unsigned number;                  // among all that were made
   struct bx_engine_events events;   // the server's, behind those that are listened to
@@ -152,6 +157,7 @@ struct sim_node {
 
 void sim_node_start(struct sim *, unsigned slot);
 void sim_node_crash(struct sim *, unsigned slot);
+void sim_node_leave(struct sim *, unsigned slot);
 void sim_node_stall(struct sim *, struct sim_node *, sim_time until);
 void sim_node_destroy(struct sim_node *);
 bx_millis sim_node_now(struct sim_node *);
@@ -183,6 +189,7 @@ struct sim_wire {
   bool lost;        // no byte passes any more, and nobody is told
   bool abandoned;   // the client does not look at it any more
   bool had_it;      // the answer reached the client's TCP, and then it reset
+  bool parting;     // the node leaves: the connection was not taken, or is closed with an echo to come
   bool woken, close_asked, close_sent;
   enum bx_arrival arrival;
   sim_time opened, last_ping;
@@ -247,6 +254,7 @@ struct sim_session {
   bx_position loaded_sent;            // of the last adoption
   uint64_t generation, highest;       // in the record; ever
   struct sim_ghost ghost[SIM_MADE];   // per node number
+  bx_position stood;                  // conf, as any node had it last
   bx_position conf[SIM_MADE];         // per node number: as it was seen last in the copy there
 };
 
@@ -337,7 +345,7 @@ void sim_break_tick(struct sim_node *, struct bx_slice *args, char mark[24]);
 
 struct sim_totals {
   uint64_t steps, publishes, deliveries, repeats, sessions, moves, forced, released, epochs, lost, crashes, stalls,
-      drops, restarts, rollbacks, flushes, pauses, late, refused, unknown, relayed, not_recovered;
+      drops, restarts, rollbacks, flushes, pauses, late, refused, unknown, relayed, not_recovered, leaves, fulls, gaps;
 };
 
 struct sim {
@@ -346,6 +354,7 @@ struct sim {
   enum sim_break broken;
   uint64_t max_steps;
   unsigned faults;
+  uint64_t ring;   // journal.messages
   sim_time now;
   struct sim_event *heap;
   size_t heap_count, heap_cap;

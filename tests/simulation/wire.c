@@ -59,6 +59,7 @@ static void ask_close(struct bx_connection *c, unsigned code, const char *reason
 
   SIM_TRACE(w->node->sim, "%s: closes the stream of c%u: %u %s", w->node->name, w->client->number, code, reason);
   w->close_asked = w->woken = true;
+  w->parting = code == 1001;
 }
 
 static enum bx_arrival arrival(struct bx_connection *c) { return wire_of(c)->arrival; }
@@ -66,6 +67,7 @@ static enum bx_arrival arrival(struct bx_connection *c) { return wire_of(c)->arr
 static void node_over(struct sim_wire *w, bool all_arrived) {
   if (!w->there || w->over) return;
   w->over = true;
+  if (w->parting && !all_arrived && w->client->session != NULL) sim_incident(w->node->sim, w->client->session);
   if (w->answered) bx_connection_settle(&w->c, w->arrival == BX_ARRIVAL_PENDING ? BX_ARRIVAL_LOST : w->arrival);
   bx_connection_lost(&w->c, all_arrived);
   bx_connection_fini(&w->c);
@@ -92,6 +94,11 @@ static void open_there(struct sim_wire *w) {
 static void take_text(struct sim_wire *w, struct bx_slice text) {
   struct sim *s = w->node->sim;
 
+  if (!w->there && w->node->draining) {   // its listener is closed
+    w->parting = w->over = true;
+    tell(w, false, SIM_END);
+    return;
+  }
   if (!w->there) open_there(w);
   if (!bx_connection_receive(&w->c, text)) sim_fail(s, "wire", "a text was refused: %.*s", (int)text.len, text.at);
 }
@@ -158,6 +165,7 @@ static void drain_stream(struct sim_wire *w) {
   struct bx_buffer out = {0};
   struct bx_session *b;
 
+  if (w->close_sent) return;   // nothing follows a close
   for (b = w->c.session; bx_connection_gather(&w->c, &out, &gathered); b = w->c.session) {
     if (gathered.frame != NULL) {
       bx_buffer_add(&out, bx_frame_array(gathered.frame), bx_frame_array_len(gathered.frame));
@@ -167,7 +175,7 @@ static void drain_stream(struct sim_wire *w) {
     bx_buffer_clear(&out);
   }
   bx_buffer_fini(&out);
-  if (!w->close_asked || w->close_sent) return;
+  if (!w->close_asked) return;
   w->close_sent = true;
   tell(w, false, SIM_CLOSE);
   sim_in(w->node->sim, ECHO_TIME, close_late, w);

@@ -413,6 +413,61 @@ static void one_from_further_on(void **state) {
   world_fini(&w);
 }
 
+static struct bx_session *arrive(struct world *w, const char *id, struct bx_slice pattern, bx_position position) {
+  struct bx_record_subscription sub = {.pattern = pattern};
+  struct bx_record record = {.id = bx_slice_of(id),
+                             .generation = 2,
+                             .conf = position,
+                             .sent = position,
+                             .life = 60000,
+                             .remaining = 60000,
+                             .subscriptions = &sub,
+                             .subscription_count = 1};
+
+  return w->server->engine->events.adopt(w->server, &record);
+}
+
+static void follow(struct world *w, struct wire *x, const char *id) {
+  wire_open(x, w);
+  assert_true(wire_send(x, "{'channel':'/meta/connect','clientId':'%s','connectionType':'websocket','id':'1'}", id));
+  world_turn(w);
+}
+
+// Nobody reads past a gap: not who was live at its edge, not who comes later and stands below it, though the
+// channel of both is silent. Who stands behind it goes on.
+static void a_gap_is_not_read_past(void **state) {
+  struct world w;
+  struct wire live, late, behind;
+  bx_position head;
+  char id[32];
+
+  (void)state;
+  world_init(&w, NULL);
+  world_handshake(&w, id);
+  world_subscribe(&w, id, "/quiet");
+  follow(&w, &live, id);
+  assert_int_equal(world_session(&w, id)->state, BX_SESSION_LIVE);
+  head = world_publish(&w, "/busy", 0);
+  w.server->engine->events.gap(w.server, head + 1, head + 10);
+  world_turn(&w);
+  assert_int_equal(wire_count(&live, "'error':'401:"), 1);
+  assert_null(world_session(&w, id));
+  assert_int_equal(w.server->counters.lost_sessions, 1);
+  assert_int_equal(w.server->counters.gaps, 1);
+
+  assert_non_null(arrive(&w, "below", BX_LIT("/quiet"), head));
+  assert_non_null(arrive(&w, "behind", BX_LIT("/quiet"), head + 10));
+  follow(&w, &late, "below");
+  follow(&w, &behind, "behind");
+  assert_null(world_session(&w, "below"));
+  assert_int_equal(world_session(&w, "behind")->state, BX_SESSION_LIVE);
+  assert_int_equal(w.server->counters.lost_sessions, 2);
+  wire_close(&live);
+  wire_close(&late);
+  wire_close(&behind);
+  world_fini(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(exactly_the_subscribed_intervals),
@@ -421,6 +476,7 @@ int main(void) {
       cmocka_unit_test(a_walk_of_several_turns),
       cmocka_unit_test(a_session_off_the_journal_is_told),
       cmocka_unit_test(one_from_further_on),
+      cmocka_unit_test(a_gap_is_not_read_past),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
