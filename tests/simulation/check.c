@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Invariants that are seen in what Redis holds and in what nodes remember: I1, I6, I7, I8, I10, I11.
 // (I2 to I5 and I9 are in ledger.c, I12 in client.c.)
+#include "engine-redis/core/private.h"
 #include "tests/simulation/sim.h"
 
 static uint64_t redis_now(const struct sim *s) { return s->redis.model->clock / 1000; }
@@ -193,7 +194,8 @@ static void check_session(struct sim_node *n, const struct bx_session *b) {
   if (conf < session->conf[n->number])
     sim_fail(n->sim, "I8", "%s: conf of %.6s fell from %llu to %llu", n->name, b->id,
              (unsigned long long)session->conf[n->number], (unsigned long long)conf);
-  session->conf[n->number] = session->stood = conf;
+  session->conf[n->number] = conf;
+  session->stood = er_conf(n->server, b);
   record = record_of(n->sim, session);
   if (record != NULL) check_covered(n->sim, session, record);
 }

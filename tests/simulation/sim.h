@@ -254,7 +254,7 @@ struct sim_session {
   bx_position loaded_sent;            // of the last adoption
   uint64_t generation, highest;       // in the record; ever
   struct sim_ghost ghost[SIM_MADE];   // per node number
-  bx_position stood;                  // conf, as any node had it last
+  bx_position stood;                  // from where it has to be read for, as any node had it last
   bx_position conf[SIM_MADE];         // per node number: as it was seen last in the copy there
 };
 
