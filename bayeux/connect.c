@@ -17,6 +17,7 @@ void bx_connect_hold(struct bx_connection *c, struct bx_slice id, bx_millis hold
   bx_buffer_clear(&h->id);
   bx_buffer_slice(&h->id, id);
   h->held = true;
+  h->since = c->server->now;
   h->due = hold == 0;
   if (h->due)
     bx_list_append(&c->server->due, &h->due_link);

@@ -246,7 +246,9 @@ void bx_connection_event_id(const struct bx_connection *c, struct bx_buffer *out
 static bool answer_is_due(struct bx_connection *c) {
   if (c->answered || !bx_list_empty(&c->batches)) return false;
   if (!c->connect.held || c->session == NULL) return true;
-  if (c->session->outbox.count > 0 && c->server->engine->stale) return c->failed = c->connect.due;
+  // The messages may be another's to give; and what came since may repeat what another has answered.
+  if (c->server->engine->stale && (c->session->outbox.count > 0 || c->connect.since >= c->server->engine->stale_from))
+    return c->failed = c->connect.due;
   return c->session->outbox.count > 0 || (c->connect.due && !bx_session_is_catching_up(c->session));
 }
 

@@ -45,6 +45,7 @@ enum bx_connection_kind { BX_CONNECTION_STREAM, BX_CONNECTION_POLL, BX_CONNECTIO
 struct bx_held_connect {
   bool held, due;
   struct bx_buffer id;   // as sent; empty: none
+  bx_millis since;
   struct bx_timer timer;
   struct bx_list due_link;
 };

@@ -160,8 +160,9 @@ struct bx_engine {
   // Other nodes may have taken its sessions for lost: until it is sure of them, no poll is handed a
   // message. A stream is closed by those who know better, and its messages are confirmed by it alone.
   bool stale;
-  uint64_t *frames;   // counts frames; the server's
-  uint64_t tick;      // counted by engines that tick
-  uint64_t epoch;     // one unbroken journal; answers of publishes carry it
-  bx_position base;   // the position below the first of this epoch
+  bx_millis stale_from;   // from then on: others may have taken them
+  uint64_t *frames;       // counts frames; the server's
+  uint64_t tick;          // counted by engines that tick
+  uint64_t epoch;         // one unbroken journal; answers of publishes carry it
+  bx_position base;       // the position below the first of this epoch
 };

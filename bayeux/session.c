@@ -405,11 +405,14 @@ bool bx_session_unsubscribe(struct bx_server *server, struct bx_session *s, stru
 
 // Tells the connection: a held connect is answered, a stream is closed.
 static void dismiss(struct bx_server *server, struct bx_session *s, enum bx_end why) {
-  bool good = why == BX_END_DISCONNECT || why == BX_END_MOVED;   // its connect is answered as if nothing was
+  bool good = why == BX_END_DISCONNECT;   // its connect is answered as if nothing was
   struct bx_connection *c = s->connection;
   struct bx_buffer reply = {0}, error = {0};
 
-  if (c->connect.held && (bx_connection_is_poll(c) || why != BX_END_DISCONNECT)) {
+  if (why == BX_END_MOVED) {
+    // Its owner may have answered this very connect in vain: only the owner can answer it again.
+    if (c->connect.held && bx_connection_is_poll(c)) bx_connection_fail(c);
+  } else if (c->connect.held && (bx_connection_is_poll(c) || !good)) {
     if (!good) bx_buffer_printf(&error, "401:%s:" BX_UNKNOWN_CLIENT, s->id);
     bx_buffer_char(&error, '\0');
     bx_connect_write(c, &reply, good ? NULL : error.at, (uint32_t)c->mount->interval);

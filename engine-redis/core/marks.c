@@ -150,7 +150,9 @@ static void depart(struct er_core *c) {
 }
 
 void er_watch_heartbeat(struct er_core *c) {
-  if (c->alive_at != 0 && c->now >= c->alive_at + ER_HEARTBEAT) c->engine.stale = true;
+  if (c->alive_at == 0 || c->now < c->alive_at + ER_HEARTBEAT || c->engine.stale) return;
+  c->engine.stale = true;
+  c->engine.stale_from = c->alive_at + ER_HEARTBEAT;
 }
 
 // The heartbeat is back. What others took meanwhile stands in the inbox, in front of a message that is

@@ -182,6 +182,7 @@ struct release_call {
 // the mark must not pass it; if it has gone, the next tick is refused and it is forgotten.
 static void take_back(struct er_core *c, struct bx_session *s) {
   c->engine.events.restore(c->engine.events.context, s);
+  if (!c->engine.stale) c->engine.stale_from = c->now;
   c->engine.stale = true;   // until that tick no poll is handed what may be another's to give
   c->recheck = 0;
   s->mark.covered = false;

@@ -87,7 +87,10 @@ static void remember(struct sim_node *n, const struct bx_session *b, bx_position
 
 static void released(void *context, struct bx_session *b, struct bx_record *out) {
   struct sim_node *n = node_of(context);
+  struct sim_session *s = sim_session_find(n->sim, bx_session_id(b));
 
+  // Before the echo of its close came.
+  if (s != NULL && b->connection != NULL && b->connection->kind == BX_CONNECTION_STREAM) sim_incident(n->sim, s);
   n->events.release(context, b, out);
   remember(n, b, out->conf);
   SIM_TRACE(n->sim, "%s: releases %.6s conf %llu sent %llu", n->name, b->id, (unsigned long long)out->conf,
