@@ -126,7 +126,7 @@ test('where there are no websockets the page polls', {timeout: 120000}, async t 
     await say(all.api, 'lobby', text);
     await sees(page, text);
   }
-  assert.equal(await page.textContent('#transport'), 'callback-polling');
+  assert.equal(await page.textContent('#transport'), 'cross-origin-long-polling');
   assert.deepEqual(await page.locator('.message .body').allTextContents(), ['one', 'two', 'three']);
   assert.deepEqual(page.complaints, []);
 });

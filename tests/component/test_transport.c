@@ -4,6 +4,7 @@
 #include "broker/access/origin.h"
 #include "broker/admin/parts.h"
 #include "broker/options.h"
+#include "broker/transport/script.h"
 #include "broker/transport/transport.h"
 
 #include <setjmp.h>
@@ -21,6 +22,34 @@ static void paths_of_a_mount(void **state) {
   for (const char *const *p = outside; *p; p++)
     if (bk_mount_matches(BX_LIT("/bayeux"), bx_slice_of(*p))) fail_msg("%s is outside", *p);
   assert_true(bk_mount_matches(BX_LIT("/"), BX_LIT("/anything")));
+}
+
+static const char *script_of(const struct bk_scripts *scripts, const char *mount, const char *path) {
+  const struct bk_script *s = bk_scripts_find(scripts, bx_slice_of(mount), bx_slice_of(path));
+  return s ? s->name : "";
+}
+
+static void scripts_and_who_has_them(void **state) {
+  (void)state;
+  struct bk_scripts scripts = {{{.name = "faye-browser-min.js", .bytes = {"x", 1}, .etag = "abc", .mtime = 86400},
+                                {.name = "faye-browser-min.js.map", .bytes = {"x", 1}},
+                                {.name = "faye-browser.js"},
+                                {.name = "faye-browser.js.map"}}};
+  static const char *const client[] = {"/b.js", "/b/client.js", "/b/x/b.js", "/b/faye-browser-min.js", NULL};
+  static const char *const none[] = {"/b/faye-browser.js", "/b/bb.js", "/b/.js", "/b/client.js/", "/b/a.js",
+                                     "/b/b.js.map",        NULL};
+  for (const char *const *p = client; *p; p++)
+    assert_string_equal(script_of(&scripts, "/b", *p), "faye-browser-min.js");
+  for (const char *const *p = none; *p; p++) assert_string_equal(script_of(&scripts, "/b", *p), "");
+  assert_string_equal(script_of(&scripts, "/b", "/b/faye-browser-min.js.map"), "faye-browser-min.js.map");
+  assert_string_equal(script_of(&scripts, "/a/deep", "/a/deep.js"), "faye-browser-min.js");
+  const struct bk_script *s = &scripts.at[0];
+  assert_true(bk_script_is_known(s, "abc", ""));
+  assert_false(bk_script_is_known(s, "\"abc\"", ""));
+  assert_false(bk_script_is_known(s, "", ""));
+  assert_true(bk_script_is_known(s, "", "Fri, 02 Jan 1970 00:00:00 GMT"));
+  assert_false(bk_script_is_known(s, "", "Thu, 01 Jan 1970 23:59:59 GMT"));
+  assert_false(bk_script_is_known(s, "", "Fri, 02 Jan 2070 00:00:00 GMT x"));
 }
 
 static bool allowed(const char *list, const char *origin, bool loopback) {
@@ -148,6 +177,7 @@ static void pages(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(paths_of_a_mount),
+      cmocka_unit_test(scripts_and_who_has_them),
       cmocka_unit_test(origins_of_this_machine),
       cmocka_unit_test(origins_of_the_list),
       cmocka_unit_test(origins_as_they_are_configured),

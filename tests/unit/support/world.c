@@ -230,7 +230,7 @@ static void drain(struct world *w) {
     struct wire *x = wire_of(bx_container_of(link, struct bx_connection, link));
 
     if (!x->woken) continue;
-    if (x->c.kind == BX_CONNECTION_STREAM) {
+    if (x->c.kind != BX_CONNECTION_POLL) {
       drain_stream(x);
     } else {
       x->woken = false;
@@ -266,6 +266,14 @@ void world_pass(struct world *w, bx_millis time) {
 void wire_open(struct wire *x, struct world *w) {
   *x = (struct wire){.w = w, .open = true};
   bx_connection_init(&x->c, w->server, &ops, BX_CONNECTION_STREAM, "websocket", &w->mount, BX_LIT("127.0.0.1:1"));
+}
+
+void events_open(struct wire *x, struct world *w, const char *id, const char *last_event) {
+  *x = (struct wire){.w = w, .open = true};
+  bx_connection_init(&x->c, w->server, &ops, BX_CONNECTION_EVENTS, "eventsource", &w->mount, BX_LIT("127.0.0.1:1"));
+  bx_connection_open_events(&x->c, bx_slice_of(id), bx_slice_of(last_event));
+  check(w);
+  world_turn(w);
 }
 
 static void over(struct wire *x, bool all_arrived) {

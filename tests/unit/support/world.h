@@ -52,6 +52,8 @@ void world_pass(struct world *, bx_millis);   // time passes, deadline by deadli
 void wire_open(struct wire *, struct world *);
 void wire_close(struct wire *);
 void wire_echo(struct wire *);
+// A stream of events; a turn has passed, so that `last_event` may be gone afterwards.
+void events_open(struct wire *, struct world *, const char *id, const char *last_event);
 // A poll: opened and sent in one. False: refused as not Bayeux.
 bool poll_send(struct wire *, struct world *, const char *text, ...) BX_PRINTF(3, 4);
 // The poll's exchange ends.
