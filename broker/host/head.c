@@ -20,6 +20,7 @@ bool bk_is_token(unsigned char c) {
 }
 
 static bool is_control(unsigned char c) { return (c < ' ' && c != '\t') || c == 0x7f; }
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_space(char c) { return c == ' ' || c == '\t'; }
 
 static bool same(struct bx_slice s, const char *text) {
@@ -140,6 +141,11 @@ static bool read_target(struct bk_head *h, struct bx_slice target) {
   return true;
 }
 
+// "HTTP/1.1". What a later minor version adds may be passed over (RFC 9110, 2.5).
+static bool is_version(struct bx_slice s) {
+  return s.len == 8 && memcmp(s.at, "HTTP/", 5) == 0 && is_digit(s.at[5]) && s.at[6] == '.' && is_digit(s.at[7]);
+}
+
 static int read_line(struct bk_head *h, struct bx_slice line, const char **why) {
   *why = "request line";
   size_t n = 0;
@@ -155,8 +161,12 @@ static int read_line(struct bk_head *h, struct bx_slice line, const char **why) 
   if (!space || memchr(rest.at, '\t', rest.len) || memchr(rest.at, '#', rest.len)) return 400;
   struct bx_slice target = {rest.at, (size_t)(space - rest.at)};
   struct bx_slice version = {space + 1, rest.len - target.len - 1};
-  h->http_1_1 = bx_slice_equal(version, BX_LIT("HTTP/1.1"));
-  if (!h->http_1_1 && !bx_slice_equal(version, BX_LIT("HTTP/1.0"))) return 400;
+  if (!is_version(version)) return 400;
+  h->http_1_1 = version.at[7] != '0';
+  if (version.at[5] != '1') {
+    *why = "version";
+    return 505;
+  }
   return read_target(h, target) ? 0 : 400;
 }
 

@@ -34,7 +34,7 @@ struct bk_head {
 };
 
 // `text` is what bk_head_end() delimited; slices point into it. 0, or the status to refuse with
-// (400, 431, 501), with a word for the log in *why. The method is known as soon as it could be read.
+// (400, 431, 501, 505), with a word for the log in *why. The method is known as soon as it could be read.
 int bk_head_parse(struct bk_head *, struct bx_slice text, const char **why);
 
 // Walks the fields: *at starts at 0.

@@ -17,7 +17,7 @@
 //
 // The host answers by itself, with {"error": "..."}, and handlers never see: a path or method no
 // route has (404, 405), a body over max_body (413), a request line or headers over max_head (414, 431),
-// a method it does not know (501), what comes too slowly (408), and everything that two readers could
+// a method or version it does not know (501, 505), what comes too slowly (408), and everything that two readers could
 // read differently (400): see head.h.
 //
 // A peer that closes its sending side while its request is held is taken for gone. One whose answer

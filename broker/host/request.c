@@ -153,7 +153,11 @@ static void begin(struct bk_connection *c, const char *at, size_t len) {
   int status = read_head(x, &host, &why);
   if (status) {
     x->close_after = true;
-    bk_request_refuse(x, status, status == 501 ? "Method not supported" : "Bad request", why);
+    bk_request_refuse(x, status,
+                      status == 501   ? "Method not supported"
+                      : status == 505 ? "HTTP version not supported"
+                                      : "Bad request",
+                      why);
     return;
   }
   bk_connection_identify(c);

@@ -371,7 +371,7 @@ static void client_bad(struct harness *h) {
   ask(h, "GET /echo?a=%0AIf: HTTP/1.1\r\nHost: x\r\n\r\n", 200, "GET /echo?a=%0AIf:|");
   ask(h, "GET /echo%0D%0AHost:x HTTP/1.1\r\nHost: y\r\n\r\n", 400, bad);
   ask(h, "GET /echo\r\nHost: x\r\n\r\n", 400, bad);
-  ask(h, "GET /echo HTTP/2.0\r\nHost: x\r\n\r\n", 400, bad);
+  ask(h, "GET /echo HTTP/2.0\r\nHost: x\r\n\r\n", 505, "{\"error\":\"HTTP version not supported\"}");
   ask(h, "GET /echo HTTP/1.1\r\nAccept: text/plain\r\n\r\n", 400, bad);
   ask(h, "BREW /echo HTTP/1.1\r\nHost: x\r\n\r\n", 501, "{\"error\":\"Method not supported\"}");
   ask(h, "CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", 501, "{\"error\":\"Method not supported\"}");

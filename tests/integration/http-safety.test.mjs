@@ -90,7 +90,7 @@ test('what is too large or makes no sense has an answer, a number, and an end', 
     [`GET / HTTP/1.1\r\n${HOST}${'A: b\r\n'.repeat(200)}\r\n`, 431],
     [`GET /%00 HTTP/1.1\r\n${HOST}\r\n`, 400], [`GET /%zz HTTP/1.1\r\n${HOST}\r\n`, 400], [`GET /a/../b HTTP/1.1\r\n${HOST}\r\n`, 400],
     [`GET * HTTP/1.1\r\n${HOST}\r\n`, 400], [`OPTIONS * HTTP/1.1\r\n${HOST}\r\n`, 400], [`GET http://elsewhere/ HTTP/1.1\r\n${HOST}\r\n`, 400],
-    [`GET / HTTP/1.1\r\n\r\n`, 400], [`GET / HTTP/1.1\r\n${HOST}${HOST}\r\n`, 400], [`GET / HTTP/3.0\r\n${HOST}\r\n`, 400], ['\x16\x03\x01\x02\x00\x01', 400],
+    [`GET / HTTP/1.1\r\n\r\n`, 400], [`GET / HTTP/1.1\r\n${HOST}${HOST}\r\n`, 400], [`GET / HTTP/3.0\r\n${HOST}\r\n`, 505], ['\x16\x03\x01\x02\x00\x01', 400],
     [`CONNECT a:1 HTTP/1.1\r\n${HOST}\r\n`, 501], ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 501],
     [`POST /bayeux HTTP/1.1\r\n${HOST}Content-Length: 99999999\r\n\r\n`, 413], [`POST /bayeux HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\nfffffff\r\n`, 413],
   ];

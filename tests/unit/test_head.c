@@ -102,7 +102,7 @@ static void refused(void **state) {
       "GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
       "GET / x HTTP/1.1\r\nHost: x\r\n\r\n",
       "GET / HTTP/1.1 \r\nHost: x\r\n\r\n",
-      "GET / HTTP/2.0\r\nHost: x\r\n\r\n",
+      "GET / HTTP/2\r\nHost: x\r\n\r\n",
       "GET / HTTP/01.1\r\nHost: x\r\n\r\n",
       "GET /\thttp HTTP/1.1\r\nHost: x\r\n\r\n",
       "GET x HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -162,6 +162,9 @@ static void refused(void **state) {
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     if (status_of(bad[i]) != 400) fail_msg("%s: %d", bad[i], status_of(bad[i]));
   assert_int_equal(status_of("BREW / HTTP/1.1\r\nHost: x\r\n\r\n"), 501);
+  assert_int_equal(status_of("GET / HTTP/2.0\r\nHost: x\r\n\r\n"), 505);
+  assert_int_equal(status_of("GET / HTTP/0.9\r\n\r\n"), 505);
+  assert_int_equal(status_of("GET / HTTP/1.2\r\nHost: x\r\n\r\n"), 0);
   assert_int_equal(status_of("get / HTTP/1.1\r\nHost: x\r\n\r\n"), 501);
   assert_int_equal(status_of("CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n"), 501);
 }
