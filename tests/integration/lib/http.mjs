@@ -23,7 +23,8 @@ export const overTls = process.env.MORA_TEST_TLS === '1';
 if (overTls) process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';   // for client libraries
 
 const isTls = url => /^(https|wss):/.test(url);
-const agentFor = (url, options) => (isTls(url) ? new TlsAgent(options) : new http.Agent(options));
+export const protocolOf = url => (isTls(url) ? https : http);
+export const agentFor = (url, options) => (isTls(url) ? new TlsAgent(options) : new http.Agent(options));
 
 // One request, on its way. `response` resolves with {status, headers, text, json}; json throws when
 // the text is none.
@@ -31,7 +32,7 @@ const agentFor = (url, options) => (isTls(url) ? new TlsAgent(options) : new htt
 //   reset()   RST, as a broken network looks
 //   socket    resolves with the socket, to look at it or to pause it
 export function open(url, {method = 'GET', headers = {}, body = null, agent = agentFor(url)} = {}) {
-  const request = (isTls(url) ? https : http).request(url, {method, headers, agent});
+  const request = protocolOf(url).request(url, {method, headers, agent});
   const socket = new Promise(resolve => request.once('socket', resolve));
   const response = new Promise((resolve, reject) => {
     request.once('error', reject);

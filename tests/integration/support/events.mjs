@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A stream of events as bytes and as events: {id, data}, `data` parsed.
 
-import http from 'node:http';
+import {agentFor, protocolOf} from '../lib/http.mjs';
 import {Feed, within} from '../lib/wait.mjs';
 
 export class Events {
   // Resolves when the head of the answer is there, whatever its status.
   static async open(t, url, headers = {Accept: 'text/event-stream'}) {
-    const request = http.get(url, {headers, agent: new http.Agent()});
+    const request = protocolOf(url).get(url, {headers, agent: agentFor(url)});
     t.after(() => request.destroy());
     const response = await within(new Promise((resolve, reject) => request.once('response', resolve).once('error', reject)),
                                   `a stream of events from ${url}`);
@@ -42,5 +42,5 @@ export class Events {
   ended() { return within(this.over ? Promise.resolve() : new Promise(resolve => this.response.once('close', resolve)), 'the stream to end'); }
   // As a browser that leaves, or as a network that breaks.
   close() { this.request.destroy(); }
-  reset() { this.request.socket.resetAndDestroy(); }
+  reset() { (this.request.socket.raw ?? this.request.socket).resetAndDestroy(); }
 }
