@@ -303,7 +303,8 @@ bool bk_broker_start(struct bk_broker *b) {
                                         .unix_mode = bk_mode_read(b->options->socket_mode),
                                         .tls = b->tls,
                                         .proxies = b->proxies.count > 0 ? &b->proxies : NULL,
-                                        .proxy_protocol = b->options->proxy_protocol};
+                                        .proxy_protocol = b->options->proxy_protocol,
+                                        .deflate = b->options->deflate};
   bool good = listen_on(b, b->options->listen, clients);
   b->client_listeners = b->listener_count;
   create_parts(b);

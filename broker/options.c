@@ -225,6 +225,12 @@ const struct cf_option bk_options[] = {
      .max = 256,
      .doc = "Processes that serve the listeners, one a core; with more than 1 they meet in Redis, and are nodes of "
             "their own. Limits of rates and of clients are each worker's."},
+    {.key = "broker.deflate",
+     .type = CF_BOOL,
+     .offset = FIELD(deflate),
+     .standard = "false",
+     .doc = "Compresses messages of 128 bytes and more to websockets that offer permessage-deflate, each for itself "
+            "(no context takeover). Saves traffic and costs CPU; a message is compressed once, however many get it."},
     {.key = "broker.mounts",
      .type = CF_JSON,
      .offset = FIELD(mounts),

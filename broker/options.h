@@ -13,7 +13,7 @@ struct bk_options {
   struct cf_strings listen;
   const char *socket_mode;   // see bk_mode_read()
   struct cf_strings trusted_proxies;
-  bool proxy_protocol;
+  bool proxy_protocol, deflate;
   struct bx_slice mounts;   // JSON; see bk_mounts_read()
   bx_millis timeout, interval, ping, drain;
 

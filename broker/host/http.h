@@ -193,6 +193,7 @@ struct bk_listener_options {
   // A connection of one of `proxies` begins with a PROXY header, or is closed. Others have none: what
   // looks like one is no request.
   bool proxy_protocol;
+  bool deflate;   // permessage-deflate for websockets that offer it
 };
 
 // Listening sockets at one address for `count` processes: by TCP each has its own, between which the

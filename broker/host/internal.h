@@ -22,6 +22,7 @@
 #include <uv.h>
 
 #include "bayeux/buffer.h"
+#include "broker/host/deflate.h"
 #include "broker/host/frames.h"
 #include "broker/host/head.h"
 #include "broker/host/http.h"
@@ -59,6 +60,7 @@ struct bk_loop {
   struct lws_vhost *vhost;
   struct lws_vhost *tls_vhost;   // NULL: no listener speaks TLS
   struct bk_tls *tls;            // whose it is
+  struct bk_deflate *deflate;    // NULL: nobody has asked for it yet
   int max_fds;                   // descriptors from here on do not fit into libwebsockets' tables
   uv_poll_cb lws_poll;           // libwebsockets' own callback, learned from the first connection
   struct bx_buffer scratch;      // answers are put together here
@@ -110,7 +112,7 @@ struct bk_listener {
   uint64_t unix_file[2];
   const struct bk_proxies *proxies;   // NULL: none is trusted
   bool proxy_protocol;
-  bool tls;
+  bool tls, deflate;
   const struct bk_route *routes;
   const struct bk_gate *gate;
   const struct cf_strings *names;   // NULL: it may be called by any name
@@ -156,7 +158,8 @@ struct bk_websocket {
   unsigned controls;           // control frames that came lately, as of `controls_at`
   bx_millis controls_at;
   bool opened, want;
-  bool binary;   // the message that came in last
+  bool binary;    // the message that came in last
+  bool deflate;   // agreed on
   bool has_ping, has_pong;
   bool closing;   // a close frame of ours has to go out, or is out
   bool final;     // and nothing that the peer says matters any more: it began the close, or is at fault

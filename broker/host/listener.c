@@ -136,6 +136,7 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
     find_file(l->unix_path, l->unix_file);
   }
   l->tls = tls;
+  l->deflate = o->deflate;
   l->proxies = o->proxies;
   l->proxy_protocol = o->proxy_protocol && o->proxies;
   l->routes = o->routes;

@@ -125,6 +125,7 @@ void bk_loop_destroy(struct bk_loop *loop) {
   BX_BUG_ON(!bx_list_empty(&loop->listeners));
   BX_BUG_ON(uv_loop_close(&loop->uv) != 0);
   bx_buffer_fini(&loop->scratch);
+  bk_deflate_destroy(loop->deflate);
   bx_free(loop);
 }
 

@@ -49,6 +49,10 @@ void bk_metrics_write(struct bx_buffer *, const struct bk_metric *table, const v
   X(websocket_too_large, BK_COUNTER, "mora_websocket_too_large_total", "Websocket messages over their limit.")         \
   X(websocket_floods, BK_COUNTER, "mora_websocket_floods_total",                                                       \
     "Websockets closed with 1008 for too many tiny fragments or control frames.")                                      \
+  X(websocket_deflated, BK_COUNTER, "mora_websocket_deflated_total", "Websocket messages sent compressed.")            \
+  X(websocket_inflated, BK_COUNTER, "mora_websocket_inflated_total", "Websocket messages that came compressed.")       \
+  X(websocket_bombs, BK_COUNTER, "mora_websocket_bombs_total",                                                         \
+    "Compressed websocket messages over the limit once inflated.")                                                     \
   X(stream_overflows, BK_COUNTER, "mora_http_stream_overflows_total", "Pieces of a stream dropped for a slow reader.") \
   X(turns, BK_COUNTER, "mora_loop_turns_total", "Turns of the event loop.")
 

@@ -12,6 +12,7 @@
 
 #define CLOSE_TIME 2000   // ms for the peer's close frame after ours
 #define NO_CODE 1005      // of a close frame without one
+#define COMPRESSED 0x40   // the bit in a frame's first byte
 
 void *bk_websocket_user(const struct bk_websocket *w) { return w->user; }
 
@@ -56,6 +57,11 @@ bool bk_websocket_frame(struct bk_connection *c, char *at, size_t len, unsigned 
 bool bk_websocket_write(struct bk_websocket *w, char *at, size_t len) {
   struct bk_connection *c = bk_connection_of_websocket(w);
   if (!is_open(c)) return false;
+  if (w->deflate) {
+    struct bx_slice small = bk_deflate_message(c->loop->deflate, (struct bx_slice){at, len}, BK_WEBSOCKET_HEADROOM);
+    bk_host_counters.websocket_deflated += small.len > 0;
+    if (small.len > 0) return bk_websocket_frame(c, (char *)small.at, small.len, BK_FRAME_TEXT | COMPRESSED);
+  }
   return bk_websocket_frame(c, at, len, BK_FRAME_TEXT);
 }
 
@@ -179,16 +185,28 @@ static bool version_is_13(struct bk_exchange *x) {
   return is;
 }
 
+static bool agree_on_deflate(struct bk_exchange *x) {
+  struct bk_connection *c = x->connection;
+  struct bx_buffer offers = {0};
+  if (!c->listener->deflate) return false;
+  bool agreed =
+      bk_head_get(x->fields, "sec-websocket-extensions", &offers) && bk_deflate_offered(bx_buffer_view(&offers));
+  bx_buffer_fini(&offers);
+  if (agreed && !c->loop->deflate) c->loop->deflate = bk_deflate_create();
+  return agreed;
+}
+
 static void open_websocket(struct bk_exchange *x, struct bx_slice key) {
   struct bk_connection *c = x->connection;
   char accept[32];
   bk_lws_accept_key(key, accept);
+  c->ws.deflate = c->ws.frames.may_compress = agree_on_deflate(x);
   struct bx_buffer *out = &c->loop->scratch;
   bx_buffer_clear(out);
   bx_buffer_printf(out,
                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                   "Sec-WebSocket-Accept: %s\r\n\r\n",
-                   accept);
+                   "Sec-WebSocket-Accept: %s\r\n%s\r\n",
+                   accept, c->ws.deflate ? "Sec-WebSocket-Extensions: " BK_DEFLATE_AGREED "\r\n" : "");
   c->state = BK_CONNECTION_WEBSOCKET;
   bk_exchange_finish(x, BK_ARRIVAL_NONE);
   if (!bk_lws_write(c->wsi, out->at, out->len)) {
@@ -302,6 +320,26 @@ static void on_control(struct bk_connection *c, const struct bk_frame_piece *p) 
   bx_buffer_fini(&w->control);
 }
 
+// A whole message, which came compressed.
+static void inflate_message(struct bk_connection *c, struct bx_slice small, bool is_text) {
+  struct bk_websocket *w = &c->ws;
+  struct bx_buffer message = {0};
+  struct bk_utf8 utf8 = {0};
+  enum bk_inflated result = bk_inflate_message(c->loop->deflate, small, w->ops->max_message, &message);
+  if (result == BK_INFLATED_TOO_LARGE) {
+    bk_host_counters.websocket_bombs++;
+    fail(c, 1009, "Message too large");
+  } else if (result == BK_INFLATED_BROKEN) {
+    fail(c, 1007, "Not compressed as agreed");
+  } else if (is_text && (!bk_utf8_feed(&utf8, message.at, message.len) || !bk_utf8_over(&utf8))) {
+    fail(c, 1007, "Not UTF-8");
+  } else {
+    bk_host_counters.websocket_inflated++;
+    w->ops->message(w, bx_buffer_view(&message));
+  }
+  bx_buffer_fini(&message);
+}
+
 static void on_data(struct bk_connection *c, const struct bk_frame_piece *p) {
   struct bk_websocket *w = &c->ws;
   size_t max = w->ops->max_message;
@@ -310,7 +348,7 @@ static void on_data(struct bk_connection *c, const struct bk_frame_piece *p) {
     fail(c, 1009, "Message too large");
     return;
   }
-  if (p->opcode == BK_FRAME_TEXT &&
+  if (p->opcode == BK_FRAME_TEXT && !p->compressed &&
       (!bk_utf8_feed(&w->utf8, p->at, p->len) || (p->message_over && !bk_utf8_over(&w->utf8)))) {
     fail(c, 1007, "Not UTF-8");
     return;
@@ -320,7 +358,7 @@ static void on_data(struct bk_connection *c, const struct bk_frame_piece *p) {
     return;
   }
   w->binary = p->opcode == BK_FRAME_BINARY;
-  if (p->message_over && w->gathered.len == 0) {
+  if (p->message_over && w->gathered.len == 0 && !p->compressed) {
     w->ops->message(w, (struct bx_slice){p->at, p->len});
     return;
   }
@@ -328,7 +366,10 @@ static void on_data(struct bk_connection *c, const struct bk_frame_piece *p) {
   if (!p->message_over) return;
   struct bx_buffer message = w->gathered;
   w->gathered = (struct bx_buffer){0};   // nothing is held between messages
-  w->ops->message(w, bx_buffer_view(&message));
+  if (p->compressed)
+    inflate_message(c, bx_buffer_view(&message), p->opcode == BK_FRAME_TEXT);
+  else
+    w->ops->message(w, bx_buffer_view(&message));
   bx_buffer_fini(&message);
 }
 
