@@ -25,6 +25,8 @@ struct er_node {
   struct node_link links[ER_LINKS];
   struct bx_timer tick, due;
   struct er_pods *pods;   // NULL: there are no others
+  struct er_finding findings[ER_FINDINGS];
+  size_t finding_count;
 };
 
 static const char *const names[ER_LINKS] = {[ER_COMMAND] = "command", [ER_TAIL] = "tail"};
@@ -55,6 +57,7 @@ static void down(void *context, const char *reason) {
   if (was_up || strcmp(text, l->last) != 0) event(l->node, "engine.link_down", l, text);
   memcpy(l->last, text, sizeof text);
   l->up = false;
+  if (l->which == ER_COMMAND) l->node->finding_count = 0;
   if (was_up) er_core_down(l->node->core, l->which, now_of(l->node));
 }
 
@@ -78,9 +81,16 @@ static void reply(void *context, const struct er_reply *r) {
   wake_when_due(l->node);
 }
 
+// Both links see the same Redis.
 static void notice(void *context, const char *id, const char *text) {
   struct node_link *l = context;
-  event(l->node, id, l, text);
+  struct er_node *n = l->node;
+  if (l->which == ER_TAIL) return;
+  event(n, id, l, text);
+  if (strcmp(id, "redis.primary") == 0 || n->finding_count == ER_FINDINGS) return;
+  struct er_finding *f = &n->findings[n->finding_count++];
+  snprintf(f->id, sizeof f->id, "%s", id);
+  snprintf(f->text, sizeof f->text, "%s", text);
 }
 
 static void create_link(struct er_node *n, enum er_which which, struct uv_loop_s *loop) {
@@ -156,6 +166,11 @@ void er_node_destroy(struct er_node *n) {
   for (size_t i = 0; i < ER_LINKS; i++) er_link_destroy(n->links[i].link);
   er_pods_destroy(n->pods);
   bx_free(n);
+}
+
+size_t er_node_findings(const struct er_node *n, const struct er_finding **out) {
+  *out = n->findings;
+  return n->finding_count;
 }
 
 const struct er_relay_counters *er_node_relay_counters(const struct er_node *n) {

@@ -38,6 +38,13 @@ void er_node_destroy(struct er_node *);
 struct bx_engine *er_node_engine(struct er_node *);
 struct er_core *er_node_core(struct er_node *);
 
+// What the Redis that is connected promises less than it could: ids and words as in the log.
+enum { ER_FINDINGS = 4 };
+struct er_finding {
+  char id[32], text[160];
+};
+size_t er_node_findings(const struct er_node *, const struct er_finding **out);
+
 // How it stands with the other pods, in the order of `pods`.
 struct er_pod_info {
   const char *state;    // of the relay to it: "down", "waiting", "relaying"

@@ -41,6 +41,7 @@ static const struct {
     {"/v1/channels", bk_admin_channels}, {"/v1/subscribers", bk_admin_subscribers},
     {"/v1/clients", bk_admin_clients},   {"/v1/clients/:id", bk_admin_client},
     {"/v1/nodes", bk_admin_nodes},       {"/v1/tail", bk_admin_tail},
+    {"/v1/doctor", bk_admin_doctor},
 };
 
 size_t bk_admin_routes(struct bk_admin *a, struct bk_route *rows, size_t room) {

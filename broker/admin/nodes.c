@@ -60,3 +60,16 @@ void bk_admin_nodes(struct bk_admin *a, struct bk_exchange *x) {
   bk_asked_begin(&d->asked, x, a->options.owed, release);
   er_core_ask_nodes(a->options.core, answered, d);
 }
+
+// /v1/doctor: what this broker or its Redis promises less than it could.
+void bk_admin_doctor(struct bk_admin *a, struct bk_exchange *x) {
+  json_t *list = json_array();
+  struct bx_engine *engine = a->options.server->engine;
+  const char *why = engine->ops->not_ready(engine);
+  const struct er_finding *findings;
+  size_t count = a->options.engine ? er_node_findings(a->options.engine, &findings) : 0;
+  if (why) json_array_append_new(list, json_pack("{s:s, s:s}", "id", "not_ready", "text", why));
+  for (size_t i = 0; i < count; i++)
+    json_array_append_new(list, json_pack("{s:s, s:s}", "id", findings[i].id, "text", findings[i].text));
+  bk_admin_answer(x, json_pack("{s:o}", "findings", list));
+}

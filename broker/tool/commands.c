@@ -15,8 +15,7 @@ static void tell_if_partial(const json_t *answer) {
   const json_t *missing = json_object_get(answer, "missing"), *node;
   size_t i;
   if (!json_is_true(json_object_get(answer, "partial"))) return;
-  if (json_array_size(missing) == 0)
-    fputs("Redis does not answer: only the node that was asked is listed.\n", stderr);
+  if (json_array_size(missing) == 0) fputs("Redis does not answer: only the node that was asked is listed.\n", stderr);
   json_array_foreach(missing, i, node)
       fprintf(stderr, "Node %s does not answer: its part is missing.\n", json_string_value(node));
 }
@@ -57,6 +56,20 @@ static int nodes(const struct tool *t) {
       {"HEAD", "head"}, {"MARK", "mark"}, {"AGE", "age"},         {0}};
   json_t *answer = tool_get(t, "/v1/nodes", NULL, NULL);
   return show_list(t, answer, "nodes", columns);
+}
+
+// Exit status 1 when there is something to mend.
+static int doctor(const struct tool *t) {
+  static const struct tool_column columns[] = {{"FINDING", "id"}, {"WHAT IT MEANS", "text"}, {0}};
+  json_t *answer = tool_get(t, "/v1/doctor", NULL, NULL);
+  bool healthy = json_array_size(json_object_get(answer, "findings")) == 0;
+  if (answer && healthy && !t->json) {
+    puts("Nothing to mend.");
+    json_decref(answer);
+    return TOOL_OK;
+  }
+  int status = show_list(t, answer, "findings", columns);
+  return status == TOOL_OK && !healthy ? TOOL_FAILED : status;
 }
 
 // -- one thing -------------------------------------------------------------------------------------
@@ -199,4 +212,5 @@ const struct tool_command tool_commands[] = {
     {"tail", "PATTERN", "messages as they are published, until interrupted", 1, tail},
     {"publish", "CHANNEL JSON", "publish a message", 2, publish},
     {"nodes", "", "brokers and publishers that share the journal", 0, nodes},
+    {"doctor", "", "what the broker and its Redis promise less than they could", 0, doctor},
     {0}};

@@ -127,6 +127,22 @@ static bool says(struct bx_slice text, const char *name, const char *expected) {
   return strcmp(field(text, name, value, sizeof value), expected) == 0;
 }
 
+static void notice(struct er_link *link, const char *id, const char *text) {
+  link->options.events->notice(link->options.context, id, text);
+}
+
+// What works, and promises less than it could.
+static void advise(struct er_link *link, struct bx_slice info) {
+  char replicas[16], good[16];
+  bool replicated = link->url.primary || atoi(field(info, "connected_slaves", replicas, sizeof replicas)) > 0;
+  if (says(info, "aof_enabled", "0"))
+    notice(link, "redis.not_durable",
+           "appendonly is no: when this Redis restarts, what came since its last snapshot is lost");
+  if (replicated && says(info, "role", "master") && !*field(info, "min_slaves_good_slaves", good, sizeof good))
+    notice(link, "redis.not_fenced",
+           "min-replicas-to-write is 0: a primary that is cut off from its replicas goes on taking what will be lost");
+}
+
 static void on_info(struct er_link *link, const struct er_reply *reply) {
   struct bx_slice text = er_reply_bytes(reply);
   char version[32], policy[32];
@@ -148,8 +164,8 @@ static void on_info(struct er_link *link, const struct er_reply *reply) {
   else if (!*link->run_id)
     er_link_fault(link, "check: INFO has no run_id");
   else if (!*policy)
-    link->options.events->notice(link->options.context, "redis.policy_unknown",
-                                 "INFO does not say maxmemory-policy; it must be noeviction");
+    notice(link, "redis.policy_unknown", "INFO does not say maxmemory-policy; it must be noeviction");
+  if (!er_link_is_over(link)) advise(link, text);
 }
 
 static unsigned load_scripts(struct er_link *link) {

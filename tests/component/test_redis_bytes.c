@@ -109,6 +109,7 @@ static void bytes_that_are_no_replies(void **state) {
   }
 }
 
+#define SAFE GOOD "run_id:r\r\nmaxmemory_policy:noeviction\r\n"
 #define GOOD "redis_version:7.0.15\r\nredis_mode:standalone\r\n"
 
 static void what_info_says(void **state) {
@@ -121,6 +122,11 @@ static void what_info_says(void **state) {
   } cases[] = {
       {GOOD "run_id:r\r\nmaxmemory_policy:noeviction\r\n", "nothing was sent for", true, 0},
       {"redis_version:6.2.0\r\nrun_id:r\r\n", "nothing was sent for", true, 1},
+      {SAFE "aof_enabled:1\r\n", "nothing was sent for", true, 0},
+      {SAFE "aof_enabled:0\r\n", "nothing was sent for", true, 1},
+      {SAFE "role:master\r\nconnected_slaves:1\r\n", "nothing was sent for", true, 1},
+      {SAFE "role:master\r\nconnected_slaves:1\r\nmin_slaves_good_slaves:1\r\n", "nothing was sent for", true, 0},
+      {SAFE "role:master\r\nconnected_slaves:0\r\n", "nothing was sent for", true, 0},
       {"redis_version:10.0\nrun_id:r", "nothing was sent for", true, 1},
       {"redis_version:6.1.9\r\nrun_id:r\r\n", "check: Redis 6.1.9: 6.2 or later is needed", false, 0},
       {"redis_version:new\r\nrun_id:r\r\n", "check: Redis new: 6.2 or later", false, 0},

@@ -20,7 +20,8 @@ static void comes_up(void **state) {
   assert_int_equal(strlen(e.run_id[0]), 40);
   assert_string_equal(answer(&e, "CLIENT GETNAME"), "mora-test-command");
   assert_string_equal(answer(&e, "NOSUCH"), "ERR unknown command 'NOSUCH', with args beginning with: ");
-  assert_int_equal(e.notices, 0);
+  assert_int_equal(e.notices, 1);   // it keeps nothing
+  assert_string_equal(e.notice, "redis.not_durable");
   assert_true(e.is_up);
 }
 

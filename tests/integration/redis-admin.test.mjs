@@ -276,3 +276,13 @@ test('any node lists the clients, channels and subscribers of all; one that does
   assert.ok(alone.clients.length >= 3);
   cluster.redis.resume();
 });
+
+test('mora doctor: what Redis promises less than it could', {timeout: 60000}, async t => {
+  needsRedis(t);
+  const doctor = async cluster => run('mora', ['--admin', cluster.nodes[0].url('admin'), 'doctor']);
+  const weak = await doctor(await startCluster(t, {nodes: 1}));
+  assert.equal(weak.code, 1);
+  assert.match(weak.stdout, /redis\.not_durable +appendonly is no/);
+  const strong = await doctor(await startCluster(t, {nodes: 1, redis: {persist: 'always'}}));
+  assert.deepEqual([strong.code, strong.stdout], [0, 'Nothing to mend.\n']);
+});
