@@ -87,7 +87,11 @@ class Author {
     const verb = this.pick(['handshake', 'subscribe', 'subscribe', 'unsubscribe', 'publish', 'publish', 'publish', 'publish', 'disconnect',
       withConnect ? 'connect' : 'publish']);
     const made = verb.endsWith('subscribe') ? this.subscribe(verb) : this[verb]();
-    return verb === 'connect' ? made : {...made, ...this.id(), ...this.more(verb)};
+    if (verb === 'connect') return made;
+    const message = {...made, ...this.id(), ...this.more(verb)};
+    // What Mora may refuse has to be known again where Faye delivers it.
+    if ('data' in message && ('clientId' in message || 'error' in message)) message.data = `d${++this.count}`;
+    return message;
   }
   batch(withConnect) {
     const list = [];
