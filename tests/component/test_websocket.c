@@ -414,6 +414,38 @@ static void client_flood(struct harness *h) {
 }
 static void what_does_not_fit_is_sent_later(void) { run(client_flood); }
 
+// A peer that does not read is not listened to, and costs nothing meanwhile.
+static uint64_t turns_before;
+static void in_loop_turns(struct harness *h) {
+  turns_before = bk_host_counters.turns - turns_before;
+  harness_note(h, 'c');
+}
+static void client_deaf(struct harness *h) {
+  int fd = open_socket(h);
+  call(h, in_loop_flood);
+  send_message(fd, "unheard");
+  turns_before = 0;
+  call(h, in_loop_turns);
+  usleep(200000);
+  call(h, in_loop_turns);
+  check(turns_before < 100);   // and not one per microsecond
+  check(server.message.len == 0);
+  for (size_t i = 0; i < flooded; i++) {
+    struct frame f;
+    read_frame(fd, &f);
+    check(f.len == 60000);
+    free(f.at);
+  }
+  expect_frame(fd, 9, "new");
+  char letters[2] = {0};
+  for (int i = 0; i < 2; i++) check(read(h->notes[0], letters + i, 1) == 1);   // writable and the message, either first
+  check((letters[0] == 'w' && letters[1] == 'm') || (letters[0] == 'm' && letters[1] == 'w'));
+  check(bx_slice_equal(bx_buffer_view(&server.message), BX_LIT("unheard")));
+  close(fd);
+  harness_await(h, 'x');
+}
+static void who_does_not_read_is_not_read(void) { run(client_deaf); }
+
 static void in_loop_close_flooded(struct harness *h) {
   bk_websocket_close(server.socket, 1001, "behind what was written");
   check(!bk_websocket_ready(server.socket));
@@ -598,6 +630,7 @@ static void bad_frame(struct harness *h, unsigned flags, const char *payload, si
 }
 
 static void client_bad(struct harness *h) {
+  uint64_t before = bk_host_counters.websocket_bad_frames;
   bad_frame(h, 0x81, "\xff\xfe", 2, 1007);
   bad_frame(h, 0x81, "\xe2\x82", 2, 1007);       // ends inside a character
   bad_frame(h, 0x81, "\xed\xa0\x80", 3, 1007);   // a surrogate
@@ -605,6 +638,12 @@ static void client_bad(struct harness *h) {
   bad_frame(h, 0xc1, "x", 1, 1002);              // compressed, but that was not agreed on
   bad_frame(h, 0x80, "x", 1, 1002);              // continues nothing
   bad_frame(h, 0x09, "x", 1, 1002);              // a fragmented ping
+  int fd = open_socket(h);
+  send_bytes(fd, "\x81\x01x", 3);   // not masked
+  expect_close(fd, 1002);
+  expect_end(fd);
+  harness_await(h, 'x');
+  check(bk_host_counters.websocket_bad_frames == before + 8);
 }
 static void bad_frames_are_closed(void) { run(client_bad); }
 
@@ -640,6 +679,7 @@ int main(int argc, char **argv) {
   run_test(fragments_are_gathered);
   run_test(writes_and_pings_from_the_loop);
   run_test(what_does_not_fit_is_sent_later);
+  run_test(who_does_not_read_is_not_read);
   run_test(a_close_waits_behind_what_was_written);
   run_test(the_echo_of_our_close_is_reported);
   run_test(a_close_that_crosses_ours_is_no_echo);
