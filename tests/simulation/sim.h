@@ -251,7 +251,7 @@ struct sim_session {
   unsigned incident_count;
   // what the checks remember
   uint64_t deadline;                  // in the record
-  bx_position loaded_sent;            // of the last adoption
+  bx_position loaded_sent;            // the highest of its adoptions
   uint64_t generation, highest;       // in the record; ever
   struct sim_ghost ghost[SIM_MADE];   // per node number
   bx_position stood;                  // from where it has to be read for, as any node had it last

@@ -134,7 +134,7 @@ static struct world_conf *conf_of(struct world *w, const struct bx_session *s) {
   for (size_t i = 0; i < WORLD_CONFS; i++) {
     struct world_conf *k = &w->confs[i];
 
-    if (k->id[0] == '\0') memcpy(k->id, s->id, sizeof k->id);
+    if (k->id[0] == '\0') snprintf(k->id, sizeof k->id, "%s", s->id);
     if (strcmp(k->id, s->id) == 0) return k;
   }
   return NULL;
