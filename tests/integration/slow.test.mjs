@@ -9,7 +9,7 @@ import assert from 'node:assert/strict';
 import {test} from './lib/suite.mjs';
 import {startBroker} from './lib/daemon.mjs';
 import {getJson, postJson} from './lib/http.mjs';
-import {Feed, sleep, until} from './lib/wait.mjs';
+import {sleep, until} from './lib/wait.mjs';
 import {Wire} from './support/wire.mjs';
 import {crowd, long, memoryOf, percentile, publishNumbers} from './support/crowd.mjs';
 
@@ -82,38 +82,36 @@ for (const [name, more, counter, reason] of [
 }
 
 // The same load with a crowd that reads and with one that does not: the difference is what not reading costs.
-async function cost(t, reads) {
+async function load(t, reads) {
   const broker = await startBroker(t, {set});
   const readers = [];
   for (let n = 0; n < 10; n++) readers.push(await Wire.client(t, broker.socket, '/probe'));
-  for (const reader of readers) reader.inbox = new Feed();
   const clients = await crowd(t, broker, CLIENTS, '/bulk');
   await publishNumbers(t, broker, '/other', 0, 2000);   // what is allocated once
-  const idle = await probes(broker, readers, 100);
+  await probes(broker, readers, 100);
   const before = memoryOf(broker.pid);
   if (!reads) clients.forEach(client => client.stop());
-  const loaded = [];
-  await publishNumbers(t, broker, '/bulk', 0, MESSAGES,
-                       {between: async () => { if (!reads) loaded.push(...await probes(broker, readers, 2)); }});
+  await publishNumbers(t, broker, '/bulk', 0, MESSAGES);
   if (reads) for (const client of clients) await client.until(() => client.next === MESSAGES, 'all messages', timeout);
   const grown = memoryOf(broker.pid) - before;
-  const stuck = await probes(broker, readers, 100);
-  const {journal} = await stats(broker);
-  for (const client of clients) client.close();
-  return {grown, idle, loaded, stuck, journal};
+  return {broker, readers, grown, journal: (await stats(broker)).journal, times: []};
 }
 
 test(`what ${CLIENTS} clients that do not read cost, and what the others notice`, {timeout: 2 * timeout}, async t => {
   if (!long) t.skip('measured in the long suite slow');
-  const reading = await cost(t, true);
-  const stopped = await cost(t, false);
+  const reading = await load(t, true);
+  const stopped = await load(t, false);
   const each = (stopped.grown - reading.grown) / CLIENTS;
-  const p = (times, q) => percentile(times, q).toFixed(2);
   t.log(`memory grew by ${mb(reading.grown)} with readers, ${mb(stopped.grown)} without (${mb(stopped.journal.bytes)} of text in the journal): `
     + `${(each / 1024).toFixed(1)} KB for each that does not read`);
-  for (const [phase, times] of [['nobody stopped', stopped.idle], ['while publishing to them', stopped.loaded], ['all stopped', stopped.stuck]])
-    t.log(`latency at 10 other clients, ${phase}: p50 ${p(times, 0.5)} ms, p99 ${p(times, 0.99)} ms`);
+  // In turns, so that whatever else the machine does meets both.
+  for (let round = 0; round < 300; round++)
+    for (const side of [reading, stopped]) side.times.push(...await probes(side.broker, side.readers, 1));
+  const p = (times, q) => percentile(times, q).toFixed(2);
+  for (const [name, {times}] of [['beside a crowd that reads', reading], ['beside one that stopped', stopped]])
+    t.log(`latency at 10 other clients, ${name}: p50 ${p(times, 0.5)} ms, p90 ${p(times, 0.9)} ms, p99 ${p(times, 0.99)} ms`);
   assert.ok(each <= MEMORY, `${each} bytes`);
-  const ratio = percentile(stopped.stuck, 0.5) / percentile(stopped.idle, 0.5);
-  assert.ok(ratio < 2, `the median latency of the others is ${ratio.toFixed(2)} times what it was`);
+  const ratio = percentile(stopped.times, 0.5) / percentile(reading.times, 0.5);
+  t.log(`ratio of the medians ${ratio.toFixed(2)}`);
+  assert.ok(ratio < 1.5, `the median latency of the others is ${ratio.toFixed(2)} times what it was`);
 });
