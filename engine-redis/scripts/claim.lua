@@ -4,7 +4,8 @@
 -- of another epoch than the record says nothing of it: a rollback may have brought back the record of an
 -- owner that had let the session go, and its mark went on without it. Then `sent` is what is known.
 -- What an exact position says was sent beyond it counts as not arrived: only the old owner could have told
--- whether that connection was reset, and the next connect id comes after a reset, too.
+-- whether that connection was reset, and the next connect id comes after a reset, too. An owner that has
+-- departed did tell: then `sent` stays.
 --
 -- ns id g me -> OK as load, after the claim | MOVED n g | NONE | LOST: ended by this call | BAD key
 
@@ -33,7 +34,7 @@ local old = r.n
 essential()
 r.n, r.g = me, r.g + 1
 if mark then r.k = mark end
-r.sent = r.k
+if mark or redis.call('EXISTS', link_key(old)) == 1 then r.sent = r.k end
 redis.call('HSET', session_key(id), 'n', r.n, 'g', decimal(r.g), 'k', r.k, 'sent', r.sent)
 -- g is the new one: an owner below it has lost the session.
 if old ~= '' and old ~= me then post(old, 't', 'lost', 'id', id, 'g', decimal(r.g)) end

@@ -105,7 +105,7 @@ local function other_epoch(e)
   return nil, p
 end
 
--- A link that was retired by a later hello, or whose node was forgotten, may not write.
+-- A link that was retired by a later hello, or whose node has departed, may not write.
 local function fenced(node, incarnation)
   local is = redis.pcall('HGET', link_key(node), 'i')
   return failed(is) or is ~= incarnation

@@ -8,11 +8,8 @@ local bad = misfit(nodes_key, 'zset')
 if bad then return {'BAD', bad} end
 
 local time, reply = now(), {'OK'}
-local old = redis.call('ZRANGEBYSCORE', nodes_key, '-inf', '(' .. decimal(time - FORGOTTEN))
-for i = 1, #old do
-  redis.call('ZREM', nodes_key, old[i])
-  redis.call('DEL', link_key(old[i]))
-end
+-- What stands in its link stays: `claim` tells by it a node that died from one that departed.
+redis.call('ZREMRANGEBYSCORE', nodes_key, '-inf', '(' .. decimal(time - FORGOTTEN))
 
 local names = redis.call('ZRANGE', nodes_key, '0', '-1', 'WITHSCORES')
 for i = 1, #names, 2 do

@@ -409,6 +409,14 @@ scenario('claim: by generation, once; an exact position stays, what was sent bey
   assert.ok(life > 50000 && life <= 60000, `${life}`);
 });
 
+scenario('claim: what a node wrote down before it departed stays as it is', async db => {
+  await db.begin();
+  await db.create('s');
+  await db.run('tick', E, 'A', 1, F, 1, F, 1, 's', 1, 21, 25, 'c', 1, 0, 0);
+  await db.is(['OK'], 'depart', 'A', 1);
+  assert.deepEqual((await db.run('claim', 's', 1, 'B')).slice(0, 6), ['OK', 'B', '1', '2', '21', '25']);
+});
+
 scenario('claim: a live record takes the mark of the old owner; without a mark it is lost, and ended once', async db => {
   await db.begin();
   await db.create('s');
@@ -595,7 +603,7 @@ scenario('nodes: who ticked within a minute, dead or alive; the others are forgo
   assert.deepEqual([reply.length, rows[0].slice(0, 3), rows[0].slice(4, 7)], [17, ['A', 'broker', 'A:1'], [p(1), p(0), '4']]);
   assert.deepEqual([rows[1].slice(0, 3), rows[1].slice(4, 7)], [['B', 'broker', 'B:1'], ['', '', '']]);
   for (const row of rows) assert.ok(Number(row[7]) < 60000 && Math.abs(Number(row[3]) - Date.now()) < 60000);
-  await db.isRaw(0, 'EXISTS', 'ns:link:old');
+  await db.isRaw(1, 'EXISTS', 'ns:link:old');
   await db.isRaw(null, 'ZSCORE', 'ns:nodes', 'old');
 });
 
