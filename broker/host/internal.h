@@ -112,6 +112,7 @@ struct bk_listener {
   uint64_t unix_file[2];
   const struct bk_proxies *proxies;   // NULL: none is trusted
   bool proxy_protocol;
+  bx_millis complain_from;   // of bad PROXY headers
   bool tls, deflate;
   const struct bk_route *routes;
   const struct bk_gate *gate;

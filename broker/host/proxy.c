@@ -10,6 +10,8 @@
 
 #include "broker/host/internal.h"
 
+#define COMPLAIN_EVERY 1000   // ms
+
 struct bk_greeting {
   uv_poll_t poll;
   struct bk_connection *connection;
@@ -35,10 +37,15 @@ static bool take(struct bk_greeting *g, size_t count) {
 }
 
 static void refuse(struct bk_connection *c) {
+  struct bk_listener *l = c->listener;
+  bx_millis now = bk_loop_now(c->loop);
   char text[BK_PEER_TEXT];
-  bk_peer_text(&c->hop, text, sizeof text);
   bk_host_counters.bad_proxy_headers++;
-  bk_warn("proxy.bad_header", bk_s("listener", c->listener->name), bk_s("peer", text));
+  if (now >= l->complain_from) {   // a proxy that is set up wrong does it with every connection
+    bk_peer_text(&c->hop, text, sizeof text);
+    bk_warn("proxy.bad_header", bk_s("listener", l->name), bk_s("peer", text));
+    l->complain_from = now + COMPLAIN_EVERY;
+  }
   bk_connection_close_now(c);
 }
 
