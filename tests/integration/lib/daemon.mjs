@@ -206,7 +206,7 @@ export class Daemon {
 }
 
 // Ends with the test: an orderly stop while it runs; one that died by itself fails the test.
-async function started(t, daemon) {
+export async function started(t, daemon) {
   let expected = false;
   const kill = daemon.kill.bind(daemon);
   const stop = daemon.stop.bind(daemon);
