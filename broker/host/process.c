@@ -74,9 +74,14 @@ int bk_process_id(const struct bk_process *p) { return p->handle.pid; }
 void bk_process_signal(struct bk_process *p, int signo) { uv_process_kill(&p->handle, signo); }
 
 bool bk_process_given(struct bk_given *given) {
-  int parent;
   const char *text = getenv(VARIABLE);
-  if (!text || sscanf(text, "%u:%zu:%d", &given->number, &given->fd_count, &parent) != 3) return false;
+  char *end;
+  if (!text) return false;
+  given->number = (unsigned)strtoul(text, &end, 10);
+  if (*end != ':') return false;
+  given->fd_count = strtoul(end + 1, &end, 10);
+  if (*end != ':') return false;
+  int parent = (int)strtol(end + 1, NULL, 10);
   unsetenv(VARIABLE);
   if (given->fd_count > MAX_FDS) return false;
   for (size_t i = 0; i < given->fd_count; i++) fcntl(FIRST_FD + (int)i, F_SETFD, FD_CLOEXEC);

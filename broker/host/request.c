@@ -231,6 +231,7 @@ static size_t take_chunks(struct bk_exchange *x, const char *at, size_t len) {
 
 static size_t take_body(struct bk_connection *c, const char *at, size_t len) {
   struct bk_exchange *x = c->exchange;
+  BX_BUG_ON(!x);
   extend_time(c, len);
   if (x->framing == BK_BODY_CHUNKED) return take_chunks(x, at, len);
   size_t left = (size_t)x->content_length - x->body.len;
