@@ -113,7 +113,7 @@ static struct bx_session *adopted(void *context, const struct bx_record *r) {
 
   if (s != NULL) {
     if (r->sent > s->loaded_sent) s->loaded_sent = r->sent;   // a copy that was claimed from goes on for a while
-    s->conf[n->number] = 0;   // another copy
+    s->conf[n->number] = 0;                                   // another copy
   }
   SIM_TRACE(n->sim, "%s: adopts %.6s g %u conf %llu sent %llu head %llu", n->name, r->id.at, r->generation,
             (unsigned long long)r->conf, (unsigned long long)r->sent,
