@@ -42,6 +42,13 @@ bool bk_page_set_limit(struct bk_page *p, long long limit) {
   return true;
 }
 
+// As names of channels and clients are; other brokers are asked with it, in JSON.
+static bool is_plain(const struct bx_buffer *text) {
+  for (size_t i = 0; i < text->len; i++)
+    if (text->at[i] < ' ' || text->at[i] > '~') return false;
+  return true;
+}
+
 bool bk_page_init(struct bk_page *p, struct bk_exchange *x) {
   struct bx_slice query = bk_exchange_query(x);
   *p = (struct bk_page){0};
@@ -51,6 +58,11 @@ bool bk_page_init(struct bk_page *p, struct bk_exchange *x) {
   }
   bk_query_get(query, "prefix", &p->prefix);
   bk_query_get(query, "after", &p->after);
+  if (!is_plain(&p->prefix) || !is_plain(&p->after)) {
+    bk_page_fini(p);
+    bk_exchange_refuse(x, 400, "prefix and after are texts in ASCII, as names are");
+    return false;
+  }
   return bk_page_set_limit(p, (long long)p->limit);
 }
 
