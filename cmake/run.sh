@@ -166,5 +166,9 @@ Mora is running${place}. Ctrl-C stops it.
 
 END
 
-wait -n
-one_ended
+# Not `wait -n`: it waits for the next one, and would miss one that has ended before it is called.
+while :; do
+  for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null || one_ended; done
+  sleep 0.2 &
+  wait $!
+done
