@@ -104,6 +104,9 @@ struct bx_engine_events {
   // Only from engines of several nodes:
   // The journal begins: nothing at or below `base` can be read here.
   void (*begin)(void *context, bx_position base);
+  // The next entry that is appended stood at `was` before a rollback took it: sessions that had passed it
+  // there do not get it again. NULL: of no interest.
+  void (*again)(void *context, bx_position was);
   // The head goes on to this position without an entry.
   void (*jump)(void *context, bx_position);
   struct bx_session *(*find)(void *context, struct bx_slice id);   // in the table; NULL: not here

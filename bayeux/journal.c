@@ -90,6 +90,8 @@ const struct bx_entry *bx_journal_append(struct bx_journal *j, bx_position posit
   count = bx_channel_expand(channel, keys, scratch);
   e = bx_alloc(sizeof *e + count * sizeof e->links[0]);
   e->position = position;
+  e->was = j->again;
+  j->again = 0;
   e->frame = bx_frame_ref(frame);
   e->at = now;
   e->count = (uint32_t)count;

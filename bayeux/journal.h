@@ -21,6 +21,7 @@ struct bx_chain_link {
 
 struct bx_entry {
   bx_position position;
+  bx_position was;   // where it stood before a rollback took it; 0: nowhere
   struct bx_frame *frame;
   bx_millis at;
   uint32_t count;
@@ -43,6 +44,7 @@ struct bx_journal {
   bx_position base;      // nobody can read on from below it: it never was here, or what follows is missing
   bx_position trimmed;   // the last position that was trimmed away, or `base`
   bx_position jumped;    // the head, when it is above the newest entry; 0 otherwise
+  bx_position again;     // `was` of the next entry
 };
 
 void bx_journal_init(struct bx_journal *, struct bx_topics *, const struct bx_journal_limits *, bx_position base);

@@ -14,6 +14,7 @@ struct bx_session *bx_session_adopt(struct bx_server *server, const struct bx_re
   s->conf = r->conf;
   s->cursor = s->written = r->sent;
   s->pending = r->sent > r->conf;
+  if (r->sent > server->lost_from && r->sent < server->lost_to) s->passed = r->sent;   // before the rollback
   s->settled = BX_ARRIVAL_PENDING;   // TCP knows nothing here of an answer that was given elsewhere
   s->connect_id = r->connect_id;
   s->has_connect_id = r->has_connect_id;
@@ -176,6 +177,16 @@ static void lose_all(struct bx_server *server, bx_position first) {
     }
 }
 
+// What is in an outbox is on its way.
+static void note_passed(struct bx_server *server, bx_position head) {
+  for (int state = 0; state < BX_SESSION_CLOSING; state++)
+    bx_list_each (link, &server->states[state]) {
+      struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
+
+      s->passed = s->state == BX_SESSION_LIVE ? head : s->cursor;
+    }
+}
+
 uint64_t bx_server_epoch(struct bx_server *server, uint64_t epoch, bx_position first, bx_position survived) {
   bx_position head = bx_journal_head(&server->journal);
   uint64_t entries;
@@ -187,6 +198,9 @@ uint64_t bx_server_epoch(struct bx_server *server, uint64_t epoch, bx_position f
     server->losing_all = false;
   }
   restart_readers(server);
+  note_passed(server, head);
+  server->lost_from = survived;
+  server->lost_to = first;
   entries = bx_journal_cut(&server->journal, survived);
   bx_journal_jump(&server->journal, head);   // sessions stay where they are, above what is void now
   return entries;

@@ -38,6 +38,8 @@ static uint64_t epoch(void *context, uint64_t number, bx_position first, bx_posi
   return bx_server_epoch(context, number, first, survived);
 }
 
+static void again(void *context, bx_position was) { ((struct bx_server *)context)->journal.again = was; }
+
 static void begin(void *context, bx_position base) { bx_journal_begin(&((struct bx_server *)context)->journal, base); }
 
 static void jump(void *context, bx_position to) {
@@ -96,6 +98,7 @@ struct bx_server *bx_server_create(const struct bx_env *env, const struct bx_ser
   engine->frames = &server->counters.frames;
   engine->events = (struct bx_engine_events){.context = server,
                                              .appended = appended,
+                                             .again = again,
                                              .begin = begin,
                                              .jump = jump,
                                              .find = find,

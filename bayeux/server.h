@@ -80,10 +80,11 @@ struct bx_server {
   struct bx_journal journal;
   struct bx_table sessions;
   struct bx_list states[BX_SESSION_STATES];
-  struct bx_list readers;   // sessions that wait for a slice
-  struct bx_list due;       // held connects to be answered at the end of the turn
-  struct bx_list ahead;     // readers whose cursor is above the head: they wait for it
-  struct bx_list relays;    // connections of other nodes' messages, with replies ready
+  bx_position lost_from, lost_to;   // between them lies what the last rollback took
+  struct bx_list readers;           // sessions that wait for a slice
+  struct bx_list due;               // held connects to be answered at the end of the turn
+  struct bx_list ahead;             // readers whose cursor is above the head: they wait for it
+  struct bx_list relays;            // connections of other nodes' messages, with replies ready
   struct bx_list connections;
   struct bx_list spare_blocks;   // outbox blocks
   uint32_t spare_count;

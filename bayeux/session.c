@@ -193,6 +193,11 @@ void bx_session_confirm_ping(struct bx_server *server, struct bx_session *s, bx_
   bx_session_changed(server, s, true);
 }
 
+static void go_back(struct bx_session *s, bx_position to) {
+  s->cursor = to;
+  if (s->passed > to) s->passed = to;
+}
+
 void bx_session_fall_back(struct bx_server *server, struct bx_session *s) {
   BX_BUG_ON(s->state == BX_SESSION_LIVE || s->outbox.count > 0);
   if (!s->pending) return;
@@ -201,7 +206,7 @@ void bx_session_fall_back(struct bx_server *server, struct bx_session *s) {
   s->sequence -= s->handed - s->arrived;
   s->arrived = s->handed;
   s->pending = false;
-  s->cursor = s->conf;
+  go_back(s, s->conf);
   backfill_again(s, 0);
   bx_session_changed(server, s, false);
 }
@@ -253,7 +258,7 @@ void bx_session_detach(struct bx_server *server, struct bx_session *s) {
   unqueue(server, s);
   if (s->state != BX_SESSION_CLOSING) {
     bx_session_set_state(server, s, BX_SESSION_AWAY);
-    s->cursor = sent;
+    go_back(s, sent);
   }
   s->ping_position = 0;   // a pong of another connection does not speak for it
   s->connection->session = NULL;
@@ -262,8 +267,11 @@ void bx_session_detach(struct bx_server *server, struct bx_session *s) {
 
 // -- delivery --------------------------------------------------------------------------------------
 
+// The twin of an entry that it had before a rollback.
+static bool had(const struct bx_session *s, const struct bx_entry *e) { return e->was != 0 && e->was <= s->passed; }
+
 void bx_session_push(struct bx_server *server, struct bx_session *s, const struct bx_entry *e) {
-  if (s->last_pushed == e->position) return;
+  if (s->last_pushed == e->position || had(s, e)) return;
   s->last_pushed = e->position;
   if (!outbox_has_room(server, &s->outbox, e->frame)) {
     server->counters.overflows++;
@@ -278,6 +286,7 @@ void bx_session_push(struct bx_server *server, struct bx_session *s, const struc
 }
 
 bool bx_session_feed(struct bx_server *server, struct bx_session *s, const struct bx_entry *e) {
+  if (had(s, e)) return true;
   if (!outbox_has_room(server, &s->outbox, e->frame)) return false;
   if (s->outbox.count == 0) s->written = e->position > s->cursor ? e->position - 1 : s->cursor;
   outbox_put(server, &s->outbox, e->frame);
@@ -330,7 +339,7 @@ void bx_session_read_again(struct bx_server *server, struct bx_session *s) {
     bx_session_set_state(server, s, BX_SESSION_READING);
   else
     bx_reader_start(server, s);
-  s->cursor = sent;
+  go_back(s, sent);
 }
 
 bool bx_session_subscribe(struct bx_server *server, struct bx_session *s, struct bx_slice pattern, bx_position start) {

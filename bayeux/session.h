@@ -70,6 +70,7 @@ struct bx_session {
   struct bx_reader *reader;   // while READING
 
   bx_position cursor, written, conf;
+  bx_position passed;          // at the last rollback it had been served up to here: twins of that are skipped
   bx_position last_pushed;     // several patterns that match are one delivery
   bool pending;                // something handed over is not confirmed
   bool backfilled;             // some subscription has `upto` or `behind`

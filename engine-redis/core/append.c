@@ -34,20 +34,22 @@ struct append_call {
 
 static struct er_publish *of(struct bx_list *link) { return bx_container_of(link, struct er_publish, link); }
 
-static void finish(struct er_publish *p, enum bx_outcome outcome, bx_position position) {
+static void finish(struct er_core *c, struct er_publish *p, enum bx_outcome outcome, bx_position position) {
   struct bx_request *request = p->request;
+
+  if (outcome == BX_ACKNOWLEDGED && !request->repeated) er_own_keep(c, request, p->sequence, position);
 
   bx_list_remove(&p->link);
   bx_free(p);
   request->done(request, outcome, position);
 }
 
-static void finish_all(struct bx_list *list, enum bx_outcome outcome) {
+static void finish_all(struct er_core *c, struct bx_list *list, enum bx_outcome outcome) {
   struct bx_list todo;
 
   bx_list_init(&todo);
   bx_list_splice(&todo, list);
-  while (!bx_list_empty(&todo)) finish(of(todo.next), outcome, 0);
+  while (!bx_list_empty(&todo)) finish(c, of(todo.next), outcome, 0);
 }
 
 void er_publish(struct er_core *c, struct bx_request *request) {
@@ -90,17 +92,17 @@ static void take_result(struct er_core *c, struct er_publish *p, struct bx_slice
   uint64_t position;
 
   if (p->seen != 0) {
-    finish(p, BX_ACKNOWLEDGED, p->seen);
+    finish(c, p, BX_ACKNOWLEDGED, p->seen);
   } else if (bx_slice_equal(result, BX_LIT("-401"))) {
-    finish(p, BX_NO_SESSION, 0);
+    finish(c, p, BX_NO_SESSION, 0);
   } else if (!er_text_u64(digits, &position) || position == 0) {
     er_malformed(c, "append result", result);
-    finish(p, BX_UNKNOWN, 0);
+    finish(c, p, BX_UNKNOWN, 0);
   } else {
     p->request->repeated = repeated;
     p->position = position;
     if (position <= c->head)
-      finish(p, BX_ACKNOWLEDGED, position);
+      finish(c, p, BX_ACKNOWLEDGED, position);
     else
       wait_for_tail(c, p);
   }
@@ -109,7 +111,7 @@ static void take_result(struct er_core *c, struct er_publish *p, struct bx_slice
 static void end_call(struct er_core *c, const struct append_call *a, enum bx_outcome outcome) {
   for (uint64_t s = a->first; s < a->first + a->count; s++) {
     struct er_publish *p = sent_as(c, s);
-    if (p != NULL) finish(p, p->seen ? BX_ACKNOWLEDGED : outcome, p->seen);
+    if (p != NULL) finish(c, p, p->seen ? BX_ACKNOWLEDGED : outcome, p->seen);
   }
 }
 
@@ -158,18 +160,22 @@ static void add_entry(struct er_arguments *args, const struct bx_request *r) {
   er_arguments_text(args, (struct bx_slice){bx_frame_text(r->frame), r->frame->len});
 }
 
+void er_append_begin(struct er_core *c, struct er_arguments *args, uint64_t first) {
+  er_arguments_u64(args, c->epoch);
+  er_arguments_text(args, c->options.node);
+  er_arguments_u64(args, c->incarnation);
+  er_arguments_u64(args, (uint64_t)((int64_t)c->now + c->clock + (int64_t)c->options.command_timeout));
+  er_arguments_u64(args, first);
+  er_arguments_u64(args, 2 * c->options.journal_messages);
+}
+
 static void send_some(struct er_core *c) {
   struct append_call *a = bx_alloc(sizeof *a);
   struct er_arguments args = {0};
 
   a->call.done = appended;
   a->first = c->sequence + 1;
-  er_arguments_u64(&args, c->epoch);
-  er_arguments_text(&args, c->options.node);
-  er_arguments_u64(&args, c->incarnation);
-  er_arguments_u64(&args, (uint64_t)((int64_t)c->now + c->clock + (int64_t)c->options.command_timeout));
-  er_arguments_u64(&args, a->first);
-  er_arguments_u64(&args, 2 * c->options.journal_messages);
+  er_append_begin(c, &args, a->first);
   while (!bx_list_empty(&c->waiting) && a->count < ER_APPEND_ENTRIES) {
     struct er_publish *p = of(bx_list_take(&c->waiting));
 
@@ -187,20 +193,22 @@ static void send_some(struct er_core *c) {
 }
 
 void er_append_turn(struct er_core *c) {
-  finish_all(&c->told, BX_REFUSED);
+  finish_all(c, &c->told, BX_REFUSED);
+  er_recover_turn(c);   // in front of all that is new
   while (!bx_list_empty(&c->waiting) && er_usable(c) && c->appends < ER_APPENDS) send_some(c);
 }
 
 bool er_append_busy(const struct er_core *c) {
-  return !bx_list_empty(&c->told) || (!bx_list_empty(&c->waiting) && er_usable(c) && c->appends < ER_APPENDS);
+  bool can_send = er_usable(c) && c->appends < ER_APPENDS;
+  return !bx_list_empty(&c->told) || (can_send && (!bx_list_empty(&c->waiting) || er_recover_due(c)));
 }
 
 // -- the tail --------------------------------------------------------------------------------------
 
-static void acknowledge_from(struct bx_list *list, uint64_t sequence, bx_position position) {
+static void acknowledge_from(struct er_core *c, struct bx_list *list, uint64_t sequence, bx_position position) {
   bx_list_each (link, list) {
     if (of(link)->sequence != sequence) continue;
-    finish(of(link), BX_ACKNOWLEDGED, position);
+    finish(c, of(link), BX_ACKNOWLEDGED, position);
     return;
   }
 }
@@ -211,9 +219,9 @@ void er_append_saw(struct er_core *c, uint64_t sequence, bx_position position) {
   struct er_publish *p = sent_as(c, sequence);
 
   if (p == NULL) {
-    acknowledge_from(&c->unsure, sequence, position);
+    acknowledge_from(c, &c->unsure, sequence, position);
   } else if (p->position != 0 || c->records_answered >= p->behind) {
-    finish(p, BX_ACKNOWLEDGED, position);
+    finish(c, p, BX_ACKNOWLEDGED, position);
   } else {
     p->seen = position;
     wait_for_tail(c, p);
@@ -224,20 +232,22 @@ void er_append_saw(struct er_core *c, uint64_t sequence, bx_position position) {
 // link that carried it can not write any more.
 void er_append_tailed(struct er_core *c) {
   bx_list_each (link, &c->sent)
-    if (of(link)->position != 0 && of(link)->position <= c->head) finish(of(link), BX_ACKNOWLEDGED, of(link)->position);
+    if (of(link)->position != 0 && of(link)->position <= c->head)
+      finish(c, of(link), BX_ACKNOWLEDGED, of(link)->position);
   if (c->head < c->hello_p) return;
+  if (c->greeted) er_recover_tailed(c);
   bx_list_each (link, &c->unsure)
-    if (of(link)->resolves) finish(of(link), BX_REFUSED, 0);
+    if (of(link)->resolves) finish(c, of(link), BX_REFUSED, 0);
 }
 
 void er_append_link_down(struct er_core *c) {
   bx_list_each (link, &c->sent) {
     if (of(link)->seen != 0 || of(link)->position != 0)
-      finish(of(link), BX_ACKNOWLEDGED, of(link)->seen ? of(link)->seen : of(link)->position);
+      finish(c, of(link), BX_ACKNOWLEDGED, of(link)->seen ? of(link)->seen : of(link)->position);
     else
       bx_list_remove(link), bx_list_append(&c->unsure, link);
   }
-  finish_all(&c->waiting, BX_REFUSED);
+  finish_all(c, &c->waiting, BX_REFUSED);
   c->waiting_count = c->waiting_bytes = 0;
 }
 
@@ -256,7 +266,7 @@ static void acknowledge_overdue(struct er_core *c) {
 
     if (known == 0) continue;
     if (p->overdue) {
-      finish(p, BX_ACKNOWLEDGED, known);
+      finish(c, p, BX_ACKNOWLEDGED, known);
       continue;
     }
     p->overdue = c->now >= due;
@@ -268,12 +278,12 @@ static void acknowledge_overdue(struct er_core *c) {
 void er_append_tick(struct er_core *c) {
   acknowledge_overdue(c);
   bx_list_each (link, &c->unsure)
-    if (c->now >= of(link)->deadline) finish(of(link), BX_UNKNOWN, 0);
+    if (c->now >= of(link)->deadline) finish(c, of(link), BX_UNKNOWN, 0);
 }
 
 void er_append_refuse_all(struct er_core *c) {
-  finish_all(&c->told, BX_REFUSED);
-  finish_all(&c->waiting, BX_REFUSED);
-  finish_all(&c->sent, BX_UNKNOWN);
-  finish_all(&c->unsure, BX_UNKNOWN);
+  finish_all(c, &c->told, BX_REFUSED);
+  finish_all(c, &c->waiting, BX_REFUSED);
+  finish_all(c, &c->sent, BX_UNKNOWN);
+  finish_all(c, &c->unsure, BX_UNKNOWN);
 }

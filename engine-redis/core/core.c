@@ -93,6 +93,7 @@ static void destroy(struct bx_engine *engine) {
     refuse_requests(c);
     er_append_refuse_all(c);
   } while (busy(engine));
+  er_recover_fini(c);
   bx_buffer_fini(&c->run);
   bx_free(c->strings);
   bx_free(c);
@@ -136,6 +137,8 @@ struct er_core *er_core_create(const struct er_core_env *env, const struct er_co
   bx_list_init(&c->sent);
   bx_list_init(&c->unsure);
   bx_list_init(&c->told);
+  bx_list_init(&c->own);
+  bx_list_init(&c->orphans);
   bx_list_init(&c->requests);
   bx_list_init(&c->locates);
   bx_list_init(&c->surveys);
@@ -249,6 +252,7 @@ void er_core_wake(struct er_core *c, bx_millis now) {
 void er_core_tick(struct er_core *c, bx_millis now) {
   c->now = now;
   er_append_tick(c);
+  er_recover_tick(c);
   er_locate_tick(c);
   er_survey_tick(c);
   if (!er_usable(c)) return;

@@ -45,19 +45,20 @@ struct er_core_options {
 };
 
 // What the engine counts, beyond the server's counters.
-#define ER_COUNTERS(X)                                                                                           \
-  X(appends, COUNTER, "mora_engine_appends_total", "Script calls that carried publishes.")                       \
-  X(ticks, COUNTER, "mora_engine_ticks_total", "Heartbeats that Redis answered.")                                \
-  X(hellos, COUNTER, "mora_engine_hellos_total", "Links that were set up.")                                      \
-  X(epochs, COUNTER, "mora_engine_epochs_total", "Epochs begun while this node ran.")                            \
-  X(fenced, COUNTER, "mora_engine_fenced_total", "Calls refused because a newer link of this node exists.")      \
-  X(malformed, COUNTER, "mora_engine_malformed_total", "Entries, records and inbox messages that were skipped.") \
-  X(exports, COUNTER, "mora_engine_exports_total", "Exact positions written to records.")                        \
-  X(asks, COUNTER, "mora_engine_asks_total", "Sessions asked for from other nodes.")                             \
-  X(calls, COUNTER, "mora_engine_calls_total", "Messages executed on other nodes.")                              \
-  X(claims, COUNTER, "mora_engine_claims_total", "Sessions claimed from nodes that did not answer.")             \
-  X(released, COUNTER, "mora_engine_released_total", "Sessions given to other nodes.")                           \
-  X(reaped, COUNTER, "mora_engine_reaped_total", "Sessions whose deadline was past and that nobody ended.")      \
+#define ER_COUNTERS(X)                                                                                               \
+  X(appends, COUNTER, "mora_engine_appends_total", "Script calls that carried publishes.")                           \
+  X(ticks, COUNTER, "mora_engine_ticks_total", "Heartbeats that Redis answered.")                                    \
+  X(hellos, COUNTER, "mora_engine_hellos_total", "Links that were set up.")                                          \
+  X(epochs, COUNTER, "mora_engine_epochs_total", "Epochs begun while this node ran.")                                \
+  X(fenced, COUNTER, "mora_engine_fenced_total", "Calls refused because a newer link of this node exists.")          \
+  X(malformed, COUNTER, "mora_engine_malformed_total", "Entries, records and inbox messages that were skipped.")     \
+  X(exports, COUNTER, "mora_engine_exports_total", "Exact positions written to records.")                            \
+  X(asks, COUNTER, "mora_engine_asks_total", "Sessions asked for from other nodes.")                                 \
+  X(calls, COUNTER, "mora_engine_calls_total", "Messages executed on other nodes.")                                  \
+  X(claims, COUNTER, "mora_engine_claims_total", "Sessions claimed from nodes that did not answer.")                 \
+  X(released, COUNTER, "mora_engine_released_total", "Sessions given to other nodes.")                               \
+  X(reaped, COUNTER, "mora_engine_reaped_total", "Sessions whose deadline was past and that nobody ended.")          \
+  X(recovered, COUNTER, "mora_engine_recovered_total", "Entries of this node lost with a Redis and appended again.") \
   X(not_recovered, COUNTER, "mora_engine_not_recovered_total", "Entries lost with a Redis and not appended again.")
 
 struct er_counters {

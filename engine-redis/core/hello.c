@@ -75,7 +75,7 @@ void er_learn_epoch(struct er_core *c, uint64_t epoch, bx_position first, bx_pos
   er_event(c, "engine.epoch", "epoch %llu first %llu survived %llu", (unsigned long long)epoch,
            (unsigned long long)first, (unsigned long long)survived);
   entries = c->engine.events.epoch(c->engine.events.context, epoch, first, survived);
-  if (survived > 0) c->counters.not_recovered += entries;
+  er_recover_epoch(c, first, survived, entries);
   if (survived == 0 && c->warm && c->head < first - 1) {
     // Nothing below `first` counts any more; what is made from here on belongs to the new journal.
     c->head = first - 1;

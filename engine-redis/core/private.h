@@ -64,6 +64,14 @@ struct er_core {
   uint64_t sequence;
   uint64_t records_sent, records_answered;   // requests of records, which share the link with publishes
 
+  // what a rollback may take (recover.c)
+  struct bx_list own, orphans;         // acknowledged entries of this node; those that are to be appended again
+  size_t own_bytes;                    // of both
+  struct er_origin *origins, *taken;   // of the newest entries, a ring; of those that were lost, by hash
+  uint64_t origin_count;
+  size_t taken_count, taken_left;
+  bx_millis taken_until;
+
   struct bx_list requests;   // of records and locates, until the turn
 
   // tail
@@ -130,6 +138,19 @@ void er_append_greeted(struct er_core *);                               // hello
 void er_append_tick(struct er_core *);
 void er_append_refuse_all(struct er_core *);
 bool er_append_busy(const struct er_core *);
+// The arguments of an append in front of its entries, of which the first has this sequence.
+void er_append_begin(struct er_core *, struct er_arguments *, uint64_t first);
+
+// -- after a rollback (recover.c) -----------------------------------------------------------------
+void er_own_keep(struct er_core *, const struct bx_request *, uint64_t sequence, bx_position);
+void er_origin_read(struct er_core *, struct bx_slice origin, bx_position);   // in front of an entry that is applied
+void er_recover_epoch(struct er_core *, bx_position first, bx_position survived, uint64_t void_entries);
+void er_recover_saw(struct er_core *, uint64_t sequence, bx_position);
+void er_recover_turn(struct er_core *);
+bool er_recover_due(const struct er_core *);
+void er_recover_tailed(struct er_core *);
+void er_recover_tick(struct er_core *);
+void er_recover_fini(struct er_core *);
 
 // -- tail (tail.c) --------------------------------------------------------------------------------
 // A field of an entry, whose fields are a flat list of names and values; empty when it is not there.

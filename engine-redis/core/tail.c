@@ -95,10 +95,13 @@ static void apply_message(struct er_core *c, bx_position position, const struct 
   } else {
     frame = bx_frame_create(text.len, c->engine.frames);
     memcpy(bx_frame_text(frame), text.at, text.len);
+    er_origin_read(c, er_entry_field(fields, "o"), position);
     c->engine.events.appended(c->engine.events.context, position, channel, frame);
     bx_frame_unref(frame);
   }
-  if (is_own(c, er_entry_field(fields, "o"), &sequence)) er_append_saw(c, sequence, position);
+  if (!is_own(c, er_entry_field(fields, "o"), &sequence)) return;
+  er_append_saw(c, sequence, position);
+  er_recover_saw(c, sequence, position);
 }
 
 // Where reading goes on: behind the last id, whatever it was.

@@ -157,6 +157,47 @@ test('a node that starts while Redis is away waits for it', {timeout: 60000}, as
   await publish(node.bayeux, '/late', 1);
 });
 
+// -- Redis goes back ----------------------------------------------------------------------------
+
+test('killed and started again from an older dump: what was acknowledged since is published again, and comes once', {timeout: 120000}, async t => {
+  const {cluster, residents, press} = await scene(t, {redis: {}});
+  const [one, two] = cluster.nodes;
+  const before = await poller(one.bayeux, '/outage/0');    // nobody polls for them meanwhile
+  await cluster.redis.call('SAVE');
+  const since = await poller(two.bayeux, '/outage/1');
+  await press.more(600);
+  await press.stop();
+  await verdict(press, residents);
+  const {epoch} = await cluster.stats(one);
+  await cluster.redis.kill();
+  await turnsRed(cluster);
+  await cluster.redis.start();
+  await turnsGreen(cluster);
+  for (const node of cluster.nodes) assert.ok((await cluster.stats(node)).epoch > epoch);
+  const again = new Press(cluster, {rate: 200, batch: 5, channel: n => `/outage/${n % GROUPS}`});
+  const first = press.entries.length;
+  again.entries = press.entries;   // the same numbers go on, and the same books
+  again.start(t);
+  await again.more(300);
+  await again.stop();
+  assert.equal(await verdict(again, residents), 0);
+  assert.ok(residents.every(({handshakes, told, breaks}) => handshakes === 1 && told.length === 0 && breaks.length === 0));
+  // Those who had not read have nothing but what was published again.
+  for (const session of [before, since]) {
+    const group = session === before ? 0 : 1;
+    const mine = again.entries.filter(({n, outcome}) => n % GROUPS === group && outcome === 'acknowledged').map(({n}) => n);
+    const last = mine.at(-1);
+    await session.poll(inbox => inbox.some(({data}) => data.n === last), 'the last message');
+    const got = session.inbox.items.map(({data}) => data.n);
+    assert.equal(new Set(got).size, got.length, 'once');
+    const from = got[0];
+    assert.ok(from < first - 500, `all since the dump: from ${from} of ${first}`);
+    assert.deepEqual([...got].sort((a, b) => a - b), mine.filter(n => n >= from));
+  }
+  const engines = await Promise.all(cluster.nodes.map(async node => (await cluster.stats(node)).engine));
+  assert.ok(engines.every(({recovered}) => recovered > 100), JSON.stringify(engines));
+});
+
 // -- Redis forgets -----------------------------------------------------------------------------
 
 test('FLUSHALL: clients are told to handshake within a second, spread, and do so once', {timeout: 120000}, async t => {

@@ -495,6 +495,137 @@ static void a_new_journal_needs_no_time_to_settle(void **state) {
   stop(&n);
 }
 
+// -- a rollback ----------------------------------------------------------------------------------------
+
+static bx_position stood_at[8];
+static unsigned again_count;
+
+static void again(void *context, bx_position was) {
+  (void)context;
+  stood_at[again_count++ % 8] = was;
+}
+
+static uint64_t two_are_void(void *context, uint64_t epoch, bx_position first, bx_position survived) {
+  (void)context;
+  (void)epoch;
+  (void)first;
+  (void)survived;
+  return 2;
+}
+
+static unsigned journal_length(struct node *n) {
+  struct bx_slice range[] = {BX_LIT("t:journal"), BX_LIT("-"), BX_LIT("+")};
+  struct er_reply *reply = sim_redis_call(n->redis, "XRANGE", range, 3);
+  unsigned count = (unsigned)reply->count;
+
+  sim_reply_destroy(reply);
+  return count;
+}
+
+static void publish_one(struct node *n, bx_position position) {
+  struct publish p;
+
+  submit(n, &p, "", "");
+  serve_all(n);
+  check(&p, BX_ACKNOWLEDGED, position);
+  release(&p);
+}
+
+// Three are acknowledged, and Redis goes back to the first of them.
+static void roll_back(struct node *n) {
+  struct sim_keys *snapshot;
+  bx_position before;
+
+  again_count = 0;
+  run(n);
+  er_core_engine(n->core)->events.again = again;
+  er_core_engine(n->core)->events.epoch = two_are_void;
+  before = head;
+  publish_one(n, before + 1);
+  snapshot = sim_redis_snapshot(n->redis);
+  publish_one(n, before + 2);
+  publish_one(n, before + 3);
+  sim_redis_restore(n->redis, snapshot);
+  sim_snapshot_destroy(snapshot);
+  er_core_down(n->core, ER_COMMAND, n->now);
+  er_core_down(n->core, ER_TAIL, n->now);
+  forget_commands(n);
+  er_core_up(n->core, ER_COMMAND, BX_LIT("run2"), n->now);
+  er_core_up(n->core, ER_TAIL, BX_LIT("run2"), n->now);
+}
+
+// They are appended again in front of what is new, and known for what they are.
+static void what_a_rollback_took_is_appended_again(void **state) {
+  struct bx_engine *engine;
+  struct publish p;
+  struct node n;
+
+  (void)state;
+  roll_back(&n);
+  engine = er_core_engine(n.core);
+  bx_position old = head;
+  serve_all(&n);
+  assert_true(engine->ops->busy(engine));
+  submit(&n, &p, "", "");
+  serve_all(&n);
+  assert_int_equal(p.position, head);
+  check(&p, BX_ACKNOWLEDGED, head);
+  release(&p);
+  assert_int_equal(journal_length(&n), 6);   // two epochs, and four entries
+  assert_int_equal(again_count, 2);
+  assert_int_equal(stood_at[0], old - 1);
+  assert_int_equal(stood_at[1], old);
+  assert_int_equal(er_core_counters(n.core)->recovered, 2);
+  er_core_tick(n.core, n.now += 30000);
+  assert_int_equal(er_core_counters(n.core)->not_recovered, 0);
+  stop(&n);
+}
+
+// The link breaks before the answer: they are there, the tail tells, and they are not appended a third time.
+static void in_doubt_the_tail_tells(void **state) {
+  struct bx_engine *engine;
+  struct command *c;
+  struct node n;
+
+  (void)state;
+  roll_back(&n);
+  engine = er_core_engine(n.core);
+  serve_all(&n);
+  engine->ops->turn(engine, n.now);
+  c = bx_container_of(n.commands[ER_COMMAND].next, struct command, link);
+  assert_string_equal(c->name, "append");
+  sim_reply_destroy(sim_redis_call(n.redis, c->name, c->args, c->count));
+  drop(c);
+  er_core_down(n.core, ER_COMMAND, n.now);
+  er_core_up(n.core, ER_COMMAND, BX_LIT("run2"), n.now);
+  settle(&n.host, engine);
+  assert_int_equal(journal_length(&n), 5);
+  assert_int_equal(er_core_counters(n.core)->recovered, 2);
+  assert_false(engine->ops->busy(engine));
+  stop(&n);
+}
+
+// Nobody appends them: counted, when nobody can be expected to any more.
+static void what_does_not_come_back_is_counted(void **state) {
+  struct bx_engine *engine;
+  struct er_reply full = {.type = ER_REPLY_TEXT, .text = BX_LIT("FULL")};
+  struct node n;
+
+  (void)state;
+  roll_back(&n);
+  engine = er_core_engine(n.core);
+  serve_all(&n);
+  engine->ops->turn(engine, n.now);
+  answer(&n, &(struct er_reply){.type = ER_REPLY_ARRAY, .items = &full, .count = 1});
+  serve_all(&n);
+  er_core_tick(n.core, n.now += 29999);
+  assert_int_equal(er_core_counters(n.core)->not_recovered, 0);
+  er_core_tick(n.core, n.now += 1);
+  assert_int_equal(er_core_counters(n.core)->not_recovered, 2);
+  assert_int_equal(er_core_counters(n.core)->recovered, 0);
+  stop(&n);
+}
+
 static void listed(void *context, const struct er_node_info *nodes, size_t count) {
   *(size_t *)context = nodes == NULL ? SIZE_MAX : count;
 }
@@ -578,6 +709,9 @@ int main(void) {
       cmocka_unit_test(an_answer_that_is_no_answer),
       cmocka_unit_test(a_session_is_not_taken_for_nobody),
       cmocka_unit_test(a_new_journal_needs_no_time_to_settle),
+      cmocka_unit_test(what_a_rollback_took_is_appended_again),
+      cmocka_unit_test(in_doubt_the_tail_tells),
+      cmocka_unit_test(what_does_not_come_back_is_counted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
