@@ -54,7 +54,7 @@ class Cluster {
   async stats(node) { return (await getJson(node.admin('/v1/stats'))).json; }
   async sum(name) {
     const all = await Promise.all([...new Set(this.living)].map(node => this.stats(node)));
-    return all.reduce((sum, stats) => sum + stats[name], 0);
+    return all.reduce((sum, stats) => sum + name.split('.').reduce((value, part) => value[part], stats), 0);
   }
   // The metrics of a node whose names match, added.
   async metric(node, pattern) {
