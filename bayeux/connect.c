@@ -6,7 +6,6 @@
 
 #define SUPERSEDE_WINDOW 10000   // milliseconds in which superseded connects are counted
 #define SUPERSEDE_FREE 3         // of them are answered with the normal interval
-#define LOOK_EVERY 10            // milliseconds: whether the journal has got to where a session stands
 
 // -- held connects ---------------------------------------------------------------------------------
 
@@ -75,9 +74,7 @@ bool bx_connects_due(struct bx_server *server) {
     const struct bx_session *s = c->session;
 
     if (s != NULL && s->weigh.armed) continue;
-    if (s != NULL && bx_session_is_catching_up(s) && s->cursor > bx_journal_head(&server->journal))
-      bx_wheel_set(&server->wheel, &c->connect.timer, server->now + LOOK_EVERY);   // not by turning all the time
-    else if (s != NULL && bx_session_is_catching_up(s))
+    if (s != NULL && bx_session_is_catching_up(s))
       bx_list_append(&server->due, link);
     else if (bx_connection_is_poll(c))
       bx_connection_wake(c);

@@ -201,7 +201,8 @@ uint64_t bx_server_epoch(struct bx_server *server, uint64_t epoch, bx_position f
   note_passed(server, head);
   server->lost_from = survived;
   server->lost_to = first;
-  entries = bx_journal_cut(&server->journal, survived);
+  // Past `first` already: the entry of this epoch had been trimmed, and what is here came behind a gap.
+  entries = head >= first ? 0 : bx_journal_cut(&server->journal, survived);
   bx_journal_jump(&server->journal, head);   // sessions stay where they are, above what is void now
   return entries;
 }

@@ -147,6 +147,11 @@ bx_position bx_session_conf(const struct bx_server *server, const struct bx_sess
   return s->pending ? s->conf : bx_session_sent(server, s);
 }
 
+bool bx_session_is_catching_up(const struct bx_session *s) {
+  return s->state == BX_SESSION_READING && s->outbox.count == 0 && !s->ending &&
+         s->cursor <= bx_journal_head(&s->server->journal);
+}
+
 // Backfills are to be read again from `floor` on, but no further back than what is confirmed.
 static void backfill_again(struct bx_session *s, bx_position floor) {
   if (!s->backfilled) return;

@@ -143,10 +143,9 @@ bool bx_session_confirm_until(struct bx_server *, struct bx_session *, bx_positi
 // What is not confirmed is to be sent again.
 void bx_session_fall_back(struct bx_server *, struct bx_session *);
 
-// It may still find something for its connection: an empty answer would be too early.
-static inline bool bx_session_is_catching_up(const struct bx_session *s) {
-  return s->state == BX_SESSION_READING && s->outbox.count == 0 && !s->ending;
-}
+// It may still find something for its connection: an empty answer would be too early. Not so one that waits
+// for the journal to get to where it stands, or for its end.
+bool bx_session_is_catching_up(const struct bx_session *);
 
 // -- subscriptions ------------------------------------------------------------------------------
 struct bx_subscription *bx_session_find_subscription(const struct bx_session *, const struct bx_topic *);

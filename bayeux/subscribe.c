@@ -136,7 +136,8 @@ static void recorded(struct bx_request *request, enum bx_outcome outcome, bx_pos
   (void)position;
   if (request->kind == BX_REQUEST_SUBSCRIBE) p->session->asked -= (uint32_t)request->pattern_count;
   if (outcome != BX_ACKNOWLEDGED || p->session->state == BX_SESSION_CLOSING) {
-    bool gone = outcome == BX_ACKNOWLEDGED || outcome == BX_NO_SESSION;
+    bool ended = outcome == BX_ACKNOWLEDGED && p->session->why != BX_END_MOVED;
+    bool gone = ended || outcome == BX_NO_SESSION;
 
     bx_buffer_clear(&p->error);
     bx_error_text(&p->error, gone ? "401" : "503", &m->client_id, gone ? BX_UNKNOWN_CLIENT : "Not available");
