@@ -4,11 +4,16 @@
 
 import assert from 'node:assert/strict';
 import {once} from 'node:events';
+import {mkdtempSync, rmSync} from 'node:fs';
 import http from 'node:http';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
+import {Daemon, binary, started} from './lib/daemon.mjs';
 import {scale, test} from './lib/suite.mjs';
 import {until} from './lib/wait.mjs';
 import {needsRedis, startCluster} from './support/cluster.mjs';
 import {Press, settleIn, verdict} from './support/load.mjs';
+import {canSeparate, forward, startNamespace} from './support/namespace.mjs';
 import {startSentinelSet} from './support/sentinel.mjs';
 
 test('nodes come up through Sentinels, and stay when one of these is gone', {timeout: 120000}, async t => {
@@ -54,6 +59,25 @@ async function accounted(cluster, press, residents) {
   return new Set(lacking()).size;
 }
 
+const notRecovered = (...all) => Math.max(...all.map(({engine}) => engine.not_recovered));
+
+// A broker behind the cable. It listens on unix sockets, to which ports here lead.
+async function startFarBroker(t, there, cluster) {
+  const folder = mkdtempSync(join(tmpdir(), 'mora-far-'));
+  t.after(() => rmSync(folder, {recursive: true, force: true}));
+  const places = {broker: join(folder, 'broker.sock'), admin: join(folder, 'admin.sock')};
+  const ports = {broker: await forward(t, places.broker), admin: await forward(t, places.admin)};
+  const far = new Daemon('mora-broker', {
+    command: there.command(binary('mora-broker')), listeners: {broker: 'broker.listen', admin: 'admin.listen'},
+    set: {...cluster.engine, ...cluster.set, 'broker.listen': [`unix:${places.broker}`], 'admin.listen': [`unix:${places.admin}`]},
+  });
+  far.address = listener => ports[listener];
+  far.admin = path => far.url('admin', path);
+  Object.defineProperty(far, 'bayeux', {get: () => far.url('broker', '/bayeux')});
+  Object.defineProperty(far, 'socket', {get: () => far.bayeux.replace('http:', 'ws:')});
+  return started(t, far);
+}
+
 const ROUNDS = process.env.MORA_TEST_LONG ? 20 : 2;
 
 test('the primary is killed under load, again and again', {timeout: 120000 + ROUNDS * 30000}, async t => {
@@ -95,4 +119,53 @@ test('the primary is killed under load, again and again', {timeout: 120000 + ROU
   assert.ok(watchers.every(({size}) => size >= press.outcomes.acknowledged - gone));
   t.log(`${ROUNDS} failovers, ${press.entries.length} published, ${JSON.stringify(press.outcomes)}; ${recovered} appended again, ${gone} not recovered; acknowledged again at most ${slowest} ms behind a promotion`);
   if (process.env.MORA_TEST_LONG) assert.ok(slowest < 5000 * scale, `${slowest} ms`);
+});
+
+// The primary and a node of ours are cut off from everybody else. Where they are nothing may be promised;
+// elsewhere another primary takes over.
+test('split brain: a node that is cut off with the old primary refuses, and all is accounted for when the cable is mended', {timeout: 180000}, async t => {
+  needsRedis(t);
+  if (!canSeparate()) t.skip('no network namespaces: this needs root');
+  const there = await startNamespace(t);
+  const set = await startSentinelSet(t, {host: there.here, first: {host: there.there, prefix: there.command()}});
+  const cluster = await startCluster(t, {nodes: 1, redis: set, set: {'broker.timeout': '20s'}});
+  const far = await startFarBroker(t, there, cluster);
+  cluster.nodes.push(far);
+  const [near] = cluster.nodes;
+  const watchers = await Promise.all(cluster.nodes.map(node => watch(t, node)));
+  const residents = await settleIn(t, cluster, 6, i => ({node: cluster.nodes[i % 2], transport: ['websocket', 'long-polling'][i % 3 % 2], patterns: ['/s/0']}));
+  const presses = [];
+  for (const node of cluster.nodes) presses.push(new Press(cluster, {nodes: [node], rate: 100, batch: 2, channel: () => '/s/0'}).start(t));
+  const [nearPress, farPress] = presses;
+  t.onFailure(() => JSON.stringify(presses.map(({outcomes}) => outcomes)));
+  await nearPress.more(100);
+  await farPress.more(100);
+  const old = set.current;
+  there.cut();
+  const cutAt = Date.now();
+  await set.promoted(old);
+  await nearPress.more(100);
+  const newest = () => farPress.entries.filter(({outcome}) => outcome !== 'pending').slice(-20);
+  await until(() => newest().length === 20 && newest().every(({outcome}) => outcome === 'refused'), 'the node that was cut off to refuse');
+  const lastTaken = Math.max(...farPress.entries.filter(({outcome}) => outcome === 'acknowledged').map(({answeredAt}) => answeredAt));
+  t.log(`the last acknowledgement over there came ${lastTaken - cutAt} ms behind the cut`);
+  assert.equal((await cluster.readiness(far)).ready, false);
+  there.mend();
+  await set.whole();
+  await until(async () => (await cluster.readiness(far)).ready, 'the node to be back');
+  for (const press of presses) await press.more(100);
+  for (const press of presses) await press.stop();
+  const expected = presses.reduce((sum, {outcomes}) => sum + outcomes.acknowledged, 0);
+  await until(async () => {
+    const gone = notRecovered(await cluster.stats(near), await cluster.stats(far));
+    return residents.every(({arrivals}) => arrivals.length >= expected - gone);
+  }, () =>
+    `${expected} for everybody, they have ${residents.map(({arrivals}) => arrivals.length)}`, 60000);
+  t.log(`${expected} acknowledged, ${await cluster.sum('engine.recovered')} appended again, ${await cluster.sum('engine.not_recovered')} not recovered`);
+  for (const seen of watchers) assert.equal(seen.conflict, undefined);
+  const unknown = presses.reduce((sum, {outcomes}) => sum + outcomes.unknown, 0);
+  for (const resident of residents) {
+    assert.equal(resident.handshakes, 1, 'nobody was told to handshake');
+    assert.ok(resident.arrivals.length <= expected + unknown, `${resident.name} got ${resident.arrivals.length}, ${expected} were acknowledged`);
+  }
 });

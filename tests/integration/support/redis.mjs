@@ -112,6 +112,8 @@ export async function freePort() {
   }
 }
 
+const command = ([first, ...rest]) => [first, rest];
+
 // What it keeps: nothing, or every write before it is answered.
 const PERSISTENCE = {
   none: ['--save', '', '--appendonly', 'no'],
@@ -127,9 +129,10 @@ const removeFolder = folder => {
 process.on('exit', () => folders.forEach(removeFolder));
 
 export class Redis {
-  // replicaOf: another Redis. args: more of its options.
-  constructor({persist = 'none', unix = false, replicaOf = null, args = []} = {}) {
-    Object.assign(this, {persist, unix, replicaOf, args});
+  // replicaOf: another Redis. args: more of its options. host: where it listens. prefix: words in front of
+  // the command.
+  constructor({persist = 'none', unix = false, replicaOf = null, args = [], host = '127.0.0.1', prefix = []} = {}) {
+    Object.assign(this, {persist, unix, replicaOf, args, host, prefix});
     this.folder = mkdtempSync(join(tmpdir(), 'mora-redis-'));
     folders.add(this.folder);
     this.path = join(this.folder, 'redis.sock');
@@ -139,16 +142,16 @@ export class Redis {
   }
 
   get pid() { return this.child?.pid; }
-  get where() { return this.unix ? {path: this.path} : {host: '127.0.0.1', port: this.port}; }
-  url(db = 0) { return this.unix ? `redis+unix://${this.path}?db=${db}` : `redis://127.0.0.1:${this.port}/${db}`; }
+  get where() { return this.unix ? {path: this.path} : {host: this.host, port: this.port}; }
+  url(db = 0) { return this.unix ? `redis+unix://${this.path}?db=${db}` : `redis://${this.host}:${this.port}/${db}`; }
 
   async start() {
     if (this.child) throw new Error('redis-server already runs');
     if (!this.unix && !this.port) this.port = await freePort();
-    const flags = ['--bind', '127.0.0.1', '--port', String(this.port), '--dir', this.folder, '--daemonize', 'no',
+    const flags = ['--bind', this.host, '--protected-mode', 'no', '--port', String(this.port), '--dir', this.folder, '--daemonize', 'no',
       ...(this.unix ? ['--unixsocket', this.path] : []), ...PERSISTENCE[this.persist],
-      ...(this.replicaOf ? ['--replicaof', '127.0.0.1', String(this.replicaOf.port)] : []), ...this.args];
-    const child = adopt(spawn('redis-server', flags, {stdio: ['ignore', 'pipe', 'pipe']}));
+      ...(this.replicaOf ? ['--replicaof', this.replicaOf.host, String(this.replicaOf.port)] : []), ...this.args];
+    const child = adopt(spawn(...command([...this.prefix, 'redis-server', ...flags]), {stdio: ['ignore', 'pipe', 'pipe']}));
     this.child = child;
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', text => { this.log += text; });
     this.ended = new Promise(resolve => child.on('close', resolve).on('error', error => { this.log += error.message; resolve(); }));

@@ -2,6 +2,7 @@
 // A real Sentinel set: a primary, its replicas, and Sentinels that watch them.
 //
 //   const set = await startSentinelSet(t);     // 1 primary, 2 replicas, 3 Sentinels, quorum 2
+//                                              // host: of all; first: other options of the primary
 //   set.url()                                  // redis+sentinel://...
 //   await set.primary()                        // the Redis that the Sentinels name now
 //   await set.promoted(old)                    // another one than `old` is named, and takes writes
@@ -20,7 +21,8 @@ export const FENCE = ['--min-replicas-to-write', '1', '--min-replicas-max-lag', 
   '--repl-diskless-sync-delay', '0'];
 
 class Sentinel {
-  constructor(primary, {quorum, downAfter}) {
+  constructor(primary, {quorum, downAfter, host}) {
+    this.host = host;
     this.folder = mkdtempSync(join(tmpdir(), 'mora-sentinel-'));
     this.primary = primary;
     this.quorum = quorum;
@@ -30,14 +32,14 @@ class Sentinel {
   async start() {
     this.port = await freePort();
     const file = join(this.folder, 'sentinel.conf');
-    writeFileSync(file, [`port ${this.port}`, 'bind 127.0.0.1', `dir ${this.folder}`, `sentinel monitor mora 127.0.0.1 ${this.primary.port} ${this.quorum}`,
+    writeFileSync(file, [`port ${this.port}`, `bind ${this.host}`, 'protected-mode no', `dir ${this.folder}`, `sentinel monitor mora ${this.primary.host} ${this.primary.port} ${this.quorum}`,
       `sentinel down-after-milliseconds mora ${this.downAfter}`, 'sentinel failover-timeout mora 3000', 'sentinel parallel-syncs mora 2', ''].join('\n'));
     this.child = adopt(spawn('redis-server', [file, '--sentinel'], {stdio: ['ignore', 'pipe', 'pipe']}));
     for (const stream of [this.child.stdout, this.child.stderr]) stream.setEncoding('utf8').on('data', text => { this.log += text; });
     this.ended = new Promise(resolve => this.child.on('close', resolve));
     await until(async () => {
       this.control?.close();
-      this.control = new Resp({host: '127.0.0.1', port: this.port});
+      this.control = new Resp({host: this.host, port: this.port});
       return (await this.control.call('PING')) === 'PONG';
     }, 'a Sentinel to answer');
     return this;
@@ -56,7 +58,7 @@ const fields = row => Object.fromEntries(row.flatMap((word, i) => (i % 2 ? [] : 
 
 export class SentinelSet {
   constructor(servers, sentinels) { Object.assign(this, {servers, sentinels}); }
-  url(db = 0) { return `redis+sentinel://${this.sentinels.map(({port}) => `127.0.0.1:${port}`).join(',')}/mora?db=${db}`; }
+  url(db = 0) { return `redis+sentinel://${this.sentinels.map(({host, port}) => `${host}:${port}`).join(',')}/mora?db=${db}`; }
   // As the first Sentinel that answers has it.
   async primary() {
     const [, port] = await this.sentinels[0].call('SENTINEL', 'get-master-addr-by-name', 'mora');
@@ -94,14 +96,14 @@ export class SentinelSet {
   }
 }
 
-export async function startSentinelSet(t, {replicas = 2, sentinels = 3, downAfter = 1000, args = FENCE} = {}) {
-  const options = {persist: 'none', args};
-  const first = await startRedis(t, options);
+export async function startSentinelSet(t, {replicas = 2, sentinels = 3, downAfter = 1000, args = FENCE, host = '127.0.0.1', first: place = {}} = {}) {
+  const options = {persist: 'none', args, host};
+  const first = await startRedis(t, {...options, ...place});
   const servers = [first];
   for (let i = 0; i < replicas; i++) servers.push(await startRedis(t, {...options, replicaOf: first}));
   const watchers = [];
   for (let i = 0; i < sentinels; i++) {
-    const sentinel = new Sentinel(first, {quorum: Math.floor(sentinels / 2) + 1, downAfter});
+    const sentinel = new Sentinel(first, {quorum: Math.floor(sentinels / 2) + 1, downAfter, host});
     t.after(() => sentinel.end());
     watchers.push(await sentinel.start());
   }

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rolling restart: every node of a cluster is drained and started again, one after the other, while
+// clients receive. Nothing is lost, nothing comes twice, nobody is told to handshake.
+//
+// With MORA_TEST_LONG 2,000 clients and 10,000 deliveries a second, for which the programs have to be
+// built without sanitizers.
+
+import assert from 'node:assert/strict';
+import {test} from './lib/suite.mjs';
+import {until} from './lib/wait.mjs';
+import {needsRedis, startCluster} from './support/cluster.mjs';
+import {Press, settleIn, verdict} from './support/load.mjs';
+
+const LONG = Boolean(process.env.MORA_TEST_LONG);
+const CLIENTS = LONG ? 2000 : 60;
+const CHANNELS = LONG ? 20 : 6;    // each has CLIENTS / CHANNELS subscribers
+const RATE = LONG ? 100 : 60;      // publishes a second
+
+test(`three nodes are restarted in turn under ${CLIENTS} clients and ${RATE * CLIENTS / CHANNELS} deliveries a second`, {timeout: 300000}, async t => {
+  needsRedis(t);
+  const cluster = await startCluster(t, {nodes: 3, set: {'broker.timeout': '30s'}});
+  const residents = await settleIn(t, cluster, CLIENTS, i => ({
+    node: cluster.nodes[i % 3], transport: ['websocket', 'long-polling'][i % 4 ? 0 : 1], patterns: [`/r/${i % CHANNELS}`],
+  }));
+  const press = new Press(cluster, {rate: RATE, batch: 1, channel: n => `/r/${n % CHANNELS}`}).start(t);
+  t.onFailure(() => JSON.stringify(press.outcomes));
+  const began = Date.now();
+  await press.more(RATE);
+  for (const node of cluster.nodes) {
+    await node.stop();
+    await press.more(RATE);
+    await node.start();
+    await until(async () => (await cluster.readiness(node)).ready, 'the node to be back');
+    await press.more(RATE);
+  }
+  await press.stop();
+  const took = (Date.now() - began) / 1000;
+  const doubled = await verdict(press, residents);
+  const deliveries = residents.reduce((sum, {arrivals}) => sum + arrivals.length, 0);
+  t.log(`${press.entries.length} published, ${JSON.stringify(press.outcomes)}, ${deliveries} deliveries, ${Math.round(deliveries / took)} a second, ${doubled} twice`);
+  assert.equal(doubled, 0, 'a clean end doubles nothing');
+  assert.ok(residents.every(({handshakes, told}) => handshakes === 1 && told.length === 0), 'nobody was told to handshake');
+  assert.ok(await cluster.sum('moves') > 0);
+});
