@@ -252,6 +252,7 @@ void bx_session_refresh(struct bx_connection *c, struct bx_session *s) {
   if (!c->relayed) {   // else nothing is known here of where it came from
     if (len > 0) memcpy(s->address, c->address.at, len);
     s->address[len] = '\0';
+    s->secure = c->secure;
     s->life = 2 * c->mount->timeout;
   }
   bx_wheel_set(&server->wheel, &s->expiry, server->now + s->life);

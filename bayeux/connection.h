@@ -58,6 +58,7 @@ struct bx_connection {
   const char *transport;        // "websocket", "long-polling", ...: static text
   struct bx_slice last_event;   // events, until the session was looked for; the transport's
   struct bx_slice address;      // of the peer; the transport's
+  bool secure;                  // the peer's side is TLS; the transport sets it
   struct bx_list link;          // all connections
   struct bx_session *session;   // attached; NULL otherwise
   struct bx_session *receipt;   // poll, answered: whose answer it carried

@@ -91,6 +91,7 @@ struct bx_session {
   void *tally;                  // of env.admit; NULL: none
   const char *transport;        // of the last connect, static text
   char address[64];             // of the peer at the handshake or last connect
+  bool secure;                  // it came over TLS then
   uint64_t born;                // milliseconds since 1970, when its record tells; else 0
   uint32_t generation;          // raised by each change of owner
   bool recorded;                // the engine holds its record

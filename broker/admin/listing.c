@@ -67,9 +67,9 @@ json_t *bk_admin_describe(const struct bk_admin *a, const struct bx_session *s) 
   const struct bx_server *server = a->options.server;
   bx_position head = bx_journal_head(&server->journal), sent = bx_session_sent(server, s);
   json_t *row =
-      json_pack("{s:o, s:s, s:s, s:s, s:I, s:I}", "client", bk_admin_string(bx_session_id(s)), "node", a->options.node,
-                "state", bx_session_state_name(s->state), "address", s->address, "subscriptions",
-                (json_int_t)s->subscription_count, "lag", (json_int_t)(head > sent ? head - sent : 0));
+      json_pack("{s:o, s:s, s:s, s:s, s:b, s:I, s:I}", "client", bk_admin_string(bx_session_id(s)), "node",
+                a->options.node, "state", bx_session_state_name(s->state), "address", s->address, "secure", s->secure,
+                "subscriptions", (json_int_t)s->subscription_count, "lag", (json_int_t)(head > sent ? head - sent : 0));
   if (s->transport) json_object_set_new(row, "transport", json_string(s->transport));
   return row;
 }

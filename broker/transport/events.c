@@ -192,6 +192,7 @@ void bk_events_open(struct bk_endpoint *e, struct bk_exchange *x, const char *or
   bx_timer_init(&s->patience, out_of_patience);
   bk_exchange_hold(x, &exchange_ops, s);
   bk_link_init(&s->link, e, &connection_ops, BX_CONNECTION_EVENTS, "eventsource", bk_exchange_peer(x), drain);
+  s->link.connection.secure = bk_exchange_secure(x);
   t->counters.streams++;
   t->counters.streams_opened++;
   set_timer(s, &s->keep_alive, t->options.ping);

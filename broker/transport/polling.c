@@ -140,6 +140,7 @@ static void begin(struct bk_endpoint *e, struct bk_exchange *x, const char *orig
   }
   bk_exchange_hold(x, &exchange_ops, p);
   bk_link_init(&p->link, e, &connection_ops, BX_CONNECTION_POLL, transport, bk_exchange_peer(x), drain);
+  p->link.connection.secure = bk_exchange_secure(x);
   p->counted = true;
   e->transport->counters.polls++;
   e->transport->counters.polled++;

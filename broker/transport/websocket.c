@@ -23,6 +23,7 @@ struct socket {
   struct bk_link link;
   struct bk_endpoint *endpoint;
   struct bk_websocket *websocket;   // NULL: the upgrade is not complete, `link` is not in use
+  bool secure;                      // of the upgrade
   struct bx_timer keep_alive, evidence, linger, stranger;
   bx_position asked;     // of the ping that is under way; 0: none
   bool ask_again;        // the timer fired meanwhile
@@ -178,6 +179,7 @@ const struct bk_websocket_ops *bk_socket_upgrade(void *endpoint, struct bk_excha
   }
   struct socket *s = bx_alloc(sizeof *s);
   s->endpoint = e;
+  s->secure = bk_exchange_secure(x);
   *user = s;
   return &e->transport->websocket_ops;
 }
@@ -191,6 +193,7 @@ static void opened(struct bk_websocket *w, void *user) {
   bx_timer_init(&s->linger, close_now);
   bx_timer_init(&s->stranger, look_at_stranger);
   bk_link_init(&s->link, s->endpoint, &connection_ops, BX_CONNECTION_STREAM, "websocket", bk_websocket_peer(w), drain);
+  s->link.connection.secure = s->secure;
   t->counters.sockets++;
   t->counters.sockets_opened++;
   set_timer(s, &s->keep_alive, t->options.ping);

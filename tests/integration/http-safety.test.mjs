@@ -6,7 +6,7 @@ import net from 'node:net';
 import {test} from './lib/suite.mjs';
 import {run, startApi, startBroker, startWeb} from './lib/daemon.mjs';
 import {connectRaw, getJson, postJson, request} from './lib/http.mjs';
-import {until} from './lib/wait.mjs';
+import {until, within} from './lib/wait.mjs';
 import {Wire, asSocketUrl, publish} from './support/wire.mjs';
 
 const statsOf = async broker => (await getJson(broker.admin('/v1/stats'))).json;
@@ -234,28 +234,43 @@ test('frames that no client may send are closed with the code that says why, and
   await serves();
 });
 
-test('fragments of one byte, empty fragments and floods of pings are no more than work', async t => {
+test('fragments of one byte are put together; 65,536 empty ones are a flood, and so are pings without end', async t => {
   const broker = await startBroker(t);
   const serves = await healthy(t, broker);
   const text = '[{"channel":"/meta/handshake","version":"1.0","supportedConnectionTypes":["websocket"]}]';
   const raw = await opened(t, broker);
   await raw.send(Buffer.concat([...text].map((letter, i) => frame((i ? 0x00 : 0x01) | (i === text.length - 1 ? 0x80 : 0), letter))));
   await raw.until(/"successful":true/);
-  const tiny = await opened(t, broker);
+  // Below the bound that docs/operations.md gives, and above it.
+  const some = await opened(t, broker);
+  await some.send(Buffer.concat([frame(0x01, ''), ...Array(1000).fill(frame(0x00, '')), frame(0x80, text)]));
+  await some.until(/"successful":true/);
   const empty = Buffer.concat(Array(65536).fill(frame(0x00, '')));
-  await tiny.send(Buffer.concat([frame(0x01, ''), empty, frame(0x80, text)]));
-  await tiny.until(/"successful":true/);
-  // Who pings and does not read is not read either, when enough waits for it.
-  const flood = net.connect(Number(broker.address('broker').split(':').pop()), '127.0.0.1');
-  t.after(() => flood.destroy());
-  flood.write(`GET /bayeux HTTP/1.1\r\n${HOST}${UPGRADE}\r\n`);
-  flood.pause();
-  const pings = Buffer.concat(Array(5000).fill(frame(0x89, 'x'.repeat(125))));
-  let blocked = false;
-  for (let i = 0; i < 60 && !blocked; i++) blocked = !await new Promise(resolve => { flood.write(pings, () => resolve(true)); setTimeout(() => resolve(false), 1000); });
-  assert.ok(blocked, 'the flood is held back');
+  const added = await during(broker, async () => {
+    const tiny = await opened(t, broker);
+    await tiny.send(Buffer.concat([frame(0x01, ''), empty, frame(0x80, text)])).catch(() => {});
+    tiny.socket.end();
+    await tiny.ended();
+    assert.equal(closeCode(tiny), 1008);
+    assert.doesNotMatch(tiny.text, /successful/);
+  });
+  assert.equal(added('websocket_floods'), 1);
+  // Who pings without end and reads nothing is closed, too, and what it goes on to send is not kept.
+  const more = await during(broker, async () => {
+    const flood = net.connect(Number(broker.address('broker').split(':').pop()), '127.0.0.1');
+    t.after(() => flood.destroy());
+    flood.on('error', () => {});
+    flood.pause();
+    flood.write(`GET /bayeux HTTP/1.1\r\n${HOST}${UPGRADE}\r\n`);
+    const pings = Buffer.concat(Array(5000).fill(frame(0x89, 'x'.repeat(125))));
+    const over = within(new Promise(resolve => flood.once('close', resolve)), 'the flood to be cut');
+    const write = () => flood.destroyed || flood.write(pings, error => error || write());
+    write();
+    await over;
+  });
+  assert.equal(more('websocket_floods'), 1);
+  assert.equal(more('websocket_upgrades'), 1);
   await serves();
-  flood.destroy();
 });
 
 // -- time ------------------------------------------------------------------------------------------

@@ -281,6 +281,34 @@ test('X-Forwarded-For of a trusted proxy is the client, of anybody else it is ig
   assert.match(await seen(broker, {agent: stranger, headers: forwarded('192.0.2.7, 127.0.0.2')}), /^127\.0\.0\.1:\d+$/);
 });
 
+test('X-Forwarded-Proto of a trusted proxy says whether a client came over TLS; without one our own side does', async t => {
+  const broker = await behind(t), overTls = await startBroker(t, {set: own()});
+  const secure = async (at, clientId) => (await getJson(at.admin(`/v1/clients/${clientId}`))).json.secure;
+  const polls = async (at, options) => {
+    const session = new PollSession(at.bayeux, options);
+    await session.handshake();
+    await session.connect({timeout: 0});
+    return secure(at, session.clientId);
+  };
+  const proto = value => ({'X-Forwarded-Proto': value});
+  const proxy = from(t, PROXY), stranger = from(t, '127.0.0.1');
+  const plain = broker.bayeux.startsWith('http:');
+  assert.equal(await polls(overTls), true);
+  assert.equal(await polls(broker), !plain);
+  if (!plain) return;
+  assert.equal(await polls(broker, {agent: proxy, headers: proto('https')}), true);
+  assert.equal(await polls(broker, {agent: proxy, headers: proto('http, HTTPS ')}), true);
+  assert.equal(await polls(broker, {agent: proxy, headers: proto('https, http')}), false, 'the nearest proxy is believed');
+  assert.equal(await polls(broker, {agent: proxy, headers: proto('nothttps')}), false);
+  assert.equal(await polls(broker, {agent: proxy}), false);
+  assert.equal(await polls(broker, {agent: stranger, headers: proto('https')}), false, 'a stranger is not');
+  const wire = await Wire.open(t, broker.socket, {headers: proto('https'), ...socketFrom(PROXY)});
+  await wire.handshake();
+  wire.connect();
+  await wire.barrier();
+  assert.equal(await secure(broker, wire.clientId), true);
+});
+
 test('a websocket has the address of its upgrade', async t => {
   const broker = await behind(t);
   const headers = {'X-Forwarded-For': '192.0.2.20'};

@@ -5,12 +5,18 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import {once} from 'node:events';
-import {readFileSync} from 'node:fs';
+import {copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
+import tls from 'node:tls';
 import {test} from './lib/suite.mjs';
 import {run} from './lib/daemon.mjs';
+import {PollSession} from './lib/bayeux.mjs';
 import {getJson} from './lib/http.mjs';
 import {sleep, until, within} from './lib/wait.mjs';
 import {needsRedis, startCluster} from './support/cluster.mjs';
+import {makeCertificate} from './support/certificates.mjs';
+import {from, proxyV1, proxyV2} from './support/peers.mjs';
 import {Press, settleIn, verdict} from './support/load.mjs';
 import {poller, publish, drain} from './support/wire.mjs';
 
@@ -89,6 +95,57 @@ test('a worker is killed again and again under connects, polls and publishes: no
   assert.deepEqual(backwards, []);
   assert.ok(seen.get('mora_connections_accepted_total') >= connects.made / 2, 'what the dead had counted is there');
   assert.ok(residents.every(({handshakes}) => handshakes === 1), 'nobody was told to handshake');
+});
+
+test('every worker has the certificates, the unix socket and the proxies; SIGHUP reaches all', {timeout: 60000}, async t => {
+  needsRedis(t);
+  const dir = mkdtempSync(join(tmpdir(), 'mora-workers-'));
+  t.after(() => rmSync(dir, {recursive: true}));
+  const path = join(dir, 'socket'), files = {certificate: join(dir, 'c.pem'), key: join(dir, 'c.key')};
+  const use = ({certificate, key}) => { copyFileSync(certificate, files.certificate); copyFileSync(key, files.key); };
+  const [first, second] = ['one', 'two'].map(name => makeCertificate(name, [`${name}.test`]));
+  use(first);
+  const cluster = await start(t, 3, {'broker.listen': ['127.0.0.1:0', `unix:${path}`], 'broker.socket_mode': '0600', 'tls.certificate': files.certificate,
+    'tls.key': files.key, 'broker.trusted_proxies': ['127.0.0.2', 'unix'], 'broker.proxy_protocol': true});
+  const [node] = cluster.nodes;
+  await until(async () => (await cluster.seen(node)).length === 3, 'three nodes');
+  const [host, port] = node.address('broker').split(':');
+  // Enough connections that every worker has had some.
+  const many = async ask => [...new Set(await Promise.all(Array.from({length: 24}, ask)))];
+  const name = async () => {
+    const socket = tls.connect({host, port, rejectUnauthorized: false});
+    try {
+      await within(once(socket, 'secureConnect'), 'the handshake');
+      return socket.getPeerCertificate().subject.CN;
+    } finally {
+      socket.destroy();
+    }
+  };
+  const seen = async (options, url = node.bayeux.replace('https', 'http')) => {
+    const session = new PollSession(url, options);
+    await session.handshake();
+    await session.connect({timeout: 0});
+    const row = await until(async () => (await getJson(node.admin('/v1/clients'))).json.clients.find(({client}) => client === session.clientId), 'the client to be listed');
+    return `${row.address} ${row.secure}`;
+  };
+  const proxied = proxy => seen({agent: from(t, '127.0.0.2', {proxy, secure: true})});
+  const byUnix = () => seen({agent: from(t, undefined, {path, proxy: proxyV2('192.0.2.9', 9)})});
+  assert.deepEqual(await many(name), ['one.test']);
+  assert.deepEqual(await many(() => proxied(proxyV1('192.0.2.8', 8))), ['192.0.2.8:8 true']);
+  assert.deepEqual(await many(byUnix), ['192.0.2.9:9 false']);
+  assert.match(await seen({}, node.bayeux), /^127\.0\.0\.1:\d+ true$/, 'who is no proxy has no header');
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+  // A worker that is started again has all of it, too, and the socket's file stays.
+  const pid = workersOf(node).get(0);
+  process.kill(pid, 'SIGKILL');
+  await until(() => workersOf(node).get(0) !== pid, 'the worker to be started again');
+  assert.deepEqual(await many(byUnix), ['192.0.2.9:9 false']);
+  assert.deepEqual(await many(() => proxied(proxyV1('192.0.2.8', 8))), ['192.0.2.8:8 true']);
+  use(second);
+  process.kill(node.pid, 'SIGHUP');
+  await until(async () => (await many(name)).join() === 'two.test', 'the new certificate at each worker');
+  await node.stop();
+  assert.equal(existsSync(path), false);
 });
 
 test('SIGTERM ends all of them; a supervisor that dies takes its workers along', {timeout: 60000}, async t => {
