@@ -134,7 +134,8 @@ static void notice(struct er_link *link, const char *id, const char *text) {
 // What works, and promises less than it could.
 static void advise(struct er_link *link, struct bx_slice info) {
   char replicas[16], good[16];
-  bool replicated = link->url.primary || atoi(field(info, "connected_slaves", replicas, sizeof replicas)) > 0;
+  bool replicated =
+      link->url.primary || strtoul(field(info, "connected_slaves", replicas, sizeof replicas), NULL, 10) > 0;
   if (says(info, "aof_enabled", "0"))
     notice(link, "redis.not_durable",
            "appendonly is no: when this Redis restarts, what came since its last snapshot is lost");

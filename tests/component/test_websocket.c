@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/host/deflate.h"
 #include "broker/host/metrics.h"
 #include "broker/host/websocket.h"
 
@@ -16,6 +17,7 @@ static struct {
   struct bx_buffer message, pong;
   unsigned opens, closes;
   bool echoed, answer_instead;
+  bool quiet;   // pongs are not noted
   void (*on_message)(struct bk_websocket *);
   int partials;
 } server;
@@ -38,6 +40,7 @@ static void on_message(struct bk_websocket *w, struct bx_slice text) {
 }
 
 static void on_pong(struct bk_websocket *w, struct bx_slice payload) {
+  if (server.quiet) return;
   check(w == server.socket);
   bx_buffer_clear(&server.pong);
   bx_buffer_slice(&server.pong, payload);
@@ -87,11 +90,16 @@ static const struct bk_route routes[] = {
     {0},
 };
 
-static void run(void (*client)(struct harness *)) {
+static void run_with(bool deflate, void (*client)(struct harness *)) {
   struct harness h = {0};
   memset(&server, 0, sizeof server);
   server.h = &h;
-  harness_open(&h, routes, NULL);
+  harness_options(&h, routes,
+                  (struct bk_listener_options){.name = "test",
+                                               .address = "127.0.0.1:0",
+                                               .max_body = 100000,
+                                               .header_time = DEADLINE * 1000,
+                                               .deflate = deflate});
   harness_run(&h, client);
   harness_close(&h);
   check(server.closes == server.opens);
@@ -99,6 +107,8 @@ static void run(void (*client)(struct harness *)) {
   bx_buffer_fini(&server.message);
   bx_buffer_fini(&server.pong);
 }
+
+static void run(void (*client)(struct harness *)) { run_with(false, client); }
 
 // -- the client's words ------------------------------------------------------------------------
 
@@ -647,6 +657,133 @@ static void client_bad(struct harness *h) {
 }
 static void bad_frames_are_closed(void) { run(client_bad); }
 
+// -- floods ------------------------------------------------------------------------------------
+
+// A first frame, then `count` others; the server says 1008.
+static void flood_of(struct harness *h, unsigned first, unsigned others, unsigned count) {
+  uint64_t before = bk_host_counters.websocket_floods;
+  struct bx_buffer frames = {0};
+  int fd = open_socket(h);
+  for (unsigned i = 0; i <= count; i++) {
+    bx_buffer_char(&frames, (char)(i == 0 ? first : others));
+    bx_buffer_add(&frames, "\x80\0\0\0\0", 5);   // a mask, and nothing behind it
+  }
+  send_bytes(fd, frames.at, frames.len);
+  expect_close(fd, 1008);
+  close(fd);
+  harness_await(h, 'x');
+  check(bk_host_counters.websocket_floods == before + 1);
+  bx_buffer_fini(&frames);
+}
+
+static void client_floods(struct harness *h) { flood_of(h, 0x01, 0x00, 2000); }
+static void messages_in_crumbs_are_closed(void) { run(client_floods); }
+
+static void client_controls(struct harness *h) {
+  server.quiet = true;
+  flood_of(h, 0x8a, 0x8a, 3000);
+}
+static void floods_of_control_frames_are_closed(void) { run(client_controls); }
+
+static void in_loop_nothing(struct harness *h) { harness_note(h, 'c'); }
+
+// In two writes, with a turn of the loop between them.
+static void client_ping_in_pieces(struct harness *h) {
+  int fd = open_socket(h);
+  send_bytes(fd, "\x89\x84\0\0\0\0he", 8);
+  call(h, in_loop_nothing);
+  send_bytes(fd, "re", 2);
+  expect_frame(fd, 10, "here");
+  close_with_reset(fd);
+  harness_await(h, 'x');
+}
+static void a_ping_in_pieces(void) { run(client_ping_in_pieces); }
+
+// -- compressed messages -----------------------------------------------------------------------
+
+#define OFFER "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+
+static int open_compressed(struct harness *h) {
+  struct answer a;
+  int fd = open_with(h, OFFER, &a);
+  check(head_has(
+      &a, "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover"));
+  return fd;
+}
+
+// "Hello" (RFC 7692, 7.2.3), whole and in fragments, among plain messages.
+static void client_compressed(struct harness *h) {
+  uint64_t before = bk_host_counters.websocket_inflated;
+  int fd = open_compressed(h);
+  server.on_message = echo;
+  for (int i = 0; i < 2; i++) {
+    send_frame(fd, 0xc1, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7);
+    expect_frame(fd, 1, "Hello");
+    harness_await(h, 'm');
+    send_frame(fd, 0x41, "\xf2\x48\xcd", 3);
+    send_frame(fd, 0x80, "\xc9\xc9\x07\x00", 4);
+    expect_frame(fd, 1, "Hello");
+    harness_await(h, 'm');
+    send_message(fd, "plain");
+    expect_frame(fd, 1, "plain");
+    harness_await(h, 'm');
+  }
+  check(bk_host_counters.websocket_inflated == before + 4);
+  close_with_reset(fd);
+  harness_await(h, 'x');
+}
+static void compressed_messages_come_in(void) { run_with(true, client_compressed); }
+
+// What repeats itself is compressed. The same bytes, sent back, are the message again.
+static void client_compresses(struct harness *h) {
+  uint64_t before = bk_host_counters.websocket_deflated;
+  char text[2001] = "";
+  unsigned char head[4];
+  char small[126];
+  int fd = open_compressed(h);
+  server.on_message = echo;
+  memset(text, 'x', 2000);
+  send_message(fd, text);
+  read_exactly(fd, head, 2);
+  check(head[0] == 0xc1 && head[1] < 126);
+  read_exactly(fd, small, head[1]);
+  harness_await(h, 'm');
+  check(bk_host_counters.websocket_deflated == before + 1);
+  server.on_message = NULL;
+  send_frame(fd, 0xc1, small, head[1]);
+  harness_await(h, 'm');
+  check(bx_slice_equal(bx_buffer_view(&server.message), bx_slice_of(text)));
+  close_with_reset(fd);
+  harness_await(h, 'x');
+}
+static void repetitive_messages_go_out_compressed(void) { run_with(true, client_compresses); }
+
+static void bad_compressed(struct harness *h, const char *payload, size_t len, unsigned code) {
+  int fd = open_compressed(h);
+  send_frame(fd, 0xc1, payload, len);
+  expect_close(fd, code);
+  send_close(fd, code);
+  expect_end(fd);
+  harness_await(h, 'x');
+}
+
+static void client_bad_compressed(struct harness *h) {
+  uint64_t before = bk_host_counters.websocket_bombs;
+  bad_compressed(h, "\xff\xff\xff", 3, 1007);
+  bad_compressed(h, "\xf2\x48\xcd", 3, 1007);                       // cut
+  bad_compressed(h, "\x00\x02\x00\xfd\xff\xff\xfe\x00", 8, 1007);   // stored bytes that are not UTF-8
+  struct bx_buffer bomb = {0};
+  static const char zeros[200000];
+  struct bk_deflate *d = bk_deflate_create();
+  bx_buffer_slice(&bomb, bk_deflate_message(d, (struct bx_slice){zeros, sizeof zeros}, 0));
+  check(bomb.len > 0 && bomb.len < 2000);
+  bad_compressed(h, bomb.at, bomb.len, 1009);   // 200,000 bytes where 100,000 may be
+  check(bk_host_counters.websocket_bombs == before + 1);
+  bk_deflate_destroy(d);
+  bx_buffer_fini(&bomb);
+}
+static void bad_compressed_messages_are_closed(void) { run_with(true, client_bad_compressed); }
+
 // -- the end -----------------------------------------------------------------------------------
 
 static int left_open[3];
@@ -690,6 +827,12 @@ int main(int argc, char **argv) {
   run_test(closing_from_inside_a_message);
   run_test(too_large_a_message_is_1009);
   run_test(bad_frames_are_closed);
+  run_test(messages_in_crumbs_are_closed);
+  run_test(floods_of_control_frames_are_closed);
+  run_test(a_ping_in_pieces);
+  run_test(compressed_messages_come_in);
+  run_test(repetitive_messages_go_out_compressed);
+  run_test(bad_compressed_messages_are_closed);
   run_test(the_end_of_the_loop_closes_all);
   run_test(writing_to_a_broken_socket);
   return 0;
