@@ -28,6 +28,7 @@ struct worker {
   struct bk_process *process;   // NULL: not running
   bx_millis started;
   unsigned failures;   // lives in a row that were short
+  bool began;          // a life of it ended otherwise than by being unable to begin
   struct bx_timer again;
 };
 
@@ -121,10 +122,12 @@ static void ended(void *context, struct bk_process *process, int status, int sig
   if (s->stopping) {
     if (status != 0 && s->status == 0) s->status = status;
     if (all_have_ended(s)) bk_loop_stop(s->loop);
-  } else if (w->failures == 0 && (status == EXIT_CANNOT_START || status == EXIT_CONFIGURATION)) {
+  } else if (!w->began && (status == EXIT_CANNOT_START || status == EXIT_CONFIGURATION)) {
     s->status = status;   // it would not be otherwise the next time, and has said why
     stop(s, SIGTERM);
   } else {
+    // One that ran, and finds files that were changed, and wrong, does not end those that still run.
+    w->began |= status != EXIT_CANNOT_START && status != EXIT_CONFIGURATION;
     start_later(w);
   }
 }

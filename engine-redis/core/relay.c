@@ -11,7 +11,7 @@
 #include "engine-redis/core/relay.h"
 
 #define REST 1000               // ms
-#define READ_COUNT "256"        // entries
+#define READ_COUNT 256          // entries
 #define BATCH_BYTES (1 << 20)   // of their texts in one call; one entry may be more
 #define BLOCK "1000"            // ms; below the life of the lease, which a call without entries renews
 
@@ -29,6 +29,7 @@ struct er_relay {
   enum state state;
   bx_position cursor, to;   // confirmed there; what the call under way makes it
   char read_at[48];         // the id behind which reading goes on
+  unsigned count;           // entries of a read: as many as went into one call, of late
   char said[16];            // the refusal that was logged last
 };
 
@@ -46,6 +47,7 @@ struct er_relay *er_relay_create(const struct er_core_env *env, const struct er_
   r->env = *env;
   r->options = *o;
   r->counters = counters;
+  r->count = READ_COUNT;
   r->strings = at;
   r->options.ns = keep(&at, o->ns);
   r->options.pod = keep(&at, o->pod);
@@ -130,9 +132,10 @@ static void find(struct er_relay *r) {
 static void read(struct er_relay *r) {
   struct er_arguments a = {0};
 
-  for (const char *const *word = (const char *const[]){"BLOCK", BLOCK, "COUNT", READ_COUNT, "STREAMS", NULL}; *word;
-       word++)
+  for (const char *const *word = (const char *const[]){"BLOCK", BLOCK, "COUNT", NULL}; *word; word++)
     er_arguments_text(&a, bx_slice_of(*word));
+  er_arguments_u64(&a, r->count);
+  er_arguments_text(&a, BX_LIT("STREAMS"));
   add_journal(r, &a);
   er_arguments_text(&a, bx_slice_of(r->read_at));
   send(r, ER_TAIL, "XREAD", &a, READING);
@@ -164,11 +167,19 @@ static void note_gap(struct er_relay *r, bx_position position, const struct er_r
   event(r, "pod.gap", "%llu to %llu", (unsigned long long)r->to + 1, (unsigned long long)position - 1);
 }
 
+// What does not fit is read again: large entries are read few at a time.
+static void adapt_count(struct er_relay *r, size_t used, size_t count) {
+  if (used < count)
+    r->count = (unsigned)used;
+  else if (r->count < READ_COUNT)
+    r->count = 2 * r->count < READ_COUNT ? 2 * r->count : READ_COUNT;
+}
+
 static void write(struct er_relay *r, const struct er_reply *entries) {
   struct er_arguments a = {0}, call = {0};
-  size_t bytes = 0;
+  size_t bytes = 0, i = 0, count = entries == NULL ? 0 : entries->count;
 
-  for (size_t i = 0; entries != NULL && i < entries->count && bytes < BATCH_BYTES; i++) {
+  for (; i < count && bytes < BATCH_BYTES; i++) {
     const struct er_reply *entry = &entries->items[i], *fields = er_reply_item(entry, 1);
     struct bx_slice id = er_reply_text(entry, 0);
     bx_position position;
@@ -181,9 +192,10 @@ static void write(struct er_relay *r, const struct er_reply *entries) {
     add_entry(&a, fields);
     bytes = a.bytes.len;
   }
+  adapt_count(r, i, count);
   begin_call(r, &call, true, true);
-  for (size_t i = 0, from = 0; i < a.count; from = a.ends[i++])
-    er_arguments_text(&call, (struct bx_slice){a.bytes.at == NULL ? "" : a.bytes.at + from, a.ends[i] - from});
+  for (size_t n = 0, from = 0; n < a.count; from = a.ends[n++])
+    er_arguments_text(&call, (struct bx_slice){a.bytes.at == NULL ? "" : a.bytes.at + from, a.ends[n] - from});
   bx_free(a.ends);
   bx_buffer_fini(&a.bytes);
   send(r, ER_COMMAND, "relay", &call, WRITING);

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import {once} from 'node:events';
-import {copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync} from 'node:fs';
+import {copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import tls from 'node:tls';
@@ -177,4 +177,20 @@ test('a worker that cannot begin ends the broker; a port that is taken is named;
   const memory = await run('mora-broker', ['--set', 'broker.workers=2', '--check-config']);
   assert.equal(memory.code, 2);
   assert.match(memory.stderr, /broker\.workers: workers meet in Redis: set engine\.type to redis/);
+});
+
+test('a worker that dies, and then cannot begin because its files were changed, does not end the others', {timeout: 60000}, async t => {
+  needsRedis(t);
+  const {certificate, key} = makeCertificate('worker', ['localhost', '127.0.0.1']);
+  const [node] = (await start(t, 2, {'tls.certificate': certificate, 'tls.key': key})).nodes;
+  const good = readFileSync(key);
+  const [victim, other] = [...workersOf(node).values()];
+  await sleep(5500);   // one that lived shorter is given another chance in any case
+  writeFileSync(key, 'no key');
+  process.kill(victim, 'SIGKILL');
+  await until(() => node.log.items.filter(({event, status}) => event === 'worker.ended' && status === 2).length > 1, 'two starts that fail');
+  assert.ok(alive(other));
+  writeFileSync(key, good);
+  await until(() => node.log.items.filter(({event}) => event === 'ready').length === 3, 'it to be back');
+  assert.ok(alive(other));
 });

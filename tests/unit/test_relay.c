@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -230,6 +231,36 @@ static void nonsense_in_the_journal(void **state) {
   EXPECT("pod.waits ERR Invalid stream ID;");
 }
 
+// What does not fit into one call is read again, so no more is read than did.
+static void large_entries_are_read_few_at_a_time(void **state) {
+  enum { LARGE = 600 << 10 };
+  char *large = memset(malloc(LARGE), '1', LARGE);
+  struct er_reply fields[4] = {text("c"), text("/a"), text("m"), {.type = ER_REPLY_TEXT, .text = {large, LARGE}}};
+  struct er_reply pairs[3][2] = {
+      {text("11-0"), list(fields, 4)}, {text("12-0"), list(fields, 4)}, {text("13-0"), list(fields, 4)}};
+  struct er_reply rows[3] = {list(pairs[0], 2), list(pairs[1], 2), list(pairs[2], 2)};
+  struct er_reply stream[2] = {text("ns:journal"), list(rows, 3)}, streams = list(stream, 2), reply = list(&streams, 1);
+  (void)state;
+  both_up();
+  there("AT", "10");
+  EXPECT(READS("10"));
+  er_relay_reply(t.relay, ER_TAIL, &reply, t.now);
+  t.said[0] = 0;
+  there("OK", "2");
+  EXPECT("here XREAD BLOCK 1000 COUNT 2 STREAMS ns:journal 12-0;");
+  HERE("13-0 c /a m 1");
+  t.said[0] = 0;
+  there("OK", "1");
+  EXPECT("here XREAD BLOCK 1000 COUNT 4 STREAMS ns:journal 13-0;");
+  for (int i = 0; i < 7; i++) {
+    NOTHING;
+    t.said[0] = 0;
+    there("OK", "0");
+  }
+  EXPECT(READS("13"));
+  free(large);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_relay, close_relay)
 
 int main(void) {
@@ -242,6 +273,7 @@ int main(void) {
       TEST(an_answer_to_what_was_given_up),
       TEST(what_the_journal_lost_is_told),
       TEST(nonsense_in_the_journal),
+      TEST(large_entries_are_read_few_at_a_time),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
