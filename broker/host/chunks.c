@@ -5,13 +5,6 @@
 
 #define MAX_LINES 16384   // bytes of chunk extensions and trailers in all
 
-static int hex(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 // A line is over.
 static bool end_of_line(struct bk_chunks *c) {
   bool empty = c->line == 0;
@@ -43,8 +36,8 @@ static bool feed_byte(struct bk_chunks *c, char byte) {
     return true;
   }
   c->line++;
-  if (c->state == BK_CHUNK_SIZE && hex(byte) >= 0) {
-    c->left = c->left * 16 + (unsigned)hex(byte);
+  if (c->state == BK_CHUNK_SIZE && bk_hex(byte) >= 0) {
+    c->left = c->left * 16 + (unsigned)bk_hex(byte);
     return ++c->digits <= 15;
   }
   if (c->state == BK_CHUNK_SIZE) {

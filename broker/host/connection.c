@@ -111,14 +111,10 @@ static bool wants_writable(const struct bk_connection *c) {
   return c->state == BK_CONNECTION_DRAINING || (x && (x->want || x->out.len > 0)) || bk_lws_unsent(c->wsi);
 }
 
-static bool takes_bytes(const struct bk_connection *c) {
-  return c->state == BK_CONNECTION_IDLE || c->state == BK_CONNECTION_BODY;
-}
-
 void bk_connection_settle(struct bk_connection *c) {
   if (parks(c))
     bk_connection_park(c, wants_writable(c) ? UV_WRITABLE : 0);
-  else if ((takes_bytes(c) || c->state == BK_CONNECTION_WEBSOCKET) && bk_lws_unsent(c->wsi))
+  else if ((bk_connection_takes_bytes(c) || c->state == BK_CONNECTION_WEBSOCKET) && bk_lws_unsent(c->wsi))
     bk_connection_park(c, UV_WRITABLE);
 }
 
@@ -198,7 +194,7 @@ static void on_request_time(struct bk_connection *c) {
 
 static void on_timer(struct bx_timer *timer) {
   struct bk_connection *c = bx_container_of(timer, struct bk_connection, timer);
-  if (takes_bytes(c) || c->state == BK_CONNECTION_GREETING)
+  if (bk_connection_takes_bytes(c) || c->state == BK_CONNECTION_GREETING)
     on_request_time(c);
   else if (parks(c))
     on_drain_time(c);
@@ -247,7 +243,7 @@ enum bk_arrival bk_connection_evidence(struct bk_connection *c) {
 
 // Whatever waited for the last answer, and for the upgrade in front of it.
 static int take(struct bk_connection *c, char *at, size_t len) {
-  if (takes_bytes(c)) {
+  if (bk_connection_takes_bytes(c)) {
     bk_request_take(c, at, len);
     if (c->state != BK_CONNECTION_WEBSOCKET) return c->failed ? -1 : 0;
     struct bx_buffer rest = c->in;   // frames that were sent behind the upgrade
@@ -275,7 +271,7 @@ int bk_connection_on_writable(struct bk_connection *c) {
   else if (c->exchange && parks(c))
     result =
         c->state == BK_CONNECTION_DRAINING ? bk_exchange_drained(c->exchange) : bk_exchange_on_writable(c->exchange);
-  if (result == 0 && c->in.len > 0 && takes_bytes(c)) result = take(c, NULL, 0);
+  if (result == 0 && c->in.len > 0 && bk_connection_takes_bytes(c)) result = take(c, NULL, 0);
   if (result == 0) bk_connection_settle(c);
   return result;
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "broker/host/log.h"
+#include "broker/host/loop.h"
 
 // Where a limit is practically none, tables sized by it would be gigabytes.
 #define MAX_DESCRIPTORS (1 << 20)
@@ -69,6 +70,7 @@ struct cf_set *bk_daemon_start(const struct bk_daemon *d, int argc, char **argv,
   enum cf_action action;
   struct bx_buffer text = {0};
   BX_BUG_ON(d->count >= BK_DAEMON_SECTIONS);
+  bk_loop_hold_hangups(true);   // until the loop takes them
   memcpy(sections, d->sections, d->count * sizeof *sections);
   sections[d->count] = (struct cf_section){bk_logging_options, &logging};
   struct cf_set *set = cf_load(sections, d->count + 1, d->foreign, argc, argv, environ, &action, &text);

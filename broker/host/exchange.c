@@ -2,7 +2,8 @@
 // A request and its answer: at once, later, or as a stream.
 //
 // Writing is right from inside two kinds of callbacks (connection.can_write): the one that brought
-// the request, and HTTP_WRITEABLE. An answer that is given elsewhere waits in `out` for the latter.
+// the request, and the one that says that the socket takes bytes. An answer that is given elsewhere
+// waits in `out` for the latter.
 // Streams are written directly, once per turn.
 #include <errno.h>
 #include <stdio.h>
@@ -46,6 +47,13 @@ struct bx_slice bk_exchange_peer(const struct bk_exchange *x) {
 const struct bk_peer *bk_exchange_address(const struct bk_exchange *x) { return &x->connection->who; }
 bool bk_exchange_forwarded(const struct bk_exchange *x) { return x->connection->forwarded; }
 bool bk_exchange_secure(const struct bk_exchange *x) { return x->connection->secure; }
+
+void bk_exchange_forget_request(struct bk_exchange *x) {
+  bx_buffer_fini(&x->text);
+  bx_buffer_fini(&x->body);
+  x->path_len = 0;
+  memset(x->parameters, 0, sizeof x->parameters);
+}
 
 struct bx_slice bk_exchange_path(const struct bk_exchange *x) {
   return (struct bx_slice){x->text.at, x->path_len};

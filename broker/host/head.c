@@ -263,13 +263,6 @@ int bk_head_parse(struct bk_head *h, struct bx_slice text, const char **why) {
 
 // -- the path ----------------------------------------------------------------------------------
 
-static int hex(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 // "/a/../b": a reader that resolves it and one that does not see two paths.
 static bool has_dots(struct bx_slice path) {
   for (size_t i = 0; i < path.len; i++) {
@@ -287,8 +280,8 @@ bool bk_head_path(const struct bk_head *h, struct bx_buffer *out) {
   for (size_t i = 0; i < h->path_len; i++) {
     char c = h->target.at[i];
     if (c == '%') {
-      if (i + 2 >= h->path_len || hex(h->target.at[i + 1]) < 0 || hex(h->target.at[i + 2]) < 0) return false;
-      c = (char)(hex(h->target.at[i + 1]) * 16 + hex(h->target.at[i + 2]));
+      if (i + 2 >= h->path_len || bk_hex(h->target.at[i + 1]) < 0 || bk_hex(h->target.at[i + 2]) < 0) return false;
+      c = (char)(bk_hex(h->target.at[i + 1]) * 16 + bk_hex(h->target.at[i + 2]));
       i += 2;
     }
     if (is_control((unsigned char)c) || c == '\t') return false;

@@ -45,6 +45,14 @@ unsigned bk_head_count(struct bx_slice fields, const char *name);
 // Does a comma-separated field hold the word, in whatever case?
 bool bk_head_has(struct bx_slice fields, const char *name, const char *word);
 
+// The value of a hexadecimal digit, or -1.
+static inline int bk_hex(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
 // A character of a name (RFC 9110, "token").
 bool bk_is_token(unsigned char);
 

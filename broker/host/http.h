@@ -2,8 +2,8 @@
 // Listeners, HTTP requests and their answers, for all three daemons. libwebsockets is behind this
 // header and seen by nobody.
 //
-// An *exchange* is one request and its answer. It is created when the request's body is complete
-// and its route is known, and handed to the route's handler, which
+// An *exchange* is one request and its answer. When the request's body is complete it is handed to
+// the route's handler, which
 //   - answers before it returns (bk_exchange_respond), or
 //   - holds it (bk_exchange_hold): answers later, or streams.
 // `ended` comes exactly once for an exchange that set ops, afterwards the pointer is dead: when the
@@ -54,6 +54,9 @@ struct bx_slice bk_exchange_path(const struct bk_exchange *);
 // Behind '?', as it was sent, may be empty.
 struct bx_slice bk_exchange_query(const struct bk_exchange *);
 struct bx_slice bk_exchange_body(const struct bk_exchange *);
+// Frees path, query, parameters and body, which else stay with the exchange: of a peer that waits
+// for long nothing is kept that it could size.
+void bk_exchange_forget_request(struct bk_exchange *);
 // Who asks: the peer of the socket, or whom a trusted proxy names (bk_listener_options.proxies).
 // "127.0.0.1:4711"; without a port when the proxy tells none; "unix". Good until the connection's next
 // request.
@@ -68,7 +71,7 @@ bool bk_exchange_secure(const struct bk_exchange *);
 // handler: a held exchange keeps no headers. Copied into `out` (cut to a terminated string of `size`).
 bool bk_exchange_header(const struct bk_exchange *, const char *name, char *out, size_t size);
 
-// The n-th ":name" of the route's path, percent-decoded; empty when there is none.
+// What a ":name" of the route's path stands for, percent-decoded; empty when there is none.
 struct bx_slice bk_exchange_parameter(const struct bk_exchange *, const char *name);
 
 // A query parameter, percent-decoded ('+' is a space), appended to `out`; false when absent. The

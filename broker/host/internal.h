@@ -39,6 +39,12 @@ struct lws_vhost;
 struct ssl_st;
 struct ssl_ctx_st;
 
+// A terminated text of one's own; bx_free.
+static inline char *bk_copy_text(const char *text) {
+  size_t size = strlen(text) + 1;
+  return memcpy(bx_alloc(size), text, size);
+}
+
 // -- loop --------------------------------------------------------------------------------------
 
 struct bk_loop {
@@ -224,6 +230,11 @@ void bk_connection_drain(struct bk_connection *);
 void bk_connection_settle(struct bk_connection *);
 // Half closes and waits for the peer's end, so that the answer arrives.
 void bk_connection_linger(struct bk_connection *);
+
+// What comes in belongs to a request.
+static inline bool bk_connection_takes_bytes(const struct bk_connection *c) {
+  return c->state == BK_CONNECTION_IDLE || c->state == BK_CONNECTION_BODY;
+}
 
 static inline struct bk_connection *bk_connection_of_websocket(const struct bk_websocket *w) {
   return bx_container_of(w, struct bk_connection, ws);

@@ -15,11 +15,6 @@
 #define RESUME_AFTER 100   // ms without accepting when the process is out of descriptors
 #define UNSENT 65536       // bytes not yet on their way that the kernel takes for a peer which does not read
 
-static char *copy_text(const char *text) {
-  size_t len = strlen(text) + 1;
-  return memcpy(bx_alloc(len), text, len);
-}
-
 static void on_acceptable(uv_poll_t *poll, int status, int events);
 
 static void watch(struct bk_listener *l) { uv_poll_start(l->poll, UV_READABLE, on_acceptable); }
@@ -129,10 +124,10 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
   struct bk_listener *l = bx_alloc(sizeof *l);
   l->loop = loop;
   l->fd = fd;
-  l->name = copy_text(o->name);
+  l->name = bk_copy_text(o->name);
   l->address = bk_socket_address(fd, &address, o->address);
   if (address.unix_path && o->fd == 0) {
-    l->unix_path = copy_text(address.unix_path);
+    l->unix_path = bk_copy_text(address.unix_path);
     find_file(l->unix_path, l->unix_file);
   }
   l->tls = tls;

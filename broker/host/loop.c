@@ -114,6 +114,7 @@ void bk_loop_destroy(struct bk_loop *loop) {
   bx_list_each (l, &loop->listeners) bk_listener_begin_close(bx_container_of(l, struct bk_listener, link));
   bk_loop_reap(loop);
   bk_lws_close(loop);
+  bk_loop_hold_hangups(true);
   for (struct bx_list *l; (l = bx_list_take(&loop->signals));)
     uv_close((uv_handle_t *)&bx_container_of(l, struct signal_watch, link)->handle, free_signal);
   uv_close((uv_handle_t *)&loop->prepare, NULL);
@@ -162,6 +163,13 @@ void bk_loop_remove_hook(struct bk_loop *loop, struct bk_turn_hook *hook) {
 
 void bk_loop_again(struct bk_loop *loop) { uv_idle_start(&loop->again, on_again); }
 
+void bk_loop_hold_hangups(bool hold) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGHUP);
+  sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
 static void on_signal(uv_signal_t *handle, int signo) {
   struct signal_watch *w = handle->data;
   w->handler(w->context, signo);
@@ -174,6 +182,7 @@ void bk_loop_on_signal(struct bk_loop *loop, int signo, void (*handler)(void *, 
   w->handle.data = w;
   uv_signal_init(&loop->uv, &w->handle);
   BX_BUG_ON(uv_signal_start(&w->handle, on_signal, signo) != 0);
+  if (signo == SIGHUP) bk_loop_hold_hangups(false);
   uv_unref((uv_handle_t *)&w->handle);
   bx_list_append(&loop->signals, &w->link);
 }

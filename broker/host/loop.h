@@ -45,3 +45,6 @@ void bk_loop_again(struct bk_loop *);
 
 // The loop takes the signal (SIGTERM, SIGINT, SIGHUP) for as long as it runs.
 void bk_loop_on_signal(struct bk_loop *, int signo, void (*handler)(void *context, int signo), void *context);
+// SIGHUP ends a process that does not take it: one that begins lets it wait until the loop takes it, and
+// bk_loop_destroy() lets it wait for ever.
+void bk_loop_hold_hangups(bool hold);

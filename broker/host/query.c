@@ -2,20 +2,13 @@
 // Query strings: "a=b&c=d%20e".
 #include "broker/host/internal.h"
 
-static int hex(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 static void decode(struct bx_slice in, struct bx_buffer *out) {
   for (size_t i = 0; i < in.len; i++) {
     char c = in.at[i];
     if (c == '+') {
       c = ' ';
-    } else if (c == '%' && i + 2 < in.len && hex(in.at[i + 1]) >= 0 && hex(in.at[i + 2]) >= 0) {
-      c = (char)(hex(in.at[i + 1]) * 16 + hex(in.at[i + 2]));
+    } else if (c == '%' && i + 2 < in.len && bk_hex(in.at[i + 1]) >= 0 && bk_hex(in.at[i + 2]) >= 0) {
+      c = (char)(bk_hex(in.at[i + 1]) * 16 + bk_hex(in.at[i + 2]));
       i += 2;
     }
     bx_buffer_char(out, c);

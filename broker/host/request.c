@@ -243,10 +243,6 @@ static size_t take_body(struct bk_connection *c, const char *at, size_t len) {
 
 // -- what has come in --------------------------------------------------------------------------
 
-static bool takes_bytes(const struct bk_connection *c) {
-  return c->state == BK_CONNECTION_IDLE || c->state == BK_CONNECTION_BODY;
-}
-
 // What is not used up waits; a connection without such bytes holds no buffer.
 static void keep(struct bk_connection *c, const char *rest, size_t len) {
   bool wanted = !c->failed && c->state != BK_CONNECTION_LINGERING && c->state != BK_CONNECTION_CLOSED;
@@ -268,11 +264,11 @@ void bk_request_take(struct bk_connection *c, char *at, size_t len) {
   }
   size_t used = 0;
   c->can_write = true;
-  while (!c->failed && used < len && takes_bytes(c)) {
+  while (!c->failed && used < len && bk_connection_takes_bytes(c)) {
     size_t n =
         c->state == BK_CONNECTION_IDLE ? take_head(c, at + used, len - used) : take_body(c, at + used, len - used);
     struct bk_exchange *x = c->exchange;
-    if (x && x->answered && !x->ops && (takes_bytes(c) || c->state == BK_CONNECTION_LINGERING))
+    if (x && x->answered && !x->ops && (bk_connection_takes_bytes(c) || c->state == BK_CONNECTION_LINGERING))
       bk_exchange_finish(x, BK_ARRIVAL_NONE);
     if (n == 0) break;
     used += n;

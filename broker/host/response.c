@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// An answer as it goes over the wire. Written by hand: libwebsockets would add headers of its own.
+// An answer as it goes over the wire.
 #include <stdio.h>
 #include <time.h>
 

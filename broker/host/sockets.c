@@ -10,11 +10,6 @@
 
 #include "broker/host/internal.h"
 
-static char *copy_text(const char *text) {
-  size_t len = strlen(text) + 1;
-  return memcpy(bx_alloc(len), text, len);
-}
-
 // A socket file that nobody listens on is left from a process that died: it may be replaced.
 static bool unix_is_stale(const struct bk_address *a) {
   struct stat st;
@@ -73,13 +68,13 @@ int bk_socket_open(const struct bk_address *a, const char *asked, unsigned mode,
 }
 
 char *bk_socket_address(int fd, const struct bk_address *a, const char *asked) {
-  if (a->unix_path) return copy_text(asked);
+  if (a->unix_path) return bk_copy_text(asked);
   struct sockaddr_storage bound;
   socklen_t len = sizeof bound;
   char text[64];
   getsockname(fd, (struct sockaddr *)&bound, &len);
   bk_address_text((struct sockaddr *)&bound, text, sizeof text);
-  return copy_text(text);
+  return bk_copy_text(text);
 }
 
 // -- for several processes -------------------------------------------------------------------------
@@ -101,7 +96,7 @@ static bool parse(const char *text, struct bk_address *out, char *error, size_t 
 
 bool bk_sockets_open(const struct bk_sockets *s, char *error, size_t size) {
   struct bk_address address;
-  char *real = copy_text(s->address);
+  char *real = bk_copy_text(s->address);
   size_t n = 0;
   bool good = parse(real, &address, error, size) && is_free(&address, real, error, size);
   for (; good && n < s->count; n++) {

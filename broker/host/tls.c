@@ -25,11 +25,6 @@ struct bk_tls {
 
 // -- files -------------------------------------------------------------------------------------
 
-static char *copy_text(const char *text) {
-  size_t len = strlen(text) + 1;
-  return memcpy(bx_alloc(len), text, len);
-}
-
 static BIO *open_file(const char *name, char *error, size_t size) {
   errno = 0;
   BIO *file = BIO_new_file(name, "r");
@@ -137,7 +132,7 @@ struct bk_tls *bk_tls_create(const struct bk_tls_files *files, size_t count, con
   struct bk_tls *t = bx_alloc(sizeof *t);
   *t = (struct bk_tls){.files = bx_alloc(count * sizeof *t->files), .certificates = all, .count = count};
   for (size_t i = 0; i < count; i++)
-    t->files[i] = (struct bk_tls_files){copy_text(files[i].certificate), copy_text(files[i].key)};
+    t->files[i] = (struct bk_tls_files){bk_copy_text(files[i].certificate), bk_copy_text(files[i].key)};
   return t;
 }
 

@@ -122,10 +122,7 @@ static void begin_close(struct bk_connection *c, unsigned code, const char *reas
   struct bk_websocket *w = &c->ws;
   w->closing = true;
   w->close_code = (uint16_t)code;
-  if (reason && *reason) {
-    size_t size = strlen(reason) + 1;
-    w->close_reason = memcpy(bx_alloc(size), reason, size);
-  }
+  if (reason && *reason) w->close_reason = bk_copy_text(reason);
   bk_connection_timer(c, CLOSE_TIME);
   if (!bk_lws_unsent(c->wsi)) send_close(c);   // else when the socket takes bytes again
 }

@@ -165,11 +165,6 @@ static const struct bk_exchange_ops exchange_ops = {.writable = writable, .ended
 static const struct bx_connection_ops connection_ops = {
     .wake = bk_link_wake, .close = close_connection, .arrival = arrival};
 
-static struct bx_slice last_segment(struct bx_slice path) {
-  const char *slash = memrchr(path.at, '/', path.len);
-  return slash ? (struct bx_slice){slash + 1, path.len - (size_t)(slash + 1 - path.at)} : path;
-}
-
 // Accept is a list, and this is one of its items, to the letter.
 bool bk_events_wanted(const struct bk_exchange *x) {
   char accept[512], *rest = accept, *item;
@@ -197,5 +192,5 @@ void bk_events_open(struct bk_endpoint *e, struct bk_exchange *x, const char *or
   t->counters.streams_opened++;
   set_timer(s, &s->keep_alive, t->options.ping);
   if (t->draining) close_connection(&s->link.connection, 1001, "");
-  bx_connection_open_events(&s->link.connection, last_segment(bk_exchange_path(x)), bx_slice_of(s->last_event));
+  bx_connection_open_events(&s->link.connection, bk_last_segment(bk_exchange_path(x)), bx_slice_of(s->last_event));
 }

@@ -38,6 +38,11 @@ void bk_cors_preflight(struct bk_exchange *, const char *origin);
 // -- mount.c: what is asked for below a mount -----------------------------------------------------
 void bk_mount_handle(void *endpoint, struct bk_exchange *);
 void bk_mount_refuse(struct bk_endpoint *, struct bk_exchange *);   // 400, counted
+// What stands behind the last '/'.
+static inline struct bx_slice bk_last_segment(struct bx_slice path) {
+  const char *slash = memrchr(path.at, '/', path.len);
+  return slash ? (struct bx_slice){slash + 1, path.len - (size_t)(slash + 1 - path.at)} : path;
+}
 // An answer in words.
 void bk_answer_text(struct bk_exchange *, int status, struct bx_slice);
 

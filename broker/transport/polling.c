@@ -144,7 +144,9 @@ static void begin(struct bk_endpoint *e, struct bk_exchange *x, const char *orig
   p->counted = true;
   e->transport->counters.polls++;
   e->transport->counters.polled++;
-  if (bx_connection_receive(&p->link.connection, text)) return;
+  bool good = bx_connection_receive(&p->link.connection, text);
+  bk_exchange_forget_request(x);
+  if (good) return;
   p->refused = true;
   count_out(p);
   bk_mount_refuse(e, x);

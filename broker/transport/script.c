@@ -81,19 +81,14 @@ static bool ends_in(struct bx_slice text, struct bx_slice suffix) {
 
 bool bk_script_is(struct bx_slice path) { return ends_in(path, BX_LIT(".js")) || ends_in(path, BX_LIT(".map")); }
 
-static struct bx_slice last_segment(struct bx_slice path) {
-  const char *slash = memrchr(path.at, '/', path.len);
-  return slash ? (struct bx_slice){slash + 1, path.len - (size_t)(slash + 1 - path.at)} : path;
-}
-
 static bool is_client(struct bx_slice name, struct bx_slice mount) {
-  struct bx_slice base = last_segment(mount);
+  struct bx_slice base = bk_last_segment(mount);
   if (bx_slice_equal(name, BX_LIT("client.js"))) return true;
   return name.len == base.len + 3 && bx_slice_starts(name, base) && ends_in(name, BX_LIT(".js"));
 }
 
 const struct bk_script *bk_scripts_find(const struct bk_scripts *scripts, struct bx_slice mount, struct bx_slice path) {
-  struct bx_slice name = last_segment(path);
+  struct bx_slice name = bk_last_segment(path);
   if (is_client(name, mount)) name = bx_slice_of(names[0]);
   for (size_t i = 0; i < BK_SCRIPTS; i++)
     if (scripts->at[i].bytes.at && bx_slice_equal(bx_slice_of(scripts->at[i].name), name)) return &scripts->at[i];

@@ -49,6 +49,15 @@ static void on_now(void *context, struct bk_exchange *x) {
   say(x, "now");
 }
 
+static void on_forget(void *context, struct bk_exchange *x) {
+  on_hold(context, x);
+  check(bk_exchange_body(x).len == 2 && bk_exchange_query(x).len == 3);
+  check(bx_slice_equal(bk_exchange_parameter(x, "what"), BX_LIT("all")));
+  bk_exchange_forget_request(x);
+  check(bk_exchange_body(x).len == 0 && bk_exchange_query(x).len == 0 && bk_exchange_path(x).len == 0);
+  check(bk_exchange_parameter(x, "what").len == 0);
+}
+
 static void on_plain(void *context, struct bk_exchange *x) {
   (void)context;
   say(x, "plain");
@@ -62,6 +71,7 @@ static void on_stream(void *context, struct bk_exchange *x) {
 static const struct bk_route routes[] = {
     {.methods = BK_ANY_METHOD, .path = "/hold", .handle = on_hold},
     {.methods = BK_ANY_METHOD, .path = "/now", .handle = on_now},
+    {.methods = BK_ANY_METHOD, .path = "/forget/:what", .handle = on_forget},
     {.methods = BK_ANY_METHOD, .path = "/plain", .handle = on_plain},
     {.methods = BK_ANY_METHOD, .path = "/stream", .handle = on_stream},
     {0},
@@ -152,6 +162,19 @@ static void client_later(struct harness *h) {
   }
 }
 static void a_held_request_is_answered_later(void) { run(client_later); }
+
+static void client_forgotten(struct harness *h) {
+  int fd = hold(h, POST("/forget/all?a=b") POST("/hold"));
+  call(h, in_loop_respond);
+  expect(fd, "later");
+  harness_await(h, 'e');
+  harness_await(h, 'h');
+  call(h, in_loop_respond);
+  expect(fd, "later");
+  close(fd);
+  await_end(h, BK_ARRIVAL_YES);
+}
+static void a_request_that_was_forgotten_is_answered(void) { run(client_forgotten); }
 
 static void write_answer(struct bk_exchange *x) {
   harness_note(server.h, 'w');
@@ -507,6 +530,7 @@ static void who_leaves_a_stream_is_noticed(void) { run(client_stream_leaves); }
 
 int main(int argc, char **argv) {
   run_test(a_held_request_is_answered_later);
+  run_test(a_request_that_was_forgotten_is_answered);
   run_test(answered_from_writable);
   run_test(the_next_request_ends_the_last_exchange);
   run_test(answers_at_once_have_an_end_too);

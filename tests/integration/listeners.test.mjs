@@ -235,6 +235,20 @@ test('SIGHUP without TLS does nothing', async t => {
   assert.equal((await getJson(broker.admin('/healthz'))).status, 200);
 });
 
+test('SIGHUP while it begins and while it ends does no harm', async t => {
+  const broker = await startBroker(t, {set: own()});
+  const pester = () => setInterval(() => broker.child?.kill('SIGHUP'), 3);
+  for (let round = 0; round < 3; round++) {
+    const atTheEnd = pester();
+    await broker.stop().finally(() => clearInterval(atTheEnd));
+    const start = broker.start();
+    await broker.log.find(e => e.event === 'start', 'its first word');
+    const atTheStart = pester();
+    await broker.log.find(e => e.event === 'ready', 'it to begin').finally(() => clearInterval(atTheStart));
+    await start;
+  }
+});
+
 test('a websocket over TLS that stops reading for a while gets everything, in order', async t => {
   const broker = await startBroker(t, {set: {...own(), 'limits.message': '256KB'}});
   const slow = await Wire.client(t, broker.socket, '/big');
