@@ -298,6 +298,7 @@ bool bk_broker_start(struct bk_broker *b) {
                                         .max_head = o->max_head,
                                         .header_time = time,
                                         .idle_time = o->idle_time,
+                                        .answer_time = o->answer_time,
                                         .names = &o->origins,
                                         .names_key = "access.origins",
                                         .unix_mode = bk_mode_read(b->options->socket_mode),

@@ -12,7 +12,6 @@
 
 #define LINGER_TIME 2000                    // ms that a peer has to close after our half close
 #define LINGER_DISCARD (16 * 1024 * 1024)   // bytes of what is not wanted, read until then
-#define DRAIN_TIME 30000                    // ms without one byte acknowledged, until a slow reader is closed
 
 static void on_timer(struct bx_timer *timer);
 static void on_parked(uv_poll_t *handle, int status, int events);
@@ -165,7 +164,7 @@ static void on_parked(uv_poll_t *handle, int status, int events) {
 
 void bk_connection_drain(struct bk_connection *c) {
   c->unsent = bk_socket_unsent(c->fd);
-  bk_connection_timer(c, DRAIN_TIME);
+  bk_connection_timer(c, c->listener->answer_time);
 }
 
 // Who takes bytes, however slowly, gets its answer.

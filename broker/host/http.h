@@ -185,6 +185,7 @@ struct bk_listener_options {
   size_t max_head;              // bytes of request line and headers; more is 414 or 431. 0: BK_MAX_HEAD
   bx_millis header_time;        // from accept, or a request's first byte, to complete headers; for 64 KB of body
   bx_millis idle_time;          // between requests. 0: header_time
+  bx_millis answer_time;        // without a byte of an answer acknowledged. 0: 30 s
   // On a TCP address of loopback: names besides this machine's own that a Host header may have, the
   // hosts of these origins, and the option they are from. NULL: any name.
   const struct cf_strings *names;

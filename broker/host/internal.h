@@ -126,7 +126,7 @@ struct bk_listener {
   const char *names_key;
   bx_millis name_logged;
   size_t max_body, max_head;
-  bx_millis header_time, idle_time;
+  bx_millis header_time, idle_time, answer_time;
   int fd;   // -1: stopped
   uv_poll_t *poll;
   bx_millis failure_logged;

@@ -12,8 +12,9 @@
 #include "broker/host/local.h"
 
 #define ACCEPTS_PER_EVENT 64
-#define RESUME_AFTER 100   // ms without accepting when the process is out of descriptors
-#define UNSENT 65536       // bytes not yet on their way that the kernel takes for a peer which does not read
+#define RESUME_AFTER 100    // ms without accepting when the process is out of descriptors
+#define ANSWER_TIME 30000   // ms, see http.h
+#define UNSENT 65536        // bytes not yet on their way that the kernel takes for a peer which does not read
 
 static void on_acceptable(uv_poll_t *poll, int status, int events);
 
@@ -142,6 +143,7 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
   l->max_head = o->max_head ? o->max_head : BK_MAX_HEAD;
   l->header_time = o->header_time;
   l->idle_time = o->idle_time ? o->idle_time : o->header_time;
+  l->answer_time = o->answer_time ? o->answer_time : ANSWER_TIME;
   bx_list_init(&l->connections);
   bx_list_append(&loop->listeners, &l->link);
   bx_timer_init(&l->resume, on_resume);

@@ -304,6 +304,26 @@ test('who never speaks, speaks slowly or stops in the middle ends, each with a n
   await serves();
 });
 
+test('who asks and does not read its answers ends, with a number; who reads has them all', async t => {
+  const broker = await startBroker(t, {set: {'limits.answer_time': '1s'}});
+  const serves = await healthy(t, broker);
+  const ask = `GET /bayeux/client.js HTTP/1.1\r\n${HOST}\r\n`, last = `GET /healthz HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n`;
+  const added = await during(broker, async () => {
+    const deaf = connectRaw(t, broker.address('broker'));
+    await deaf.opened;
+    deaf.socket.pause();
+    deaf.socket.write(ask.repeat(1000));
+    await until(async () => (await statsOf(broker)).host.answer_timeouts === 1, 'it to be given up');
+    deaf.socket.destroy();
+    const reader = connectRaw(t, broker.address('broker'));
+    await reader.send(ask.repeat(20) + last);
+    await reader.ended();
+    assert.equal(reader.text.match(/HTTP\/1\.1 200 /g).length, 21);
+  });
+  assert.equal(added('answer_timeouts'), 1);
+  await serves();
+});
+
 test('out of descriptors: connections wait or are refused, are counted, and are served again', async t => {
   const broker = await startBroker(t);
   const serves = await healthy(t, broker);
