@@ -65,6 +65,7 @@ static const char *add_patterns(struct er_core *c, struct er_arguments *args, co
   bool subscribe = r->kind == BX_REQUEST_SUBSCRIBE;
 
   add_owner(c, args, r->session);
+  er_arguments_u64(args, c->incarnation);   // one that is executed late would undo what came after it
   for (size_t i = 0; i < r->pattern_count; i++) {
     er_arguments_text(args, r->patterns[i]);
     if (subscribe) er_arguments_u64(args, r->start);
@@ -193,15 +194,16 @@ static void take_back(struct er_core *c, struct bx_session *s) {
 static void released(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
   struct release_call *rc = bx_container_of(call, struct release_call, call);
   struct bx_session *s = rc->session;
+  bool done = reply != NULL && !er_reply_is(reply, "FENCED");
 
   if (er_reply_is(reply, "OK")) {
     c->counters.released++;
     er_post(c, bx_buffer_view(&rc->to), "yours", bx_session_id(s), rc->question, NULL, (struct bx_slice){0});
-  } else if (reply != NULL) {
+  } else if (done) {
     er_post(c, bx_buffer_view(&rc->to), "moved", bx_session_id(s), rc->question, NULL, (struct bx_slice){0});
   }
   s->pins--;
-  if (reply != NULL || s->state == BX_SESSION_CLOSING)
+  if (done || s->state == BX_SESSION_CLOSING)
     c->engine.events.forget(c->engine.events.context, s);
   else
     take_back(c, s);
@@ -267,6 +269,7 @@ void er_release(struct er_core *c, struct bx_session *s, struct bx_slice to, uin
   rc->question = question;
   bx_buffer_slice(&rc->to, to);
   add_owner(c, &args, s);
+  er_arguments_u64(&args, c->incarnation);
   er_arguments_text(&args, to);
   er_arguments_u64(&args, record.conf);
   er_arguments_u64(&args, record.sent);

@@ -3,13 +3,14 @@
 -- and now is noted as an extent: its owner reads it back, and should it die before that has arrived, the
 -- next one does so again.
 --
--- ns id n g [pattern start[:upto]]... -> OK | MOVED n g | NONE | FULL | BAD key
+-- ns id n g incarnation [pattern start[:upto]]... -> OK | FENCED | MOVED n g | NONE | FULL | BAD key
 
 local id, n, g = ARGV[2], ARGV[3], ARGV[4]
-if #ARGV < 4 or #ARGV % 2 ~= 0 then return arguments() end
-for i = 6, #ARGV, 2 do
+if #ARGV < 5 or #ARGV % 2 ~= 1 then return arguments() end
+for i = 7, #ARGV, 2 do
   if not extent(ARGV[i]) then return arguments() end
 end
+if fenced(n, ARGV[5]) then return {'FENCED'} end
 
 local r, reply = owned(id, n, g)
 if not r then return reply end
@@ -17,7 +18,7 @@ local bad = misfit(subs_key(id), 'hash')
 if bad then return {'BAD', bad} end
 
 local _, p = current()
-for i = 5, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   local start, extent_now = number(ARGV[i + 1]), ARGV[i + 1]
   if start and type(p) == 'number' and p > start then extent_now = decimal(start) .. ':' .. decimal(p) end
   local written = redis.pcall('HSETNX', subs_key(id), ARGV[i], extent_now)

@@ -1,15 +1,16 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- unsub: removes subscriptions, with their starts.
 --
--- ns id n g [pattern]... -> OK | MOVED n g | NONE | BAD key
+-- ns id n g incarnation [pattern]... -> OK | FENCED | MOVED n g | NONE | BAD key
 
 local id, n, g = ARGV[2], ARGV[3], ARGV[4]
-if #ARGV < 4 then return arguments() end
+if #ARGV < 5 then return arguments() end
+if fenced(n, ARGV[5]) then return {'FENCED'} end
 
 local r, reply = owned(id, n, g)
 if not r then return reply end
 local bad = misfit(subs_key(id), 'hash')
 if bad then return {'BAD', bad} end
 
-for i = 5, #ARGV do redis.call('HDEL', subs_key(id), ARGV[i]) end
+for i = 6, #ARGV do redis.call('HDEL', subs_key(id), ARGV[i]) end
 return {'OK'}

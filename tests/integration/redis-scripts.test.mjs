@@ -331,73 +331,86 @@ scenario('load: none, an owner that is dead, a malformed record', async db => {
     const was = await db.raw('HGET', 'ns:session:s', field);
     await db.raw('HSET', 'ns:session:s', field, value);
     await db.is(['BAD', 'ns:session:s'], 'load', 's');
-    await db.is(['BAD', 'ns:session:s'], 'sub', 's', 'A', 1, '/a', 1);
+    await db.is(['BAD', 'ns:session:s'], 'sub', 's', 'A', 1, 1, '/a', 1);
     await db.raw('HSET', 'ns:session:s', field, was);
   }
   await db.raw('SET', 'ns:subs:s', 'x');
   await db.is(['BAD', 'ns:subs:s'], 'load', 's');
-  await db.is(['BAD', 'ns:subs:s'], 'sub', 's', 'A', 1, '/a', 1);
-  await db.is(['BAD', 'ns:subs:s'], 'unsub', 's', 'A', 1, '/a');
+  await db.is(['BAD', 'ns:subs:s'], 'sub', 's', 'A', 1, 1, '/a', 1);
+  await db.is(['BAD', 'ns:subs:s'], 'unsub', 's', 'A', 1, 1, '/a');
   await db.is(['BAD', 'ns:subs:s'], 'claim', 's', 1, 'B');
-  await db.is(['BAD', 'ns:subs:s'], 'release', 's', 'A', 1, 'B', 1, 1, '', 0);
+  await db.is(['BAD', 'ns:subs:s'], 'release', 's', 'A', 1, 1, 'B', 1, 1, '', 0);
   await db.raw('SET', 'ns:session:s', 'x');
   await db.is(['BAD', 'ns:session:s'], 'load', 's');
 });
 
 scenario('sub, unsub: only at (n, g); one that is there keeps its start; unsubscribing forgets it', async db => {
   await db.begin();
-  await db.is(['NONE'], 'sub', 's', 'A', 1, '/a', 5);
+  await db.is(['NONE'], 'sub', 's', 'A', 1, 1, '/a', 5);
   await db.create('s');
-  await db.is(['OK'], 'sub', 's', 'A', 1, '/a', 5, '/b/**', '6:9');
-  await db.is(['OK'], 'sub', 's', 'A', 1, '/a', 8, '/c', p(0));
+  await db.is(['OK'], 'sub', 's', 'A', 1, 1, '/a', 5, '/b/**', '6:9');
+  await db.is(['OK'], 'sub', 's', 'A', 1, 1, '/a', 8, '/c', p(0));
   assert.deepEqual((await db.load('s')).subs, ['/a', `5:${p(0)}`, '/b/**', '6:9', '/c', p(0)], 'what was appended since the start is noted');
   assert.equal(await db.quiet('PEXPIRETIME', 'ns:subs:s'), await db.quiet('PEXPIRETIME', 'ns:session:s'));
   await db.unchanged(async () => {
-    await db.is(['MOVED', 'A', '1'], 'sub', 's', 'B', 1, '/d', 5);
-    await db.is(['MOVED', 'A', '1'], 'sub', 's', 'A', 2, '/d', 5);
-    await db.is(['MOVED', 'A', '1'], 'unsub', 's', 'A', 2, '/a');
-    await db.fails(/^ERR wrong arguments/, 'sub', 's', 'A', 1, '/d', 5, '/e', 'x');
+    await db.is(['MOVED', 'A', '1'], 'sub', 's', 'B', 1, 1, '/d', 5);
+    await db.is(['MOVED', 'A', '1'], 'sub', 's', 'A', 2, 1, '/d', 5);
+    await db.is(['MOVED', 'A', '1'], 'unsub', 's', 'A', 2, 1, '/a');
+    await db.fails(/^ERR wrong arguments/, 'sub', 's', 'A', 1, 1, '/d', 5, '/e', 'x');
     await db.raw('CONFIG', 'SET', 'maxmemory', 1);
-    await db.is(['FULL'], 'sub', 's', 'A', 1, '/d', 5);
+    await db.is(['FULL'], 'sub', 's', 'A', 1, 1, '/d', 5);
     await db.raw('CONFIG', 'SET', 'maxmemory', 0);
   });
-  await db.is(['OK'], 'unsub', 's', 'A', 1, '/a', '/nothing');
-  await db.is(['OK'], 'sub', 's', 'A', 1, '/a', 8);
+  await db.is(['OK'], 'unsub', 's', 'A', 1, 1, '/a', '/nothing');
+  await db.is(['OK'], 'sub', 's', 'A', 1, 1, '/a', 8);
   assert.deepEqual((await db.load('s')).subs, ['/b/**', '6:9', '/c', p(0), '/a', `8:${p(0)}`]);
-  await db.is(['NONE'], 'unsub', 't', 'A', 1, '/a');
-  await db.is(['OK'], 'unsub', 's', 'A', 1, '/a', '/b/**', '/c');
+  await db.is(['NONE'], 'unsub', 't', 'A', 1, 1, '/a');
+  await db.is(['OK'], 'unsub', 's', 'A', 1, 1, '/a', '/b/**', '/c');
   await db.isRaw(0, 'EXISTS', 'ns:subs:s');
 });
 
 scenario('release: to the new owner, one generation up, with exact positions; the old one writes no more', async db => {
   await db.begin();
-  await db.is(['NONE'], 'release', 's', 'A', 1, 'B', 1, 2, 'c', 1);
+  await db.is(['NONE'], 'release', 's', 'A', 1, 1, 'B', 1, 2, 'c', 1);
   await db.create('s');
-  await db.is(['OK'], 'sub', 's', 'A', 1, '/a', 5);
-  await db.is(['OK', '2'], 'release', 's', 'A', 1, 'B', 11, 12, 'c7', 1, '/a', '5:9', '/gone', '1:2');
+  await db.is(['OK'], 'sub', 's', 'A', 1, 1, '/a', 5);
+  await db.is(['OK', '2'], 'release', 's', 'A', 1, 1, 'B', 11, 12, 'c7', 1, '/a', '5:9', '/gone', '1:2');
   const r = await db.load('s');
   assert.deepEqual([r.n, r.g, r.k, r.sent, r.cid, r.vary, r.subs], ['B', '2', '11', '12', 'c7', '1', ['/a', '5:9']]);
   await db.unchanged(async () => {
-    await db.is(['MOVED', 'B', '2'], 'release', 's', 'A', 1, 'C', 1, 1, '', 0);
-    await db.is(['MOVED', 'B', '2'], 'release', 's', 'A', 2, 'C', 1, 1, '', 0);
-    await db.is(['MOVED', 'B', '2'], 'sub', 's', 'A', 1, '/b', 1);
+    await db.is(['MOVED', 'B', '2'], 'release', 's', 'A', 1, 1, 'C', 1, 1, '', 0);
+    await db.is(['MOVED', 'B', '2'], 'release', 's', 'A', 2, 1, 'C', 1, 1, '', 0);
+    await db.is(['MOVED', 'B', '2'], 'sub', 's', 'A', 1, 1, '/b', 1);
     await db.is(['MOVED', 'B', '2'], 'end', 's', 'A', 1, 'disconnect', 0, 'A');
-    await db.fails(/^ERR wrong arguments/, 'release', 's', 'B', 2, 'C', 'live', 1, '', 0);
-    await db.fails(/^ERR wrong arguments/, 'release', 's', 'B', 2, 'C', 1, 1, '', 0, '/a', 'x');
+    await db.fails(/^ERR wrong arguments/, 'release', 's', 'B', 2, 1, 'C', 'live', 1, '', 0);
+    await db.fails(/^ERR wrong arguments/, 'release', 's', 'B', 2, 1, 'C', 1, 1, '', 0, '/a', 'x');
   });
   await db.raw('CONFIG', 'SET', 'maxmemory', 1);
-  await db.is(['OK', '3'], 'release', 's', 'B', 2, '', 11, 12, 'c7', 1);
+  await db.is(['OK', '3'], 'release', 's', 'B', 2, 1, '', 11, 12, 'c7', 1);
   await db.raw('CONFIG', 'SET', 'maxmemory', 0);
   assert.deepEqual([(await db.load('s')).n, (await db.load('s')).alive], ['', '0'], 'to whoever claims it');
   assert.equal((await db.run('claim', 's', 3, 'A'))[0], 'OK');
   assert.deepEqual([(await db.load('s')).n, (await db.load('s')).g], ['A', '4']);
 });
 
+scenario('sub, unsub, release: what was sent on a link that another has retired is not done any more', async db => {
+  await db.begin();
+  await db.create('s');
+  await db.run('hello', 'r1', 'A', 'broker', 'x', 2, 0, 0);
+  await db.is(['OK'], 'sub', 's', 'A', 1, 2, '/a', 5);
+  await db.unchanged(async () => {
+    await db.is(['FENCED'], 'sub', 's', 'A', 1, 1, '/b', 5);
+    await db.is(['FENCED'], 'unsub', 's', 'A', 1, 1, '/a');
+    await db.is(['FENCED'], 'release', 's', 'A', 1, 1, 'B', 1, 1, '', 0);
+  });
+  await db.is(['OK'], 'unsub', 's', 'A', 1, 2, '/a');
+});
+
 scenario('claim: by generation, once; an exact position stays, what was sent beyond it has not arrived; the old owner is told', async db => {
   await db.begin();
   await db.is(['NONE'], 'claim', 's', 1, 'B');
   await db.create('s');
-  await db.is(['OK'], 'sub', 's', 'A', 1, '/a', 5);
+  await db.is(['OK'], 'sub', 's', 'A', 1, 1, '/a', 5);
   await db.run('tick', E, 'A', 1, F, 1, F, 1, 's', 1, 21, 25, 'c', 1, 0, 0);
   await db.unchanged(() => db.is(['MOVED', 'A', '1'], 'claim', 's', 2, 'B'));
   const reply = await db.run('claim', 's', 1, 'B');
@@ -440,7 +453,7 @@ scenario('claim: a live record takes the mark of the old owner; without a mark i
 scenario('end: exactly one call ends a session, and tells; afterwards every verb finds nothing', async db => {
   await db.begin();
   await db.create('s');
-  await db.is(['OK'], 'sub', 's', 'A', 1, '/a', 5);
+  await db.is(['OK'], 'sub', 's', 'A', 1, 1, '/a', 5);
   await db.unchanged(async () => {
     await db.is(['MOVED', 'A', '1'], 'end', 's', 'B', 1, 'disconnect', 0, 'B');
     await db.is(['MOVED', 'A', '1'], 'end', 's', 'A', 2, 'disconnect', 0, 'A');
@@ -454,7 +467,7 @@ scenario('end: exactly one call ends a session, and tells; afterwards every verb
   assert.deepEqual(await db.inbox('A'), [], 'the owner need not be told by itself');
   for (const key of ['ns:session:s', 'ns:subs:s', 'ns:user:bob', 'ns:sessions']) await db.isRaw(0, 'EXISTS', key);
   await db.is(['NONE'], 'load', 's');
-  await db.is(['NONE'], 'sub', 's', 'A', 1, '/a', 1);
+  await db.is(['NONE'], 'sub', 's', 'A', 1, 1, '/a', 1);
   await db.is(['NONE'], 'claim', 's', 1, 'B');
   assert.deepEqual(await db.append('s', '', '/a', '1'), ['OK', '-401']);
   const refused = await db.run('tick', E, 'A', 1, F, 0, F, 1, 's', 1, 1, 1, '', 0, 1, 's', 1, 1, 's', 60000);
@@ -610,7 +623,7 @@ scenario('nodes: who ticked within a minute, dead or alive; the others are forgo
 scenario('about: the record, and of a live one what its node vouches for', async db => {
   await db.begin();
   await db.create('s');
-  await db.run('sub', 's', 'A', 1, '/a', F);
+  await db.run('sub', 's', 'A', 1, 1, '/a', F);
   const record = await db.run('load', 's');
   assert.deepEqual(await db.run('about', 's'), ['OK', '0', ...record.slice(1)]);
   await db.run('tick', E, 'A', 1, F + 7, 1, F + 5, 0, 1, 's', 1, 0);

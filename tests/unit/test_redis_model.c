@@ -84,7 +84,7 @@ static void keys_expire(void **state) {
   (void)state;
   uint64_t e = hello("run-1", "A", 1, 0);
   assert_word(call("create ns %llu A s bob 60000 5", (unsigned long long)e), "OK");
-  assert_word(call("sub ns s A 1 /a 5"), "OK");
+  assert_word(call("sub ns s A 1 1 /a 5"), "OK");
   assert_word(call("append ns %llu A 1 9999999999999 0 0 '' k /a text", (unsigned long long)e), "OK");
   assert_word(call("post ns A t ask"), "OK");
   assert_word(call("tick ns %llu A 1 5 1 5 0 0 0", (unsigned long long)e), "OK");
