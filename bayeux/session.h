@@ -12,7 +12,7 @@
 // is unconfirmed (`pending` false) conf is implicit too: all that was handed over has arrived.
 // Invariants: conf <= cursor <= head; conf never falls, and the cursor falls only to conf.
 //
-// Evidence moves conf: bx_session_confirm(). A connection that ends without it: bx_session_fall_back().
+// Evidence moves conf: bx_session_confirm_all() and the like. A connection that ends without it: bx_session_fall_back().
 #pragma once
 
 #include "bayeux/counters.h"

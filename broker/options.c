@@ -299,7 +299,7 @@ const struct cf_option bk_options[] = {
      .standard = "[]",
      .check = bk_origin_check,
      .doc = "Web sites whose pages may connect, such as https://chat.example.org; * for all. Pages of this machine "
-            "may always connect to a listener on loopback."},
+            "may always connect to a listener on loopback, but not through one of broker.trusted_proxies."},
     {.key = "access.jsonp",
      .type = CF_BOOL,
      .offset = FIELD(jsonp),

@@ -3,7 +3,8 @@
 // from a page of another site and with every websocket.
 //
 // A request without an Origin was not made by such a page and passes. On a listener that only this
-// machine reaches, pages of this machine pass: http(s)://localhost, 127.0.0.1 and [::1], any port.
+// machine reaches, and without a proxy in front, pages of this machine pass: http(s)://localhost,
+// 127.0.0.1 and [::1], any port.
 // Everything else must be in the list `access.origins`; "*" in it lets every page pass.
 #pragma once
 

@@ -44,7 +44,6 @@ struct bx_slice bk_exchange_body(const struct bk_exchange *x) {
 struct bx_slice bk_exchange_peer(const struct bk_exchange *x) {
   return bx_slice_of(x->connection->peer);
 }
-const struct bk_peer *bk_exchange_address(const struct bk_exchange *x) { return &x->connection->who; }
 bool bk_exchange_forwarded(const struct bk_exchange *x) { return x->connection->forwarded; }
 bool bk_exchange_secure(const struct bk_exchange *x) { return x->connection->secure; }
 

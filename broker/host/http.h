@@ -61,7 +61,6 @@ void bk_exchange_forget_request(struct bk_exchange *);
 // "127.0.0.1:4711"; without a port when the proxy tells none; "unix". Good until the connection's next
 // request.
 struct bx_slice bk_exchange_peer(const struct bk_exchange *);
-const struct bk_peer *bk_exchange_address(const struct bk_exchange *);
 // A trusted proxy is in front: the listener's own address says nothing about where the client is.
 bool bk_exchange_forwarded(const struct bk_exchange *);
 // The client's side is TLS: ours, or by the proxy's X-Forwarded-Proto.

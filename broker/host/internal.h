@@ -207,7 +207,7 @@ struct bk_connection {
   struct bk_greeting *greeting;
   struct bk_peer hop;   // of the socket, or whom its PROXY header names
   struct bk_peer who;   // whom the last request came from
-  bool forwarded;       // a trusted proxy is in front
+  bool forwarded;       // a trusted proxy is in front, by the socket's address or a PROXY header
   bool tls, tls_ready;
   bool secure;               // TLS, or https on the other side of the proxy
   char peer[BK_PEER_TEXT];   // `who`, as text

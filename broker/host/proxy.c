@@ -64,6 +64,7 @@ static void on_greeting(uv_poll_t *poll, int status, int events) {
     refuse(c);
   } else if (len > 0) {
     end_greeting(c);
+    c->forwarded = true;
     bk_connection_begin(c);
   }
 }

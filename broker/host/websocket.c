@@ -20,8 +20,6 @@ struct bx_slice bk_websocket_peer(const struct bk_websocket *w) {
   return bx_slice_of(bk_connection_of_websocket(w)->peer);
 }
 
-const struct bk_peer *bk_websocket_address(const struct bk_websocket *w) { return &bk_connection_of_websocket(w)->who; }
-
 static bool is_open(const struct bk_connection *c) {
   return c->state == BK_CONNECTION_WEBSOCKET && c->ws.opened && !c->ws.closing && bx_list_empty(&c->doomed);
 }

@@ -11,7 +11,6 @@
 
 #include "bayeux/base.h"
 
-struct bk_peer;
 struct bk_websocket;
 
 // Bytes that must be free in front of what is given to bk_websocket_write().
@@ -29,9 +28,8 @@ struct bk_websocket_ops {
 };
 
 void *bk_websocket_user(const struct bk_websocket *);
-// Who asked for the upgrade; as bk_exchange_peer() and bk_exchange_address().
+// Who asked for the upgrade; as bk_exchange_peer().
 struct bx_slice bk_websocket_peer(const struct bk_websocket *);
-const struct bk_peer *bk_websocket_address(const struct bk_websocket *);
 
 // True when a write would go to the kernel at once: nothing of an earlier write is left over.
 bool bk_websocket_ready(const struct bk_websocket *);

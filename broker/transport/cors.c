@@ -16,7 +16,8 @@ static void log_refusal(struct bk_transport *t, const struct bk_exchange *x, con
 
 bool bk_cors_admit(struct bk_endpoint *e, const struct bk_exchange *x, char origin[BK_ORIGIN_MAX]) {
   if (!bk_exchange_header(x, "origin", origin, BK_ORIGIN_MAX)) origin[0] = 0;
-  if (bk_origin_allowed(e->transport->options.origins, bx_slice_of(origin), e->loopback)) return true;
+  bool here = e->loopback && !bk_exchange_forwarded(x);
+  if (bk_origin_allowed(e->transport->options.origins, bx_slice_of(origin), here)) return true;
   log_refusal(e->transport, x, origin);
   return false;
 }

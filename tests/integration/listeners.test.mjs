@@ -323,6 +323,17 @@ test('X-Forwarded-Proto of a trusted proxy says whether a client came over TLS; 
   assert.equal(await secure(broker, wire.clientId), true);
 });
 
+// What is on loopback is the proxy, not the client and its pages.
+test('through a trusted proxy no page is one of this machine, and the broker may have any name', async t => {
+  const trusting = await behind(t), broker = await behind(t, {'broker.proxy_protocol': true});
+  const ask = async (at, agent, headers) => (await request(at.bayeux, {method: 'OPTIONS', agent, headers})).status;
+  const page = {Origin: 'http://localhost:3000'}, name = {Host: 'chat.example.org'};
+  const proxied = () => from(t, PROXY, {proxy: proxyV1('192.0.2.40', 4711)});
+  assert.deepEqual([await ask(broker, proxied(), page), await ask(broker, proxied(), name)], [403, 200]);
+  assert.deepEqual([await ask(trusting, from(t, PROXY), page), await ask(trusting, from(t, PROXY), name)], [403, 200]);
+  assert.deepEqual([await ask(broker, from(t, '127.0.0.1'), page), await ask(broker, from(t, '127.0.0.1'), name)], [200, 403]);
+});
+
 test('a websocket has the address of its upgrade', async t => {
   const broker = await behind(t);
   const headers = {'X-Forwarded-For': '192.0.2.20'};
