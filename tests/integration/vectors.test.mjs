@@ -499,7 +499,7 @@ ours['es.origin'] = async v => {
 // -- upgrades that are refused -------------------------------------------------------------------
 
 async function upgrade(v) {
-  const raw = connectRaw(t, new URL(at).host);
+  const raw = connectRaw(t, new URL(at).host, {secure: /^(https|wss):/.test(at)});
   await raw.opened;
   const headers = {Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', ...v.request.headers};
   if (v.name === 'ws.upgrade-hixie') delete headers['Sec-WebSocket-Version'];

@@ -92,22 +92,22 @@ export async function getJsonp(url, messages, {callback = 'jsonpcallback', ...op
   });
 }
 
-// A bare TCP connection to "host:port".
-export function connectRaw(t, address) {
+// A bare TCP connection to "host:port"; secure: with TLS on it.
+export function connectRaw(t, address, {secure = false} = {}) {
   const colon = address.lastIndexOf(':');
   const where = {host: address.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(address.slice(colon + 1))};
-  const socket = net.connect(where);
+  const socket = secure ? tlsConnect(where) : net.connect(where);
   const raw = {socket, text: '', feed: new Feed(), closed: false};
   socket.setEncoding('latin1');
   socket.on('data', part => { raw.text += part; raw.feed.push(part); });
   socket.on('error', error => { raw.error = error; });
   socket.on('close', () => { raw.closed = true; raw.feed.end(new Error('the connection closed')); });
-  raw.opened = within(new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject)), `a connection to ${address}`);
+  raw.opened = within(new Promise((resolve, reject) => socket.once(secure ? 'secureConnect' : 'connect', resolve).once('error', reject)), `a connection to ${address}`);
   raw.opened.catch(() => {});
   raw.send = bytes => new Promise((resolve, reject) => socket.write(bytes, error => error ? reject(error) : resolve()));
   raw.until = (pattern, what = String(pattern)) => raw.feed.when(() => pattern.exec(raw.text), what);
   raw.ended = () => within(raw.closed ? Promise.resolve() : new Promise(resolve => socket.once('close', resolve)), 'the peer to close');
-  raw.reset = () => socket.resetAndDestroy();
+  raw.reset = () => (socket.raw ?? socket).resetAndDestroy();
   t.after(() => socket.destroy());
   return raw;
 }

@@ -20,7 +20,7 @@ export class Events {
   }
 
   constructor(request, response) {
-    Object.assign(this, {request, response, text: '', feed: new Feed(), over: false});
+    Object.assign(this, {request, response, text: '', read: 0, known: [], feed: new Feed(), over: false});
     this.status = response.statusCode;
     this.headers = response.headers;
     request.on('error', () => {});
@@ -29,10 +29,14 @@ export class Events {
     response.on('close', () => { this.over = true; this.feed.end(new Error('the stream ended')); });
   }
 
+  // What was read once is not read again: a stream may be long.
   get events() {
-    return this.text.split('\r\n\r\n').slice(0, -1).map(block => Object.fromEntries(
-      block.split('\r\n').map(line => /^([a-z]*): ?(.*)$/.exec(line)?.slice(1)).filter(Boolean))).filter(event => 'data' in event)
-      .map(({id, data}) => ({id, data: JSON.parse(data)}));
+    for (let end; (end = this.text.indexOf('\r\n\r\n', this.read)) >= 0; this.read = end + 4) {
+      const {id, data} = Object.fromEntries(this.text.slice(this.read, end).split('\r\n')
+        .map(line => /^([a-z]*): ?(.*)$/.exec(line)?.slice(1)).filter(Boolean));
+      if (data !== undefined) this.known.push({id, data: JSON.parse(data)});
+    }
+    return this.known;
   }
   get messages() { return this.events.flatMap(event => event.data); }
   get lastId() { return this.events.at(-1)?.id; }
