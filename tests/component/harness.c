@@ -33,7 +33,7 @@ void harness_options(struct harness *h, const struct bk_route *routes, struct bk
   if (strncmp(o.address, "unix:", 5) == 0)
     h->unix_path = o.address + 5;
   else
-    h->port = atoi(strrchr(bk_listener_address(h->listener), ':') + 1);
+    h->port = (int)strtol(strrchr(bk_listener_address(h->listener), ':') + 1, NULL, 10);
   check(uv_async_init(bk_loop_uv(h->loop), &h->stop, on_stop) == 0);
   check(uv_async_init(bk_loop_uv(h->loop), &h->call, on_call) == 0);
   h->stop.data = h->call.data = h;
@@ -91,8 +91,9 @@ void unix_address(char *address, size_t size) {
   const char *base = getenv("TMPDIR");
   snprintf(address, size, "unix:%s/mora-XXXXXX", base ? base : P_tmpdir);
   check(mkdtemp(address + 5));
-  check(strlen(address) + 3 < size);
-  strcat(address, "/s");
+  size_t len = strlen(address);
+  check(len + 3 < size);
+  memcpy(address + len, "/s", 3);
 }
 
 void unix_address_done(const char *address) {
@@ -161,7 +162,9 @@ void read_head(int fd, struct answer *a) {
     check(len < sizeof a->head - 1);
     read_exactly(fd, a->head + len++, 1);
   }
-  check(sscanf(a->head, "HTTP/1.%*d %d", &a->status) == 1);
+  check(strncmp(a->head, "HTTP/1.", 7) == 0 && a->head[8] == ' ');
+  a->status = (int)strtol(a->head + 9, NULL, 10);
+  check(a->status >= 100);
 }
 
 bool read_chunk(int fd, struct bx_buffer *out) {

@@ -75,7 +75,8 @@ static const char *reason_for(const char *url, const char *const *says, bool *wa
   if (notices) *notices = e.notices;
   bx_buffer_fini(&e.text);
   static char reason[300];
-  return strcpy(reason, e.reason);
+  snprintf(reason, sizeof reason, "%s", e.reason);
+  return reason;
 }
 
 static void bytes_that_are_no_replies(void **state) {

@@ -39,36 +39,42 @@ ssize_t getrandom(void *at, size_t len, unsigned flags) {
 
 // Few descriptors: libwebsockets makes tables of as many as there may be.
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
-  static const struct cf_section sections[] = {{bk_options, &world.options},
-                                               {bk_engine_options, &world.options.engine}};
-  static const char *const flags[] = {"fuzz",
-                                      "--set",
-                                      "broker.listen=127.0.0.1:0",
-                                      "--set",
-                                      "admin.listen=127.0.0.1:0",
-                                      "--set",
-                                      "limits.body=64KB",
-                                      "--set",
-                                      "limits.message=32KB",
-                                      "--set",
-                                      "journal.messages=64",
-                                      "--set",
-                                      "broker.trusted_proxies=127.0.0.0/8",
-                                      NULL};
-  static char *environment[] = {NULL};
   const struct rlimit few = {64, 64};
-  struct bx_buffer error = {0};
-  enum cf_action action;
   (void)argc;
   (void)argv;
   setrlimit(RLIMIT_NOFILE, &few);
+  host_world_configure(NULL);
+  return 0;
+}
+
+void host_world_configure(const char *setting) {
+  static const struct cf_section sections[] = {{bk_options, &world.options},
+                                               {bk_engine_options, &world.options.engine}};
+  const char *flags[] = {"world",
+                         "--set",
+                         "broker.listen=127.0.0.1:0",
+                         "--set",
+                         "admin.listen=127.0.0.1:0",
+                         "--set",
+                         "limits.body=64KB",
+                         "--set",
+                         "limits.message=32KB",
+                         "--set",
+                         "journal.messages=64",
+                         "--set",
+                         "broker.trusted_proxies=127.0.0.0/8",
+                         setting ? "--set" : NULL,
+                         setting};
+  static char *environment[] = {NULL};
+  struct bx_buffer error = {0};
+  enum cf_action action;
+  int count = (int)(sizeof flags / sizeof *flags) - (setting ? 0 : 2);
   bk_log_configure(BK_ERROR + 1, false);
-  world.config =
-      cf_load(sections, sizeof sections / sizeof *sections, bk_foreign_options, (int)(sizeof flags / sizeof *flags) - 1,
-              (char **)(uintptr_t)flags, environment, &action, &error);
+  cf_free(world.config);
+  world.config = cf_load(sections, sizeof sections / sizeof *sections, bk_foreign_options, count,
+                         (char **)(uintptr_t)flags, environment, &action, &error);
   if (!world.config) fprintf(stderr, "%.*s", (int)error.len, error.at);
   MUST(world.config);
-  return 0;
 }
 
 // -- the loop ----------------------------------------------------------------------------------
@@ -87,7 +93,8 @@ static size_t connections(void) {
 
 int host_dial(enum host_listener which) {
   const char *address = bk_listener_address(world.broker.listeners[which]);
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1))};
+  struct sockaddr_in to = {.sin_family = AF_INET,
+                           .sin_port = htons((uint16_t)strtoul(strrchr(address, ':') + 1, NULL, 10))};
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   MUST(fd >= 0);
@@ -175,6 +182,10 @@ static void begin_session(void) {
   MUST(memmem(answer.at, answer.len, "\"successful\":true", 17));
   host_hang_up(fd);
   bx_buffer_fini(&answer);
+}
+
+struct bk_transport *host_transport(void) {
+  return &world.broker.transport;
 }
 
 struct bx_slice host_client_id(void) {

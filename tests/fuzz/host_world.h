@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A whole broker in the process of a fuzzer: loop, libwebsockets, transports, server, memory engine,
-// and clients on loopback sockets that are driven by the same thread. Made anew for every input, with
-// random numbers that are the same every time, so that an input does the same every time.
+// A whole broker in the process of a fuzzer, or of a component test: loop, libwebsockets, transports,
+// server, memory engine, and clients on loopback sockets that are driven by the same thread. Made anew
+// for every input, with random numbers that are the same every time, so that an input does the same
+// every time.
 //
 // A live session that has subscribed to /** waits in it: "CLIENTID" in what is sent stands for its id.
 //
@@ -13,7 +14,13 @@
 
 #define MUST(condition) BX_BUG_ON(!(condition))
 
+struct bk_transport;
+
 enum host_listener { HOST_CLIENTS, HOST_ADMIN };
+
+// Options for all worlds from now on, and one more ("broker.ping=100ms"; NULL: none). In a fuzzer it has
+// been called.
+void host_world_configure(const char *setting);
 
 // Its clients' listener trusts every peer as a proxy: X-Forwarded-For counts. `proxy_protocol`: and each
 // connection begins with a PROXY header.
@@ -35,3 +42,4 @@ bool host_receive(int fd, struct bx_buffer *out);
 void host_hang_up(int fd);
 
 struct bx_slice host_client_id(void);
+struct bk_transport *host_transport(void);

@@ -18,7 +18,7 @@ struct options {
   bool trace, expect_failure, all;
 };
 
-static uint64_t running;
+static char epitaph[64];   // what a signal handler may not put together
 
 static void usage(void) {
   fputs("usage: simulate [--seeds A..B [--every N]] [--seed N] [--trace] [--steps N] [--jobs N]\n"
@@ -80,7 +80,7 @@ static bool run_seed(const struct options *o, uint64_t seed, struct sim_totals *
   struct sim *s = bx_alloc(sizeof *s);
   bool good;
 
-  running = seed;
+  snprintf(epitaph, sizeof epitaph, "seed %llu aborts\n", (unsigned long long)seed);
   s->seed = seed;
   s->trace = o->trace;
   s->broken = o->broken;
@@ -96,10 +96,7 @@ static bool run_seed(const struct options *o, uint64_t seed, struct sim_totals *
 
 // A bug that the code itself found: which seed it was.
 static void aborted(int signal_number) {
-  char line[64];
-  int len = snprintf(line, sizeof line, "seed %llu aborts\n", (unsigned long long)running);
-
-  if (write(STDOUT_FILENO, line, (size_t)len) < 0) _exit(3);
+  if (write(STDOUT_FILENO, epitaph, strlen(epitaph)) < 0) _exit(3);
   signal(signal_number, SIG_DFL);
   raise(signal_number);
 }

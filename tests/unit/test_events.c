@@ -83,7 +83,7 @@ static void the_last_event_is_where_it_goes_on(void **state) {
     events_open(&x, &w, id, "");
     publish(1, 2);
     gets(&x, "1 2");
-    strcpy(last, event_id(&x));
+    snprintf(last, sizeof last, "%s", event_id(&x));
     publish(3, 4);
     gets(&x, "3 4");
     if (!open) wire_close(&x);
@@ -185,7 +185,7 @@ static void numbered_messages(void **state) {
   w.mount.sequence = true;
   events_open(&x, &w, id, "");
   publish(1, 2);
-  strcpy(last, event_id(&x));
+  snprintf(last, sizeof last, "%s", event_id(&x));
   assert_non_null(strstr(last, "-2"));
   publish(3, 4);
   assert_string_equal(numbers(&x, "'ext':{'c':"), "1 2 3 4");

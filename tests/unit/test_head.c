@@ -29,6 +29,7 @@ static long end_of(const char *text, size_t len) {
 static int parse(const char *text, struct bk_head *h) {
   const char *why = NULL;
   size_t len = strlen(text);
+  *h = (struct bk_head){0};
   if (end_of(text, len) != (long)len) return -1;
   int status = bk_head_parse(h, bx_slice_of(text), &why);
   assert_true(status == 0 || why);

@@ -32,7 +32,7 @@ static void ids_grow(void **state) {
     assert_int_equal(strlen(id), AB_OBJECT_ID_LEN);
     assert_int_equal(strspn(id, "0123456789abcdef"), AB_OBJECT_ID_LEN);
     if (strcmp(id, last) <= 0) fail_msg("%s does not come behind %s", id, last);
-    strcpy(last, id);
+    memcpy(last, id, sizeof last);
   }
 }
 

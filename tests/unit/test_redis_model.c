@@ -19,7 +19,7 @@ static struct er_reply *last;
 // Calls with the words of a line: `create ns 1700000000 A s bob 60000 5`. '' is an empty word.
 static const struct er_reply *call(const char *format, ...) {
   static char line[1024];
-  struct bx_slice words[MOST];
+  struct bx_slice words[MOST] = {{0}};
   size_t count = 0;
   va_list list;
   va_start(list, format);
@@ -30,6 +30,7 @@ static const struct er_reply *call(const char *format, ...) {
     words[count++] = bx_slice_of(strcmp(word, "''") == 0 ? "" : word);
   }
   sim_reply_destroy(last);
+  assert_true(count > 0);
   last = sim_redis_call(redis, words[0].at, words + 1, count - 1);
   return last;
 }

@@ -64,7 +64,8 @@ static void here(const char *const *entries) {
   size_t n = 0;
   for (; entries[n]; n++) {
     size_t count = 0;
-    char *at = strcpy(copies[n], entries[n]), *id = strsep(&at, " ");
+    snprintf(copies[n], sizeof copies[n], "%s", entries[n]);
+    char *at = copies[n], *id = strsep(&at, " ");
     while (at) fields[n][count++] = text(strsep(&at, " "));
     pairs[n][0] = text(id);
     pairs[n][1] = list(fields[n], count);
