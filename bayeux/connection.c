@@ -323,7 +323,8 @@ void bx_connection_lost(struct bx_connection *c, bool all_arrived) {
   bx_connect_forget(c);
   bx_connection_settle(c, all_arrived ? BX_ARRIVAL_YES : BX_ARRIVAL_LOST);
   if (s != NULL) {
-    if (all_arrived) bx_session_confirm_all(c->server, s);
+    if (all_arrived && !s->weigh.armed)
+      bx_session_confirm_all(c->server, s);   // armed: what is pending went another way
     bx_session_detach(c->server, s);
     if (!bx_connection_is_poll(c)) bx_session_fall_back(c->server, s);   // a poll was handed nothing yet
   }

@@ -711,6 +711,30 @@ static void a_subscription_that_is_behind_the_journal(void **state) {
   }
 }
 
+// The stream before it died unnoticed, and was superseded: what that carried is still asked about when this one is
+// closed in order.
+static void an_echo_speaks_for_its_own_stream(void **state) {
+  struct world w;
+  struct wire dead, second, third;
+  char id[32];
+
+  (void)state;
+  world_init(&w, NULL);
+  world_handshake(&w, id);
+  world_subscribe(&w, id, "/c");
+  stream_connect(&dead, &w, id, "1");
+  world_publish(&w, "/c", 7);
+  assert_int_equal(wire_count(&dead, "'data':7"), 1);
+  stream_connect(&second, &w, id, "2");
+  assert_true(world_session(&w, id)->weigh.armed);
+  wire_echo(&second);
+  wire_close(&dead);
+  stream_connect(&third, &w, id, "3");
+  assert_int_equal(wire_count(&third, "'data':7"), 1);
+  wire_close(&third);
+  world_fini(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(another_id_confirms),
@@ -737,6 +761,7 @@ int main(void) {
       cmocka_unit_test(pings_of_one_position),
       cmocka_unit_test(a_backfill_leaves_out_what_another_pattern_brought),
       cmocka_unit_test(a_subscription_that_is_behind_the_journal),
+      cmocka_unit_test(an_echo_speaks_for_its_own_stream),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
