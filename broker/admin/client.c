@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// One client: from the session that is here, or from the record of one that is elsewhere.
+// One client: from the session that is here; of one that is elsewhere from its owner, and from its record
+// when the owner does not answer.
 #include "broker/admin/parts.h"
+
+#include <stdlib.h>
 
 enum { MAX_ID = 64 };   // a longer one is nobody's
 
@@ -19,11 +22,26 @@ static json_t *subscriptions_of(const struct bx_session *s) {
   return list;
 }
 
-// One that lives on another node: what its record says.
+json_t *bk_admin_describe_whole(const struct bk_admin *a, const struct bx_session *s) {
+  const struct bx_server *server = a->options.server;
+  json_t *row = bk_admin_describe(a, s);
+  json_object_set_new(row, "generation", json_integer(s->generation));
+  json_object_set_new(row, "sent", json_integer((json_int_t)bx_session_sent(server, s)));
+  json_object_set_new(row, "conf", json_integer((json_int_t)bx_session_conf(server, s)));
+  // A session that came from another node knows by its record when it was made.
+  json_object_set_new(row, "created", s->born ? json_integer((json_int_t)s->born) : wall_time(a, s->created));
+  json_object_set_new(row, "last_connect", wall_time(a, s->last_connect));
+  json_object_set_new(row, "subscriptions", subscriptions_of(s));
+  return row;
+}
+
+// -- on another node -------------------------------------------------------------------------------
+
 struct elsewhere {
   struct bk_asked asked;
   struct bk_admin *admin;
   struct bx_buffer id;
+  json_t *record;   // as told by Redis, until its owner has been asked
 };
 
 static json_t *describe_record(const struct elsewhere *e, const struct er_session_info *info) {
@@ -34,18 +52,51 @@ static json_t *describe_record(const struct elsewhere *e, const struct er_sessio
                                           "start", (json_int_t)info->subscriptions[i].start));
   return json_pack("{s:o, s:o, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "client",
                    bk_admin_string(bx_buffer_view(&e->id)), "node", bk_admin_string(info->node), "alive", info->alive,
-                   "state", info->live ? "live" : "recorded", "lag",
+                   "state", info->live ? "live" : "away", "lag",
                    (json_int_t)(head > info->sent ? head - info->sent : 0), "generation", (json_int_t)info->generation,
                    "sent", (json_int_t)info->sent, "conf", (json_int_t)info->conf, "created", (json_int_t)info->created,
                    "deadline", (json_int_t)info->deadline, "subscriptions", list);
 }
 
-static void told(void *context, enum bx_outcome outcome, const struct er_session_info *info) {
+// What the owner says, with what only the record knows.
+static json_t *of_owner(const struct elsewhere *e, const struct er_report *reports, size_t count) {
+  json_t *row = NULL;
+  for (size_t i = 0; i < count && !row; i++) {
+    if (reports[i].missing) continue;
+    row = json_loadb(reports[i].text.at, reports[i].text.len, 0, NULL);
+    if (json_is_object(row)) break;
+    json_decref(row);
+    row = NULL;
+  }
+  if (!row) return NULL;
+  json_object_set(row, "alive", json_object_get(e->record, "alive"));
+  json_object_set(row, "deadline", json_object_get(e->record, "deadline"));
+  return row;
+}
+
+static void owner_told(void *context, const struct er_report *reports, size_t count) {
   struct elsewhere *e = context;
   struct bk_exchange *x = bk_asked_answer(&e->asked);
-  if (x && info)
-    bk_admin_answer(x, describe_record(e, info));
-  else if (x && outcome == BX_NO_SESSION)
+  json_t *row = x ? of_owner(e, reports, count) : NULL;
+  if (x) bk_admin_answer(x, row ? row : json_incref(e->record));
+  json_decref(e->record);
+  e->record = NULL;
+  bk_asked_done(&e->asked);
+}
+
+static void told(void *context, enum bx_outcome outcome, const struct er_session_info *info) {
+  struct elsewhere *e = context;
+  if (info) {
+    json_t *question = json_pack("{s:o}", "client", bk_admin_string(bx_buffer_view(&e->id)));
+    char *text = json_dumps(question, JSON_COMPACT);
+    e->record = describe_record(e, info);
+    er_core_survey(e->admin->options.core, bx_slice_of(text), owner_told, e);
+    free(text);
+    json_decref(question);
+    return;
+  }
+  struct bk_exchange *x = bk_asked_answer(&e->asked);
+  if (x && outcome == BX_NO_SESSION)
     bk_exchange_refuse(x, 404, "no such client");
   else if (x)
     bk_exchange_refuse(x, 503, "not on this node, and Redis does not answer");
@@ -71,20 +122,10 @@ static void look_elsewhere(struct bk_admin *a, struct bk_exchange *x, struct bx_
 }
 
 void bk_admin_client(struct bk_admin *a, struct bk_exchange *x) {
-  const struct bx_server *server = a->options.server;
   struct bx_slice id = bk_exchange_parameter(x, "id");
-  const struct bx_session *s = bx_server_find_session(server, id);
-  if (!s) {
+  const struct bx_session *s = bx_server_find_session(a->options.server, id);
+  if (s)
+    bk_admin_answer(x, bk_admin_describe_whole(a, s));
+  else
     look_elsewhere(a, x, id);
-    return;
-  }
-  json_t *row = bk_admin_describe(a, s);
-  json_object_set_new(row, "generation", json_integer(s->generation));
-  json_object_set_new(row, "sent", json_integer((json_int_t)bx_session_sent(server, s)));
-  json_object_set_new(row, "conf", json_integer((json_int_t)bx_session_conf(server, s)));
-  // A session that came from another node knows by its record when it was made.
-  json_object_set_new(row, "created", s->born ? json_integer((json_int_t)s->born) : wall_time(a, s->created));
-  json_object_set_new(row, "last_connect", wall_time(a, s->last_connect));
-  json_object_set_new(row, "subscriptions", subscriptions_of(s));
-  bk_admin_answer(x, row);
 }

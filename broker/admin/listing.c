@@ -147,8 +147,7 @@ static void take(const json_t *question, const char *name, struct bx_buffer *to)
 }
 
 // The question of another broker, as ask() writes it.
-static const struct listing *query_parse(struct bk_listing_query *q, struct bx_slice text) {
-  json_t *question = json_loadb(text.at, text.len, 0, NULL);
+static const struct listing *query_parse(struct bk_listing_query *q, const json_t *question) {
   const struct listing *l = listing_named(json_string_value(json_object_get(question, "list")));
   *q = (struct bk_listing_query){0};
   take(question, "channel", &q->channel);
@@ -156,22 +155,33 @@ static const struct listing *query_parse(struct bk_listing_query *q, struct bx_s
   take(question, "after", &q->page.after);
   bool good = l && bk_page_set_limit(&q->page, json_integer_value(json_object_get(question, "limit"))) &&
               (l->list != list_subscribers || set_channel(q));
-  json_decref(question);
   return good ? l : NULL;
 }
 
-static void answer_survey(void *context, struct bx_slice question, struct bx_buffer *out) {
+// {"client": id}: who has that session describes it; the others have nothing to say, and say so at once.
+static json_t *describe_client(const struct bk_admin *a, const json_t *id) {
+  struct bx_slice text = {json_string_value(id), json_string_length(id)};
+  const struct bx_session *s = bx_server_find_session(a->options.server, text);
+  return s && s->state != BX_SESSION_CLOSING ? bk_admin_describe_whole(a, s) : json_null();
+}
+
+static json_t *list_here(struct bk_admin *a, const json_t *question) {
   struct bk_listing_query q;
   const struct listing *l = query_parse(&q, question);
-  if (l) {
-    json_t *rows = json_array();
-    l->list(context, &q, rows);
-    char *text = json_dumps(rows, JSON_COMPACT);
-    bx_buffer_slice(out, bx_slice_of(text));
-    free(text);
-    json_decref(rows);
-  }
+  json_t *rows = l ? json_array() : NULL;
+  if (l) l->list(a, &q, rows);
   query_fini(&q);
+  return rows;
+}
+
+static void answer_survey(void *context, struct bx_slice text, struct bx_buffer *out) {
+  json_t *question = json_loadb(text.at, text.len, 0, NULL), *client = json_object_get(question, "client");
+  json_t *told = json_is_string(client) ? describe_client(context, client) : list_here(context, question);
+  char *answer = told ? json_dumps(told, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+  if (answer) bx_buffer_slice(out, bx_slice_of(answer));
+  free(answer);
+  json_decref(told);
+  json_decref(question);
 }
 
 void bk_admin_listing_init(struct bk_admin *a) {

@@ -32,6 +32,7 @@ json_t *bk_admin_string(struct bx_slice);
 void bk_admin_listing_init(struct bk_admin *);
 // A row of /v1/clients.
 json_t *bk_admin_describe(const struct bk_admin *, const struct bx_session *);
+json_t *bk_admin_describe_whole(const struct bk_admin *, const struct bx_session *);   // of /v1/clients/<id>
 
 void bk_admin_stats(struct bk_admin *, struct bk_exchange *);
 void bk_admin_metrics(struct bk_admin *, struct bk_exchange *);
