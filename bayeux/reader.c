@@ -196,11 +196,19 @@ static void lag(struct bx_server *server, struct bx_session *s) {
   give_up(server, s, &server->counters.lagging_sessions, "it missed more than limits.lag");
 }
 
+bool bx_reader_waits(const struct bx_session *s) {
+  const struct bx_server *server = s->server;
+  bx_position head = bx_journal_head(&server->journal);
+
+  return s->cursor > head || (s->cursor < head && head > server->lost_from && head < server->lost_to);
+}
+
 // One slice of one session. One that came from a node which was further on waits for this one's head: a pass
-// that ends below the cursor would take for read what a late subscription has between the two.
+// that ends below the cursor would take for read what a late subscription has between the two. And one that ends
+// among positions that a rollback took would count what was there as passed, and its twins as had.
 static void run(struct bx_server *server, struct bx_session *s, uint32_t *budget) {
   if (s->outbox.count > 0 && s->reader != NULL && s->reader->walking == NULL) return;   // goes on when it is drained
-  if (s->reader == NULL && s->cursor > bx_journal_head(&server->journal)) {
+  if (s->reader == NULL && bx_reader_waits(s)) {
     bx_list_append(&server->ahead, &s->read_link);
     return;
   }

@@ -35,5 +35,7 @@ void bx_reader_start(struct bx_server *, struct bx_session *);   // a READING se
 void bx_reader_stop(struct bx_session *);                        // what its pass did not reach is kept for the next
 // A reader whose outbox was emptied into the answer of a poll gets more into it at once.
 void bx_reader_refill(struct bx_server *, struct bx_session *);
+// The head is not where it can be read to: below where the session stands, or at what a rollback took.
+bool bx_reader_waits(const struct bx_session *);
 // One turn of all that wait. True: some still wait.
 bool bx_readers_run(struct bx_server *);

@@ -148,8 +148,7 @@ bx_position bx_session_conf(const struct bx_server *server, const struct bx_sess
 }
 
 bool bx_session_is_catching_up(const struct bx_session *s) {
-  return s->state == BX_SESSION_READING && s->outbox.count == 0 && !s->ending &&
-         s->cursor <= bx_journal_head(&s->server->journal);
+  return s->state == BX_SESSION_READING && s->outbox.count == 0 && !s->ending && !bx_reader_waits(s);
 }
 
 // Backfills are to be read again from `floor` on, but no further back than what is confirmed.
