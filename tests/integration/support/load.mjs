@@ -163,9 +163,19 @@ export class Resident {
     await session.handshake();
     this.handshakes++;
     this.clientId = session.clientId;
-    const list = this.patterns.map(pattern => session.message.subscribe(pattern));
-    for (const reply of await session.post(list)) if (reply.successful === false) throw new Error(JSON.stringify(reply));
+    await this.subscribe(session);
     this.lost = false;
+  }
+  // As an application does: what is not available now is asked for again, with the same session.
+  async subscribe(session) {
+    let left = this.patterns;
+    for (const end = Date.now() + DEADLINE; left.length > 0; await sleep(20)) {
+      const replies = await session.post(left.map(pattern => session.message.subscribe(pattern)));
+      const refused = replies.filter(({successful}) => successful === false);
+      if (refused.some(({error}) => !/^503:/.test(error)) || Date.now() > end) throw new Error(JSON.stringify(refused));
+      left = refused.map(({subscription}) => subscription);
+      if (left.length === 0) return;
+    }
   }
   async live() {
     while (this.running) {
