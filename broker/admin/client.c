@@ -60,18 +60,16 @@ static json_t *describe_record(const struct elsewhere *e, const struct er_sessio
 
 // What the owner says, with what only the record knows.
 static json_t *of_owner(const struct elsewhere *e, const struct er_report *reports, size_t count) {
-  json_t *row = NULL;
-  for (size_t i = 0; i < count && !row; i++) {
-    if (reports[i].missing) continue;
-    row = json_loadb(reports[i].text.at, reports[i].text.len, 0, NULL);
-    if (json_is_object(row)) break;
+  for (size_t i = 0; i < count; i++) {
+    json_t *row = reports[i].missing ? NULL : json_loadb(reports[i].text.at, reports[i].text.len, 0, NULL);
+    if (json_is_object(row)) {
+      json_object_set(row, "alive", json_object_get(e->record, "alive"));
+      json_object_set(row, "deadline", json_object_get(e->record, "deadline"));
+      return row;
+    }
     json_decref(row);
-    row = NULL;
   }
-  if (!row) return NULL;
-  json_object_set(row, "alive", json_object_get(e->record, "alive"));
-  json_object_set(row, "deadline", json_object_get(e->record, "deadline"));
-  return row;
+  return NULL;
 }
 
 static void owner_told(void *context, const struct er_report *reports, size_t count) {

@@ -20,8 +20,7 @@ static struct bx_slice copy(struct bx_slice text) {
   return (struct bx_slice){memcpy(bx_alloc(text.len + 1), text.len ? text.at : "", text.len), text.len};
 }
 
-static void finish(struct er_core *c, struct er_survey *s, bool known) {
-  (void)c;
+static void finish(struct er_survey *s, bool known) {
   bx_list_remove(&s->link);
   s->done(s->context, known ? s->reports : NULL, known ? s->count : 0);
   for (size_t i = 0; i < s->count; i++) {
@@ -59,7 +58,7 @@ static void ask_all(void *context, const struct er_node_info *nodes, size_t coun
   bx_free(a);
   if (s == NULL) return;   // too late
   if (nodes == NULL) {
-    finish(c, s, false);
+    finish(s, false);
     return;
   }
   s->reports = bx_alloc((count + 1) * sizeof *s->reports);
@@ -69,7 +68,7 @@ static void ask_all(void *context, const struct er_node_info *nodes, size_t coun
     er_post(c, nodes[i].node, "survey", BX_LIT("-"), s->question, "raw", bx_buffer_view(&s->asked));
   }
   s->missing = s->count;
-  if (s->missing == 0) finish(c, s, true);
+  if (s->missing == 0) finish(s, true);
 }
 
 void er_core_survey(struct er_core *c, struct bx_slice question,
@@ -95,18 +94,18 @@ void er_survey_report(struct er_core *c, uint64_t question, struct bx_slice node
     if (!r->missing || !bx_slice_equal(r->node, node)) continue;
     r->text = copy(text);
     r->missing = false;
-    if (--s->missing == 0) finish(c, s, true);
+    if (--s->missing == 0) finish(s, true);
     return;
   }
 }
 
 void er_survey_tick(struct er_core *c) {
   bx_list_each (link, &c->surveys)
-    if (c->now >= of(link)->deadline) finish(c, of(link), of(link)->reports != NULL);
+    if (c->now >= of(link)->deadline) finish(of(link), of(link)->reports != NULL);
 }
 
 void er_survey_end_all(struct er_core *c) {
-  while (!bx_list_empty(&c->surveys)) finish(c, of(c->surveys.next), false);
+  while (!bx_list_empty(&c->surveys)) finish(of(c->surveys.next), false);
 }
 
 // -- answering -------------------------------------------------------------------------------------
