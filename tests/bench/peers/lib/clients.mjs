@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Clients of the smoke test: a library for one message, plain websockets for a crowd.
+
+import assert from 'node:assert/strict';
+import {readFileSync} from 'node:fs';
+import {required} from './install.mjs';
+
+const DEADLINE_MS = 60000;
+
+function within(promise, what) {
+  let timer;
+  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`${what}: not within ${DEADLINE_MS} ms`)), DEADLINE_MS); });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+async function fayeOne(url, transport) {
+  const faye = required('faye');
+  const client = new faye.Client(url);
+  // Faye wants long polling for the handshake, whatever it takes afterwards.
+  if (transport === 'long-polling') for (const each of ['websocket', 'eventsource']) client.disable(each);
+  try {
+    let got;
+    const received = new Promise(resolve => { got = resolve; });
+    await client.subscribe('/smoke', got);
+    await client.publish('/smoke', {text: 'one'});
+    assert.deepEqual(await received, {text: 'one'});
+  } finally {
+    await client.disconnect();
+  }
+}
+
+const request = (cometd, verb, ...args) => new Promise((resolve, reject) => {
+  cometd[verb](...args, reply => (reply.successful ? resolve(reply) : reject(new Error(`${verb}: ${JSON.stringify(reply)}`))));
+});
+
+async function cometdOne(url, transport) {
+  required('cometd-nodejs-client').adapt();
+  const {CometD} = required('cometd');
+  const cometd = new CometD();
+  for (const each of cometd.getTransportTypes()) if (each !== transport) cometd.unregisterTransport(each);
+  cometd.configure({url});
+  await request(cometd, 'handshake');
+  let got;
+  const received = new Promise(resolve => { got = resolve; });
+  await request(cometd, 'subscribe', '/smoke', got);
+  await request(cometd, 'publish', '/smoke', {text: 'one'});
+  assert.deepEqual((await received).data, {text: 'one'});
+  await request(cometd, 'disconnect');
+}
+
+// A websocket and what it received.
+function open(url) {
+  const {WebSocket} = required('ws');
+  const socket = new WebSocket(url, {perMessageDeflate: false});
+  return new Promise((resolve, reject) => {
+    socket.once('error', reject);
+    socket.once('open', () => resolve(socket.setMaxListeners(0)));
+  });
+}
+
+const reply = (socket, message) => new Promise((resolve, reject) => {
+  const hear = data => {
+    const found = JSON.parse(data).find(each => each.channel === message.channel);
+    if (!found) return;
+    socket.off('message', hear);
+    if (found.successful) resolve(found); else reject(new Error(JSON.stringify(found)));
+  };
+  socket.on('message', hear);
+  socket.send(JSON.stringify([message]));
+});
+
+// Each dialect: a subscriber of one channel that calls each(text), and a publisher(text).
+const dialects = {
+  bayeux: {
+    async subscriber(urls, channel, each) {
+      const socket = await open(urls.websocket);
+      const {clientId} = await reply(socket, {channel: '/meta/handshake', version: '1.0', supportedConnectionTypes: ['websocket']});
+      await reply(socket, {channel: '/meta/subscribe', clientId, subscription: `/${channel}`});
+      const connect = () => socket.send(JSON.stringify([{channel: '/meta/connect', clientId, connectionType: 'websocket'}]));
+      socket.on('message', data => {
+        for (const message of JSON.parse(data)) {
+          if (message.channel === `/${channel}`) each(message.data);
+          if (message.channel === '/meta/connect' && message.successful) connect();
+        }
+      });
+      connect();
+      return socket;
+    },
+    async publisher(urls, channel) {
+      const socket = await open(urls.websocket);
+      const {clientId} = await reply(socket, {channel: '/meta/handshake', version: '1.0', supportedConnectionTypes: ['websocket']});
+      return {socket, publish: data => reply(socket, {channel: `/${channel}`, data, clientId})};
+    },
+  },
+  plain: {
+    async subscriber(urls, channel, each) {
+      const socket = await open(urls.subscribe + channel);
+      socket.on('message', data => each(data.toString()));
+      return socket;
+    },
+    async publisher(urls, channel) {
+      const socket = await open(urls.publish + channel);
+      return {socket, publish: data => socket.send(data)};
+    },
+  },
+};
+
+async function plainOne({urls}) {
+  let got;
+  const received = new Promise(resolve => { got = resolve; });
+  const socket = await dialects.plain.subscriber(urls, 'smoke', got);
+  const publisher = await dialects.plain.publisher(urls, 'smoke');
+  publisher.publish('one');
+  assert.equal(await received, 'one');
+  for (const each of [socket, publisher.socket]) each.terminate();
+}
+
+// One message, by the library that this peer's users have.
+export async function one(peer, urls) {
+  if (peer.dialect === 'plain') return within(plainOne({urls}), 'one message');
+  const by = peer.name === 'cometd' ? cometdOne : fayeOne;
+  await within(by(urls.polling, 'websocket'), 'one message, websocket');
+  return within(by(urls.polling, 'long-polling'), 'one message, long-polling');
+}
+
+const ticks = pid => {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ');
+  return Number(fields[11]) + Number(fields[12]);
+};
+
+// A rough figure, to see that the peer holds a crowd: this client is slower than most of them.
+export async function crowd(peer, urls, size, pids) {
+  const messages = 20;
+  const data = 'x'.repeat(120);
+  const received = new Array(size).fill(0);
+  let left = size * messages, done;
+  const all = new Promise(resolve => { done = resolve; });
+  const sockets = [];
+  for (let i = 0; i < size; i++) {
+    sockets.push(await dialects[peer.dialect].subscriber(urls, 'crowd', text => {
+      assert.equal(text, `${received[i]++} ${data}`);
+      if (--left === 0) done();
+    }));
+  }
+  const publisher = await dialects[peer.dialect].publisher(urls, 'crowd');
+  const before = pids.map(ticks);
+  for (let k = 0; k < messages; k++) publisher.publish(`${k} ${data}`);
+  try {
+    await within(all, `${left} deliveries`);
+  } finally {
+    for (const socket of [...sockets, publisher.socket]) socket.terminate();
+  }
+  const spent = pids.reduce((sum, pid, i) => sum + ticks(pid) - before[i], 0);
+  return `${size} subscribers, ${size * messages} deliveries, about ${(spent * 10000 / size / messages).toFixed(1)} us of CPU each`;
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// The peers, in the order of the tables. Each module has
+//   name, dialect                 dialect: "bayeux", or "plain" (below)
+//   install()                     puts everything below build/bench; throws Skipped with the reason
+//   start({cpu, directory})       -> {pids, version, settings, urls, stop(), parts}
+// pids: all its processes; parts: the same by role, where there is more than one role.
+//
+// urls.websocket and urls.polling: where Bayeux clients connect.
+// Dialect "plain": one text frame is one message, without an envelope. urls.subscribe + CHANNEL is a websocket
+// that receives what is published to CHANNEL from then on; urls.publish + CHANNEL one whose frames are
+// published as they are. urls.polling + CHANNEL, where there is one, holds a GET until the next message.
+// CHANNEL is of [A-Za-z0-9_-].
+
+import * as faye from './faye.mjs';
+import * as fayeRedis from './faye-redis.mjs';
+
+export const peers = [faye, fayeRedis];
+export {Skipped} from './lib/install.mjs';
