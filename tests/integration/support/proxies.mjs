@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Real proxies in front of a broker, with the sample configurations of docs/examples.
 //
-//   const proxy = await startNginx(t, broker);      // or startHaproxy
+//   const proxy = await startNginx(t, broker);      // or startHaproxy; nginx also in front of a list of brokers
 //   proxy.port, proxy.url                           // https://127.0.0.1:43211/bayeux
+//   proxy.workers(), proxy.reload()                 // of nginx, with {workers: 2}: their pids; what `nginx -s reload` does
 //
 // null when the program is not installed.
 
@@ -56,7 +57,7 @@ async function start(t, command, args, port) {
     if (child.exitCode !== null) throw new Error(`${command} ended with ${child.exitCode}\n${log}`);
     return connects(port);
   }, `${command} to listen`);
-  return {port, url: `https://127.0.0.1:${port}/bayeux`};
+  return {port, url: `https://127.0.0.1:${port}/bayeux`, pid: child.pid};
 }
 
 const folder = t => {
@@ -65,19 +66,31 @@ const folder = t => {
   return path;
 };
 
-export async function startNginx(t, broker) {
+const childrenOf = pid => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+
+// workers: a master process and so many; 0: one process in all.
+export async function startNginx(t, brokers, {workers = 0} = {}) {
   const at = folder(t), port = await freePort(), {certificate, key} = thisMachine();
   const servers = sample('nginx.conf', {
-    'server 127.0.0.1:8000;': `server ${broker.address('broker')};`,
+    '  server 127.0.0.1:8000 ': [brokers].flat().map(broker => `  server ${broker.address('broker')} `).join('fail_timeout=1s;\n'),
     'listen 443 ssl;': `listen 127.0.0.1:${port} ssl;`,
     '/etc/ssl/chat.example.org.pem;': `${certificate};`,
     '/etc/ssl/chat.example.org.key;': `${key};`,
   });
   const places = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(each => `${each}_temp_path ${at}/${each};`).join('\n');
-  writeFileSync(join(at, 'nginx.conf'), `daemon off; master_process off; pid ${at}/pid; error_log stderr warn;
+  const user = workers && process.getuid() === 0 ? 'user root root;' : '';
+  writeFileSync(join(at, 'nginx.conf'), `daemon off; ${user} ${workers ? `worker_processes ${workers}` : 'master_process off'}; pid ${at}/pid; error_log stderr warn;
 events { worker_connections 4096; }
 http { access_log off;\n${places}\n${servers}\n}\n`);
-  return start(t, 'nginx', ['-p', at, '-c', join(at, 'nginx.conf'), '-e', 'stderr'], port);
+  const proxy = await start(t, 'nginx', ['-p', at, '-c', join(at, 'nginx.conf'), '-e', 'stderr'], port);
+  const list = () => childrenOf(proxy.pid);
+  // Those of before end when their last connection does.
+  const reload = async () => {
+    const before = list();
+    process.kill(proxy.pid, 'SIGHUP');
+    await until(() => list().filter(pid => !before.includes(pid)).length === workers, 'new workers of nginx');
+  };
+  return {...proxy, workers: list, reload};
 }
 
 export async function startHaproxy(t, broker) {
