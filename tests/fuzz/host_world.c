@@ -98,7 +98,11 @@ int host_dial(enum host_listener which) {
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   MUST(fd >= 0);
-  MUST(connect(fd, (struct sockaddr *)&to, sizeof to) == 0);
+  // The machine may be out of ports for a moment: others use them, too.
+  for (unsigned i = 0; connect(fd, (struct sockaddr *)&to, sizeof to) != 0; i++) {
+    MUST(errno == EADDRNOTAVAIL && i < 1000);
+    usleep(10000);
+  }
   for (unsigned i = 0; i < TURNS_TO_END && bk_host_counters.accepted == world.accepted; i++) host_turns(1);
   MUST(bk_host_counters.accepted == ++world.accepted);
   return fd;
