@@ -93,6 +93,7 @@ bool bx_connection_receive(struct bx_connection *c, struct bx_slice text) {
   b->connection = c;
   b->events = c->kind == BX_CONNECTION_EVENTS;
   bx_list_init(&b->link);
+  bx_list_init(&b->asking);
   server->counters.batches++;
   parsed = bx_messages_parse(&b->messages, (struct bx_slice){b->text, text.len}, &server->options.message);
   if (parsed == BX_PARSE_TOO_MANY) BX_OVER(&server->counters, batch);
@@ -178,9 +179,29 @@ static void join_replies(struct bx_buffer *out, size_t from, struct bx_buffer *r
   bx_buffer_fini(replies);
 }
 
-// Messages have no `ext` of their own: it is not forwarded.
+// A message with a forwarded `ext` ends with it (publish.c): that is looked for where the end looks like it.
+// 2: of an empty one, 1: of another, 0: there is none.
+static int ext_at_end(struct bx_slice text) {
+  struct bx_value key, value, last = {0};
+  struct bx_scan s;
+
+  if (text.len < 3 || text.at[text.len - 2] != '}') return 0;
+  bx_scan_init(&s, text, 64);
+  if (!bx_scan_enter(&s)) return 0;
+  while (bx_scan_item(&s, &key) && bx_scan_value(&s, &value)) last = key;
+  if (bx_scan_failed(&s) || !bx_value_is(&last, BX_LIT("ext"))) return 0;
+  return text.at[text.len - 3] == '{' ? 2 : 1;
+}
+
+// The last of two equal names counts: a publisher cannot choose the number.
 static void join_numbered(struct bx_buffer *out, size_t from, struct bx_slice text, uint32_t number) {
-  join(out, from, (struct bx_slice){text.at, text.len - 1});
+  int ext = ext_at_end(text);
+
+  join(out, from, (struct bx_slice){text.at, text.len - (ext ? 2 : 1)});
+  if (ext) {
+    bx_buffer_printf(out, "%s\"c\":%u}}", ext == 1 ? "," : "", number);
+    return;
+  }
   bx_buffer_printf(out, ",\"ext\":{\"c\":%u}}", number);
 }
 
@@ -328,7 +349,12 @@ void bx_connection_lost(struct bx_connection *c, bool all_arrived) {
     bx_session_detach(c->server, s);
     if (!bx_connection_is_poll(c)) bx_session_fall_back(c->server, s);   // a poll was handed nothing yet
   }
-  while ((link = bx_list_take(&c->batches)) != NULL) bx_container_of(link, struct bx_batch, link)->connection = NULL;
+  while ((link = bx_list_take(&c->batches)) != NULL) {
+    struct bx_batch *b = bx_container_of(link, struct bx_batch, link);
+
+    b->connection = NULL;
+    bx_batch_cancel_asking(b);
+  }
 }
 
 bool bx_connection_ping_position(struct bx_connection *c, bx_position *position) {

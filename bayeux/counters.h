@@ -27,6 +27,9 @@
     "Publishes that are not in the journal and never will be.")                                                       \
   X(unknown_publishes, COUNTER, "mora_unknown_publishes_total", "Publishes answered before their outcome was known.") \
   X(repeated_publishes, COUNTER, "mora_repeated_publishes_total", "Publishes answered from their idempotency key.")   \
+  X(asking, GAUGE, "mora_access_waiting", "Messages that wait for a decision whether they are allowed.")              \
+  X(denied, COUNTER, "mora_access_denied_total", "Handshakes, subscriptions and publishes that were not allowed.")    \
+  X(unavailable, COUNTER, "mora_access_unavailable_total", "Decisions that nobody could make: refused with 503.")     \
   X(appended, COUNTER, "mora_journal_appended_total", "Entries seen by this node.")                                   \
   X(delivered, COUNTER, "mora_delivered_total", "Messages handed to connections.")                                    \
   X(resent, COUNTER, "mora_resent_total", "Messages to be handed over again for want of evidence.")                   \

@@ -36,14 +36,19 @@ static bool shares_a_type(const struct bx_value *offered) {
 }
 
 // `early`: Faye writes the error in front of the connection types when the version is what lacks.
-static void refuse(struct bx_call *call, struct bx_slice error, bool early) {
+static void refuse(struct bx_call *call, struct bx_slice error, bool early, const struct bx_access_answer *access) {
   struct bx_buffer *out = bx_reply_open(call->batch, call->index, false, false);
 
   bx_buffer_lit(out, ",\"version\":\"1.0\"");
   if (early) bx_reply_error_member(out, error);
   bx_buffer_lit(out, ",\"supportedConnectionTypes\":" BX_CONNECTION_TYPES);
   if (!early) bx_reply_error_member(out, error);
-  bx_reply_handshake_advice(call->batch->server, out);
+  if (access != NULL && access->verdict == BX_UNAVAILABLE)
+    bx_reply_jittered_advice(call->batch->server, out);
+  else if (access != NULL && access->reconnect != NULL)
+    bx_reply_denial_advice(out, access);
+  else
+    bx_reply_handshake_advice(call->batch->server, out);
   bx_reply_close(call->batch, call->index);
 }
 
@@ -65,7 +70,7 @@ static bool acceptable(struct bx_call *call) {
     bx_buffer_lit(&error, "400::Bad request");
   }
   if (error.len == 0) return true;
-  refuse(call, bx_buffer_view(&error), no_version);
+  refuse(call, bx_buffer_view(&error), no_version, NULL);
   bx_buffer_fini(&error);
   return false;
 }
@@ -90,6 +95,7 @@ static void welcome(struct bx_pending *p) {
   bx_buffer_lit(out, ",\"supportedConnectionTypes\":" BX_CONNECTION_TYPES);
   if (!early) bx_buffer_printf(out, ",\"clientId\":\"%s\"", s->id);
   bx_reply_advice(out, batch->server->draining ? bx_server_uniform(batch->server, 1000, 5000) : 0, s->life / 2);
+  bx_reply_ext(out, bx_buffer_view(&p->ext));
   bx_reply_close(batch, p->index);
 }
 
@@ -108,7 +114,7 @@ static void created(struct bx_request *request, enum bx_outcome outcome, bx_posi
       server->env.event(server->env.context, BX_EVENT_HANDSHAKE, p->session, (struct bx_slice){0});
   } else {
     bx_session_close(server, p->session, BX_END_REFUSED);
-    refuse(&call, BX_LIT("503::Not available"), false);
+    refuse(&call, BX_LIT("503::Not available"), false, NULL);
   }
   bx_pending_destroy(p);
 }
@@ -120,31 +126,73 @@ static bool admitted(struct bx_call *call, void **tally) {
   *tally = NULL;
   if (env->admit == NULL || (error = env->admit(env->context, call->batch->connection->address, tally)) == NULL)
     return true;
-  refuse(call, bx_slice_of(error), false);
+  refuse(call, bx_slice_of(error), false, NULL);
   return false;
 }
 
-void bx_verb_handshake(struct bx_call *call) {
+static bool is_full(struct bx_call *call) {
   struct bx_server *server = call->batch->server;
+
+  if (server->counters.sessions < server->options.max_sessions) return false;
+  BX_OVER(&server->counters, clients);
+  refuse(call, BX_LIT("503::Too many clients"), false, NULL);
+  return true;
+}
+
+static void make_session(struct bx_pending *p, struct bx_slice user) {
+  struct bx_server *server = p->batch->server;
+  struct bx_connection *c = p->batch->connection;
   char id[ID_LENGTH + 1];
   size_t pod = server->options.pod != 0;
-  void *tally;
 
-  if (!acceptable(call)) return;
-  if (server->counters.sessions >= server->options.max_sessions) {
-    BX_OVER(&server->counters, clients);
-    refuse(call, BX_LIT("503::Too many clients"), false);
-    return;
-  }
-  if (!admitted(call, &tally)) return;
   id[0] = server->options.pod;
   do make_id(server, id + pod);
   while (bx_server_find_session(server, (struct bx_slice){id, ID_LENGTH + pod}) != NULL);
-  call->session = bx_session_create(server, (struct bx_slice){id, ID_LENGTH + pod});
-  call->session->tally = tally;
-  call->session->transport = call->batch->connection->transport;
-  bx_session_refresh(call->batch->connection, call->session);
-  bx_pending_submit(bx_pending_create(call, BX_REQUEST_CREATE, created));
+  p->request.session = p->session = bx_session_create(server, (struct bx_slice){id, ID_LENGTH + pod});
+  p->session->pins++;
+  p->session->tally = p->tally;
+  p->tally = NULL;
+  p->session->transport = c->transport;
+  bx_session_set_user(p->session, user);
+  bx_session_refresh(c, p->session);
+}
+
+static void give_up(struct bx_pending *p) {
+  struct bx_server *server = p->batch->server;
+
+  if (p->tally != NULL) server->env.leave(server->env.context, p->tally);
+  bx_pending_destroy(p);
+}
+
+// Nobody waits for a session whose connection has gone.
+static void decided(struct bx_pending *p, const struct bx_access_answer *a) {
+  static const struct bx_access_answer no_name = {.verdict = BX_DENY, .error = {"401::Bad user name", 18}};
+  struct bx_call call = {.batch = p->batch, .index = p->index};
+
+  if (a->verdict == BX_ALLOW && a->user.len > 0 && !bx_user_is_valid(a->user)) a = &no_name;
+  if (a->verdict != BX_ALLOW) {
+    bx_access_error(a, NULL, &p->error);
+    refuse(&call, bx_buffer_view(&p->error), false, a);
+    give_up(p);
+  } else if (p->batch->connection == NULL || is_full(&call)) {
+    give_up(p);
+  } else {
+    make_session(p, a->user);
+    bx_buffer_slice(&p->ext, a->ext);
+    bx_pending_submit(p);
+  }
+}
+
+void bx_verb_handshake(struct bx_call *call) {
+  struct bx_pending *p;
+  void *tally;
+
+  if (!acceptable(call) || is_full(call) || !admitted(call, &tally)) return;
+  call->session = NULL;   // whatever it names: it gets a new one
+  p = bx_pending_create(call, BX_REQUEST_CREATE, created);
+  p->tally = tally;
+  p->decided = decided;
+  bx_pending_ask(call, p, BX_ACCESS_HANDSHAKE, NULL, 0);
 }
 
 // -- disconnect ------------------------------------------------------------------------------------

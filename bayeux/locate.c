@@ -12,9 +12,26 @@ struct locate {
   struct bx_buffer id, text;
 };
 
-// What of the pipeline needs the session here. A publish does not: its clientId is checked where the
-// message is appended.
+// What of the pipeline needs the session here. A publish does not, where everybody may publish: its
+// clientId is checked where the message is appended. Else its user is known where its session lives.
 enum need { NEEDS_NOTHING, NEEDS_IT_SOMEWHERE, NEEDS_IT_HERE };
+
+static bool is_publish(const struct bx_message *m) {
+  return m->data.type != BX_JSON_NONE && !bx_value_is(&m->channel, BX_LIT("/meta/handshake"));
+}
+
+// On its way to another node a server's secret is replaced by this member, which nobody else can send.
+#define SERVER_MARK "mora:server"
+
+bool bx_message_is_server(const struct bx_batch *b, const struct bx_message *m) {
+  struct bx_access *access = b->server->access;
+
+  if (access == NULL) return false;
+  if (b->connection == NULL || !b->connection->relayed) return access->ops->is_server(access, m);
+  for (uint32_t i = 0; i < m->count; i++)
+    if (bx_slice_equal(b->messages.members[m->first + i].name, BX_LIT(SERVER_MARK))) return true;
+  return false;
+}
 
 static enum need need_of(const struct bx_batch *b, const struct bx_message *m) {
   static const struct bx_slice verbs[] = {{"/meta/subscribe", 15}, {"/meta/unsubscribe", 17}, {"/meta/disconnect", 16}};
@@ -26,25 +43,33 @@ static enum need need_of(const struct bx_batch *b, const struct bx_message *m) {
   }
   for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
     if (bx_value_is(&m->channel, verbs[i])) return NEEDS_IT_SOMEWHERE;
-  return NEEDS_NOTHING;
+  return b->server->access != NULL && is_publish(m) && !bx_message_is_server(b, m) ? NEEDS_IT_SOMEWHERE : NEEDS_NOTHING;
 }
 
 static bool is_for(const struct bx_batch *b, const struct bx_message *m, struct bx_slice id) {
   return need_of(b, m) != NEEDS_NOTHING && bx_value_is(&m->client_id, id);
 }
 
-// The message as it was sent, but for white space between its members.
+// The message as it was sent, but for white space between its members, and for secrets.
 static void add_text(const struct bx_batch *b, const struct bx_message *m, struct bx_buffer *out) {
+  const char *before = "{";
+
   bx_buffer_char(out, out->len == 0 ? '[' : ',');
-  bx_buffer_char(out, '{');
   for (uint32_t i = 0; i < m->count; i++) {
     const struct bx_member *member = &b->messages.members[m->first + i];
 
-    if (i > 0) bx_buffer_char(out, ',');
+    if (bx_slice_equal(member->name, BX_LIT(SERVER_MARK))) continue;
+    bx_buffer_slice(out, bx_slice_of(before));
+    before = ",";
     bx_buffer_slice(out, member->key.raw);
     bx_buffer_char(out, ':');
-    bx_buffer_slice(out, member->value.raw);
+    if (bx_slice_equal(member->name, BX_LIT("ext")) && member->value.type == BX_JSON_OBJECT)
+      bx_ext_strip(&member->value, out);
+    else
+      bx_buffer_slice(out, member->value.raw);
   }
+  if (bx_message_is_server(b, m))
+    bx_buffer_lit(out, ",\"" SERVER_MARK "\":true");   // it names a client: never the first
   bx_buffer_char(out, '}');
 }
 
@@ -72,7 +97,7 @@ static void take_replies(struct locate *l, struct bx_slice replies) {
 // Nobody can say whether the session exists. Requests are refused. A connect gets no answer: it may
 // repeat one whose answer was lost, and a client that is answered goes on to another id, which would
 // tell the owner that all has arrived.
-static void refuse(struct locate *l) {
+static void refuse(struct locate *l, bool unknown) {
   struct bx_batch *b = l->batch;
   bool fails = false;
   struct bx_slice id = bx_buffer_view(&l->id);
@@ -87,7 +112,10 @@ static void refuse(struct locate *l) {
       fails = true;
       continue;
     }
-    bx_error_text(&error, "503", &m->client_id, "Not available");
+    if (unknown && is_publish(m))   // it may have been done
+      bx_error_text(&error, "504", &m->channel, "Outcome unknown");
+    else
+      bx_error_text(&error, "503", &m->client_id, "Not available");
     bx_reply_error(b, i, true, bx_buffer_view(&error));
     bx_buffer_fini(&error);
   }
@@ -103,7 +131,7 @@ static void located(struct bx_request *request, enum bx_outcome outcome, bx_posi
     take_replies(l, request->replies);
     bx_connection_know(b->connection);
   }
-  if (outcome == BX_REFUSED || outcome == BX_UNKNOWN) refuse(l);
+  if (outcome == BX_REFUSED || outcome == BX_UNKNOWN) refuse(l, outcome == BX_UNKNOWN);
   bx_buffer_fini(&l->id);
   bx_buffer_fini(&l->text);
   bx_free(l);

@@ -24,8 +24,11 @@ static const char *channel_fault(struct bx_server *server, struct bx_slice chann
 static struct bx_slice publisher_of(const struct bx_call *call) {
   const struct bx_value *id = &call->message->client_id;
 
+  const struct bx_server *server = call->batch->server;
+  bool looked_for = server->access != NULL && !call->server;   // and if it is not here, it is nowhere
+
   if (call->session != NULL) return bx_session_id(call->session);
-  if (!call->batch->server->engine->ops->locates || id->type != BX_JSON_STRING || id->escaped)
+  if (!server->engine->ops->locates || looked_for || id->type != BX_JSON_STRING || id->escaped)
     return (struct bx_slice){0};
   return bx_value_inside(id);
 }
@@ -76,6 +79,7 @@ static void appended(struct bx_request *request, enum bx_outcome outcome, bx_pos
   out = bx_reply_open(batch, p->index, true, outcome == BX_ACKNOWLEDGED);
   if (p->error.len > 0) bx_reply_error_member(out, bx_buffer_view(&p->error));
   if (outcome == BX_NO_SESSION) bx_reply_handshake_advice(batch->server, out);
+  if (outcome == BX_ACKNOWLEDGED) bx_reply_ext(out, bx_buffer_view(&p->ext));
   bx_reply_close(batch, p->index);
   bx_pending_destroy(p);
 }
@@ -83,41 +87,104 @@ static void appended(struct bx_request *request, enum bx_outcome outcome, bx_pos
 // A client that did not get its acknowledgement sends the message once more as it was, perhaps to
 // another node: client, id and text together are its idempotency key. The text belongs to it because
 // some clients use one id for all they publish.
-static void add_once(const struct bx_call *call, struct bx_pending *p) {
-  const struct bx_value *id = &call->message->id;
+static void add_once(struct bx_pending *p) {
+  const struct bx_value *id = &p->batch->messages.at[p->index].id;
   const struct bx_frame *f = p->request.frame;
+  size_t channel = p->names.len;
 
-  if (!call->batch->server->engine->ops->locates || p->request.publisher.len == 0 || !bx_value_truthy(id)) return;
+  if (!p->batch->server->engine->ops->locates || p->request.publisher.len == 0 || !bx_value_truthy(id)) return;
   bx_buffer_slice(&p->names, p->request.publisher);
   bx_buffer_printf(&p->names, ":%016llx%016llx", (unsigned long long)bx_hash(id->raw),
                    (unsigned long long)bx_hash((struct bx_slice){bx_frame_text((struct bx_frame *)f), f->len}));
+  p->request.channel = (struct bx_slice){p->names.at, channel};   // it may have moved
+  p->request.once = (struct bx_slice){p->names.at + channel, p->names.len - channel};
 }
 
+static void refuse(struct bx_batch *batch, uint32_t index, struct bx_slice error, bool unknown,
+                   const struct bx_access_answer *access) {
+  struct bx_buffer *out = bx_reply_open(batch, index, true, false);
+
+  bx_reply_error_member(out, error);
+  if (unknown) bx_reply_handshake_advice(batch->server, out);
+  if (access != NULL) bx_reply_denial_advice(out, access);
+  bx_reply_close(batch, index);
+}
+
+// Allowed, but nobody is to get it: the session is looked at, and that is all.
+static void acknowledge(struct bx_pending *p) {
+  bool unknown = p->session == NULL || p->session->state == BX_SESSION_CLOSING;
+
+  if (unknown) {
+    bx_error_text(&p->error, "401", &p->batch->messages.at[p->index].client_id, BX_UNKNOWN_CLIENT);
+    refuse(p->batch, p->index, bx_buffer_view(&p->error), true, NULL);
+  } else {
+    bx_reply_ext(bx_reply_open(p->batch, p->index, true, true), bx_buffer_view(&p->ext));
+    bx_reply_close(p->batch, p->index);
+  }
+  bx_pending_destroy(p);
+}
+
+static struct bx_frame *make_client_frame(struct bx_pending *p, bool forward_ext) {
+  struct bx_server *server = p->batch->server;
+  const struct bx_messages *set = &p->batch->messages;
+  const struct bx_message *m = &set->at[p->index];
+  struct bx_buffer ext = {0};
+  struct bx_frame *f;
+  size_t len = bx_message_wire(set, m, NULL), more;
+
+  if (forward_ext) bx_ext_strip(&m->ext, &ext);
+  more = ext.len == 0 ? 0 : ext.len + (len > 2 ? 7 : 6);
+  f = bx_frame_create(len + more, &server->counters.frames);
+  bx_message_wire(set, m, bx_frame_text(f));
+  if (more > 0) {
+    char *at = bx_frame_text(f) + len - 1;   // over the closing bracket
+
+    if (len > 2) *at++ = ',';
+    memcpy(at, "\"ext\":", 6);
+    memcpy(at + 6, ext.at, ext.len);
+    at[6 + ext.len] = '}';
+  }
+  bx_buffer_fini(&ext);
+  return f;
+}
+
+static void decided(struct bx_pending *p, const struct bx_access_answer *a) {
+  const struct bx_message *m = &p->batch->messages.at[p->index];
+
+  if (a->verdict != BX_ALLOW) {
+    p->batch->server->counters.refused_publishes++;
+    bx_access_error(a, &m->channel, &p->error);
+    refuse(p->batch, p->index, bx_buffer_view(&p->error), false, a);
+    bx_pending_destroy(p);
+    return;
+  }
+  bx_buffer_slice(&p->ext, a->ext);
+  if (a->unjournalled) {
+    acknowledge(p);
+    return;
+  }
+  p->request.frame = make_client_frame(p, a->forward_ext);
+  add_once(p);
+  bx_pending_submit(p);
+}
+
+// `names` holds the channel, then the key.
 void bx_verb_publish(struct bx_call *call) {
-  struct bx_batch *batch = call->batch;
-  struct bx_server *server = batch->server;
   struct bx_buffer error = {0};
   struct bx_pending *p;
   bool unknown;
 
   if (wrong(call, &error, &unknown)) {
-    struct bx_buffer *out = bx_reply_open(batch, call->index, true, false);
-
-    bx_reply_error_member(out, bx_buffer_view(&error));
-    if (unknown) bx_reply_handshake_advice(server, out);
-    bx_reply_close(batch, call->index);
+    refuse(call->batch, call->index, bx_buffer_view(&error), unknown, NULL);
     bx_buffer_fini(&error);
     return;
   }
   p = bx_pending_create(call, BX_REQUEST_PUBLISH, appended);
   p->request.publisher = publisher_of(call);
-  p->request.frame = bx_frame_create(bx_message_wire(&batch->messages, call->message, NULL), &server->counters.frames);
-  bx_message_wire(&batch->messages, call->message, bx_frame_text(p->request.frame));
   bx_buffer_slice(&p->names, bx_buffer_view(&call->channel));
-  add_once(call, p);
-  p->request.channel = (struct bx_slice){p->names.at, call->channel.len};
-  p->request.once = (struct bx_slice){p->names.at + call->channel.len, p->names.len - call->channel.len};
-  bx_pending_submit(p);
+  p->request.channel = bx_buffer_view(&p->names);
+  p->decided = decided;
+  bx_pending_ask(call, p, BX_ACCESS_PUBLISH, &p->request.channel, 1);
 }
 
 // -- from elsewhere --------------------------------------------------------------------------------

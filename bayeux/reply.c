@@ -60,6 +60,12 @@ void bx_reply_handshake_advice(struct bx_server *server, struct bx_buffer *out) 
   bx_buffer_printf(out, ",\"advice\":{\"reconnect\":\"handshake\",\"interval\":%u}", handshake_interval(server));
 }
 
+// Nobody could decide: not all come back at once when somebody can.
+void bx_reply_jittered_advice(struct bx_server *server, struct bx_buffer *out) {
+  bx_buffer_printf(out, ",\"advice\":{\"reconnect\":\"handshake\",\"interval\":%u}",
+                   bx_server_uniform(server, 5000, 30000));
+}
+
 void bx_error_text(struct bx_buffer *out, const char *code, const struct bx_value *argument, const char *text) {
   bx_buffer_printf(out, "%s:", code);
   if (argument != NULL && argument->type != BX_JSON_NONE && argument->type != BX_JSON_NULL)

@@ -94,6 +94,7 @@ struct bx_server *bx_server_create(const struct bx_env *env, const struct bx_ser
   bx_list_init(&server->ahead);
   bx_list_init(&server->relays);
   bx_list_init(&server->connections);
+  bx_list_init(&server->asking);
   bx_list_init(&server->spare_blocks);
   engine->frames = &server->counters.frames;
   engine->events = (struct bx_engine_events){.context = server,
@@ -129,6 +130,7 @@ void bx_server_destroy(struct bx_server *server, struct bx_counters *left) {
   bx_relays_close(server);
   BX_BUG_ON(!bx_list_empty(&server->connections));
   close_all(server);
+  bx_server_cancel_asking(server);
   server->engine->ops->destroy(server->engine);   // what is under way ends, and lets go of its session
   bx_sessions_reap(server);
   bx_journal_fini(&server->journal);
@@ -276,9 +278,12 @@ void bx_batch_execute(struct bx_batch *b) {
     if (b->index[i].settled) continue;
     if (call.session != NULL) bx_connection_know(b->connection);
     if (m->channel.type == BX_JSON_STRING) bx_value_decode(&m->channel, &call.channel);
+    call.server = bx_message_is_server(b, m);
     run_message(&call);
     bx_buffer_fini(&call.channel);
   }
+  if (b->server->access != NULL && b->server->access->ops->asked != NULL)
+    b->server->access->ops->asked(b->server->access);
   bx_batch_done(b);
 }
 
@@ -291,6 +296,8 @@ struct bx_pending *bx_pending_create(struct bx_call *call, enum bx_request_kind 
   p->request.done = done;
   p->request.session = p->session = call->session;
   bx_list_init(&p->request.link);
+  bx_list_init(&p->asking_link);
+  bx_list_init(&p->batch_link);
   p->batch = call->batch;
   p->index = call->index;
   p->batch->open++;
@@ -310,6 +317,7 @@ void bx_pending_destroy(struct bx_pending *p) {
   bx_frame_unref(p->request.frame);
   bx_buffer_fini(&p->error);
   bx_buffer_fini(&p->names);
+  bx_buffer_fini(&p->ext);
   bx_free(p->request.patterns);
   bx_free(p);
   bx_batch_done(batch);

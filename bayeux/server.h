@@ -11,6 +11,7 @@
 // engine. At bx_server_destroy() no connection may be left.
 #pragma once
 
+#include "bayeux/access.h"
 #include "bayeux/connection.h"
 #include "bayeux/engine.h"
 #include "bayeux/message.h"
@@ -73,6 +74,7 @@ struct bx_server {
   struct bx_server_options options;
   struct bx_engine *engine;
   struct bx_extension *extensions;
+  struct bx_access *access;   // NULL: everybody may do everything
   bx_millis now;
   struct bx_wheel wheel;
   struct bx_counters counters;
@@ -86,6 +88,7 @@ struct bx_server {
   struct bx_list ahead;             // readers whose cursor is above the head: they wait for it
   struct bx_list relays;            // connections of other nodes' messages, with replies ready
   struct bx_list connections;
+  struct bx_list asking;         // what waits for `access`
   struct bx_list spare_blocks;   // outbox blocks
   uint32_t spare_count;
   bool draining;

@@ -17,6 +17,7 @@ struct bx_batch {
   uint32_t locating;          // engine requests for sessions that are not here
   bx_millis timeout;          // of the connection's mount
   bool events;                // of a connection that asks for its session only
+  struct bx_list asking;      // messages that wait for permission
   bool subscribed;            // holds back the connection's messages until it is replied
   char text[];
 };
@@ -33,16 +34,22 @@ struct bx_call {
   const struct bx_message *message;
   struct bx_session *session;   // that it names, if alive
   struct bx_buffer channel;     // decoded
+  bool server;                  // it carries a secret of servers
 };
 
-// An engine request made for a message.
+// An engine request made for a message, and the permission that it needs before.
 struct bx_pending {
+  struct bx_access_request access;
+  struct bx_list asking_link, batch_link;   // while it waits for permission
+  void (*decided)(struct bx_pending *, const struct bx_access_answer *);
+  void *tally;   // handshake: of env.admit
   struct bx_request request;
   struct bx_batch *batch;
   uint32_t index;
   struct bx_session *session;   // pinned; may be NULL
   struct bx_buffer error;       // for a reply that is a failure in spite of success
   struct bx_buffer names;       // decoded patterns or the channel
+  struct bx_buffer ext;         // for the reply: what came with the permission
 };
 
 #define BX_UNKNOWN_CLIENT "Unknown client"
@@ -63,8 +70,17 @@ void bx_reply_error_member(struct bx_buffer *, struct bx_slice error);
 void bx_reply_advice(struct bx_buffer *, uint32_t interval, bx_millis timeout);
 // ,"advice":{"reconnect":"handshake","interval":1000-2000}
 void bx_reply_handshake_advice(struct bx_server *, struct bx_buffer *);
+// The same with 5000-30000.
+void bx_reply_jittered_advice(struct bx_server *, struct bx_buffer *);
 // code:argument:text with the argument as JavaScript would show it
 void bx_error_text(struct bx_buffer *, const char *code, const struct bx_value *argument, const char *text);
+
+// ,"ext":...
+void bx_reply_ext(struct bx_buffer *, struct bx_slice ext);
+// The advice that comes with a denial, if any.
+void bx_reply_denial_advice(struct bx_buffer *, const struct bx_access_answer *);
+// Why something is not done: denied, or nobody can say.
+void bx_access_error(const struct bx_access_answer *, const struct bx_value *argument, struct bx_buffer *out);
 
 // Something came from outside: `now` is its time, which may be long after the last turn.
 void bx_server_clock(struct bx_server *);
@@ -85,6 +101,13 @@ void bx_connection_reply(struct bx_connection *, struct bx_slice replies, bool b
 
 typedef void bx_request_done(struct bx_request *, enum bx_outcome, bx_position);
 struct bx_pending *bx_pending_create(struct bx_call *, enum bx_request_kind, bx_request_done *done);
+// Calls p->decided, perhaps at once.
+void bx_pending_ask(struct bx_call *, struct bx_pending *, enum bx_access_verb, const struct bx_slice *channels,
+                    size_t count);
+void bx_batch_cancel_asking(struct bx_batch *);   // its connection has gone
+void bx_server_cancel_asking(struct bx_server *);
+// The message proves that a server of the operator sent it.
+bool bx_message_is_server(const struct bx_batch *, const struct bx_message *);
 void bx_pending_submit(struct bx_pending *);
 void bx_pending_destroy(struct bx_pending *);   // and counts its message as done
 

@@ -86,6 +86,12 @@ struct bx_session *bx_session_create(struct bx_server *server, struct bx_slice i
   return s;
 }
 
+void bx_session_set_user(struct bx_session *s, struct bx_slice user) {
+  if (user.len == 0) return;
+  s->user = bx_alloc(user.len + 1);
+  memcpy(s->user, user.at, user.len);
+}
+
 // -- outbox ----------------------------------------------------------------------------------------
 
 static struct bx_frame **block_take(struct bx_server *server) {
@@ -521,6 +527,7 @@ void bx_sessions_reap(struct bx_server *server) {
     bx_list_remove(&s->state_link);
     bx_list_remove(&s->read_link);
     server->counters.closing--;
+    bx_free(s->user);
     bx_free(s);
   }
 }

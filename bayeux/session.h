@@ -88,6 +88,7 @@ struct bx_session {
   struct bx_timer expiry;
   bx_millis life;   // 2 x the timeout of the mount of the last connect
   bx_millis created, last_connect;
+  char *user;                   // whose it is, terminated; NULL: nobody's
   void *tally;                  // of env.admit; NULL: none
   const char *transport;        // of the last connect, static text
   char address[64];             // of the peer at the handshake or last connect
@@ -111,6 +112,10 @@ void bx_session_close(struct bx_server *, struct bx_session *, enum bx_end);
 void bx_sessions_reap(struct bx_server *);
 
 static inline struct bx_slice bx_session_id(const struct bx_session *s) { return s->node.key; }
+void bx_session_set_user(struct bx_session *, struct bx_slice user);   // once; empty: nobody's
+static inline struct bx_slice bx_session_user(const struct bx_session *s) {
+  return s->user == NULL ? (struct bx_slice){0} : bx_slice_of(s->user);
+}
 const char *bx_session_state_name(enum bx_session_state);
 
 // -- connections --------------------------------------------------------------------------------

@@ -4,7 +4,8 @@
 
 // The reply: Faye writes the error in front of the subscription when a parameter or the client is
 // what is wrong, behind it when the channel is.
-static void reply(struct bx_batch *batch, uint32_t index, struct bx_slice error, bool early) {
+static void reply(struct bx_batch *batch, uint32_t index, struct bx_slice error, bool early,
+                  const struct bx_access_answer *access) {
   const struct bx_message *m = &batch->messages.at[index];
   struct bx_buffer *out = bx_reply_open(batch, index, true, error.len == 0);
 
@@ -15,6 +16,8 @@ static void reply(struct bx_batch *batch, uint32_t index, struct bx_slice error,
   else
     bx_buffer_lit(out, "[]");
   if (error.len > 0 && !early) bx_reply_error_member(out, error);
+  if (access != NULL && access->verdict != BX_ALLOW) bx_reply_denial_advice(out, access);
+  if (access != NULL && error.len == 0) bx_reply_ext(out, access->ext);
   bx_reply_close(batch, index);
 }
 
@@ -141,12 +144,29 @@ static void recorded(struct bx_request *request, enum bx_outcome outcome, bx_pos
 
     bx_buffer_clear(&p->error);
     bx_error_text(&p->error, gone ? "401" : "503", &m->client_id, gone ? BX_UNKNOWN_CLIENT : "Not available");
-    reply(p->batch, p->index, bx_buffer_view(&p->error), true);
+    reply(p->batch, p->index, bx_buffer_view(&p->error), true, NULL);
   } else {
     apply(p);
     if (request->kind == BX_REQUEST_SUBSCRIBE) hold_back_messages(p->batch);
-    reply(p->batch, p->index, bx_buffer_view(&p->error), false);
+    reply(p->batch, p->index, bx_buffer_view(&p->error), false,
+          &(struct bx_access_answer){.ext = bx_buffer_view(&p->ext)});
   }
+  bx_pending_destroy(p);
+}
+
+// Denied as a whole: a client that may not have one of them is not to guess which of them it got.
+static void decided(struct bx_pending *p, const struct bx_access_answer *a) {
+  const struct bx_message *m = &p->batch->messages.at[p->index];
+
+  if (a->verdict == BX_ALLOW) {
+    bx_buffer_slice(&p->ext, a->ext);
+    bx_pending_submit(p);
+    return;
+  }
+  p->session->asked -= (uint32_t)p->request.pattern_count;
+  bx_buffer_clear(&p->error);
+  bx_access_error(a, &m->subscription, &p->error);
+  reply(p->batch, p->index, bx_buffer_view(&p->error), false, a);
   bx_pending_destroy(p);
 }
 
@@ -165,7 +185,7 @@ void bx_verb_subscribe(struct bx_call *call, bool subscribe) {
   struct bx_pending *p;
 
   if (wrong(call, &error)) {
-    reply(call->batch, call->index, bx_buffer_view(&error), true);
+    reply(call->batch, call->index, bx_buffer_view(&error), true, NULL);
     bx_buffer_fini(&error);
     return;
   }
@@ -176,10 +196,15 @@ void bx_verb_subscribe(struct bx_call *call, bool subscribe) {
     BX_OVER(&server->counters, channels);
     bx_buffer_clear(&p->error);
     bx_error_text(&p->error, "403", &call->message->subscription, "Too many subscriptions");
-    reply(call->batch, call->index, bx_buffer_view(&p->error), false);
+    reply(call->batch, call->index, bx_buffer_view(&p->error), false, NULL);
     bx_pending_destroy(p);
     return;
   }
-  if (subscribe) call->session->asked += (uint32_t)p->request.pattern_count;
-  bx_pending_submit(p);
+  if (!subscribe) {
+    bx_pending_submit(p);
+    return;
+  }
+  call->session->asked += (uint32_t)p->request.pattern_count;
+  p->decided = decided;
+  bx_pending_ask(call, p, BX_ACCESS_SUBSCRIBE, p->request.patterns, p->request.pattern_count);
 }

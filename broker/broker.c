@@ -52,7 +52,7 @@ static void log_lost(struct bk_broker *b, struct bx_slice client, struct bx_slic
 static void log_event(void *context, enum bx_event event, const struct bx_session *s, struct bx_slice detail) {
   struct bx_slice id = bx_session_id(s);
   switch (event) {
-  case BX_EVENT_HANDSHAKE: bk_debug("session.handshake", bk_sl("client", id)); break;
+  case BX_EVENT_HANDSHAKE: bk_debug("session.handshake", bk_sl("client", id), bk_sl("user", bx_session_user(s))); break;
   case BX_EVENT_SUBSCRIBE: bk_debug("session.subscribe", bk_sl("client", id), bk_sl("pattern", detail)); break;
   case BX_EVENT_UNSUBSCRIBE: bk_debug("session.unsubscribe", bk_sl("client", id), bk_sl("pattern", detail)); break;
   case BX_EVENT_DISCONNECT: bk_debug("session.disconnect", bk_sl("client", id), bk_sl("reason", detail)); break;

@@ -50,12 +50,14 @@ static json_t *describe_record(const struct elsewhere *e, const struct er_sessio
   for (size_t i = 0; i < info->subscription_count; i++)
     json_array_append_new(list, json_pack("{s:o, s:I}", "pattern", bk_admin_string(info->subscriptions[i].pattern),
                                           "start", (json_int_t)info->subscriptions[i].start));
-  return json_pack("{s:o, s:o, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "client",
-                   bk_admin_string(bx_buffer_view(&e->id)), "node", bk_admin_string(info->node), "alive", info->alive,
-                   "state", info->live ? "live" : "away", "lag",
-                   (json_int_t)(head > info->sent ? head - info->sent : 0), "generation", (json_int_t)info->generation,
-                   "sent", (json_int_t)info->sent, "conf", (json_int_t)info->conf, "created", (json_int_t)info->created,
-                   "deadline", (json_int_t)info->deadline, "subscriptions", list);
+  json_t *row = json_pack(
+      "{s:o, s:o, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "client", bk_admin_string(bx_buffer_view(&e->id)),
+      "node", bk_admin_string(info->node), "alive", info->alive, "state", info->live ? "live" : "away", "lag",
+      (json_int_t)(head > info->sent ? head - info->sent : 0), "generation", (json_int_t)info->generation, "sent",
+      (json_int_t)info->sent, "conf", (json_int_t)info->conf, "created", (json_int_t)info->created, "deadline",
+      (json_int_t)info->deadline, "subscriptions", list);
+  if (info->user.len > 0) json_object_set_new(row, "user", bk_admin_string(info->user));
+  return row;
 }
 
 // What the owner says, with what only the record knows.

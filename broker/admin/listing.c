@@ -37,7 +37,8 @@ static void offer_subscribers(struct bk_admin *a, struct bx_slice pattern, struc
   const struct bx_topic *topic = bx_topics_find(&a->options.server->topics, pattern);
   if (!topic) return;
   for (uint32_t i = 0; i < topic->count; i++)
-    bk_page_offer(page, bx_session_id(topic->subscriptions[i]->session), bx_topic_pattern(topic), NULL);
+    bk_page_offer(page, bx_session_id(topic->subscriptions[i]->session), bx_topic_pattern(topic),
+                  topic->subscriptions[i]->session);
 }
 
 // Of a name: all whom a message there reaches. Of a pattern: those who asked for exactly it.
@@ -55,12 +56,20 @@ static void offer_all_subscribers(struct bk_admin *a, struct bx_slice channel, e
   bx_free(keys);
 }
 
+static void set_user(json_t *row, const struct bx_session *s) {
+  if (s->user) json_object_set_new(row, "user", bk_admin_string(bx_session_user(s)));
+}
+
+static json_t *describe_subscriber(const struct bk_page_row *r) {
+  json_t *row = json_pack("{s:o, s:o}", "client", bk_admin_string(r->key), "pattern", bk_admin_string(r->second));
+  set_user(row, r->item);
+  return row;
+}
+
 static void list_subscribers(struct bk_admin *a, struct bk_listing_query *q, json_t *rows) {
   offer_all_subscribers(a, bx_buffer_view(&q->channel), q->kind, &q->page);
   bk_page_sort(&q->page);
-  for (size_t i = 0; i < q->page.count; i++)
-    json_array_append_new(rows, json_pack("{s:o, s:o}", "client", bk_admin_string(q->page.rows[i].key), "pattern",
-                                          bk_admin_string(q->page.rows[i].second)));
+  for (size_t i = 0; i < q->page.count; i++) json_array_append_new(rows, describe_subscriber(&q->page.rows[i]));
 }
 
 json_t *bk_admin_describe(const struct bk_admin *a, const struct bx_session *s) {
@@ -71,6 +80,7 @@ json_t *bk_admin_describe(const struct bk_admin *a, const struct bx_session *s) 
                 a->options.node, "state", bx_session_state_name(s->state), "address", s->address, "secure", s->secure,
                 "subscriptions", (json_int_t)s->subscription_count, "lag", (json_int_t)(head > sent ? head - sent : 0));
   if (s->transport) json_object_set_new(row, "transport", json_string(s->transport));
+  set_user(row, s);
   return row;
 }
 

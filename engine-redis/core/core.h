@@ -100,6 +100,7 @@ void er_core_ask_nodes(struct er_core *, void (*done)(void *context, const struc
 // refused: Redis cannot be asked. `done` comes once, perhaps from inside the call; the info is borrowed.
 struct er_session_info {
   struct bx_slice node;   // its owner
+  struct bx_slice user;   // whose it is; empty: nobody's
   bool alive;             // the owner has a heartbeat
   bool live;              // then sent and conf are those that the last heartbeat vouches for
   uint64_t generation, sent, conf, created, deadline;   // times: ms since 1970

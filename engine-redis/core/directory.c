@@ -65,6 +65,7 @@ static bool read_session(const struct er_reply *reply, struct er_session_info *i
       !er_reply_u64(reply, 11, &info->created) || !er_reply_u64(reply, 12, &info->deadline))
     return false;
   info->node = er_reply_text(reply, 2);
+  info->user = er_reply_text(reply, 10);
   info->live = live != 0;
   info->alive = alive != 0;
   return true;

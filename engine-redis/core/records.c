@@ -55,7 +55,7 @@ static const char *add_create(struct er_core *c, struct er_arguments *args, cons
   er_arguments_u64(args, c->epoch);
   er_arguments_text(args, c->options.node);
   er_arguments_text(args, bx_session_id(s));
-  er_arguments_text(args, BX_LIT(""));
+  er_arguments_text(args, bx_session_user(s));
   er_arguments_u64(args, s->life);
   er_arguments_u64(args, s->cursor);
   return "create";
@@ -288,7 +288,7 @@ void er_release(struct er_core *c, struct bx_session *s, struct bx_slice to, uin
 static void add_record(struct er_core *c, struct er_arguments *args, const struct bx_session *s) {
   er_arguments_stand(c, args, s);
   er_arguments_u64(args, s->life);
-  er_arguments_text(args, BX_LIT(""));
+  er_arguments_text(args, bx_session_user(s));
   er_arguments_u64(args, s->born);
   er_arguments_u64(args, s->subscription_count);
   for (struct bx_list *link = s->subscriptions.next; link != &s->subscriptions; link = link->next) {
