@@ -23,6 +23,7 @@ int ab_daemon_configure(struct ab_daemon *d, const struct cf_section *sections, 
   if (!d->config) return status;
   bk_info("start", bk_s("version", MORA_VERSION));
   d->loop = bk_loop_create();
+  d->gathered.limit = AB_GATHERED;
   d->health = (struct bk_health){.reasons = reasons, .context = d};
   return -1;
 }
@@ -44,6 +45,7 @@ bool ab_daemon_listen(struct ab_daemon *d, struct cf_strings addresses, const st
     struct bk_listener_options each = *options;
     char error[256] = "too many addresses";
     each.address = addresses.at[i];
+    each.gathered = &d->gathered;
     struct bk_listener *l = NULL;
     if (d->listener_count < AB_MAX_LISTENERS) l = bk_listener_open(d->loop, &each, error, sizeof error);
     if (!l) {

@@ -15,13 +15,14 @@
 #pragma once
 
 #include "bayeux/wheel.h"
+#include "broker/host/gathered.h"
 #include "broker/host/health.h"
 #include "broker/host/http.h"
 #include "broker/host/loop.h"
 #include "broker/publish/owed.h"
 #include "config/config.h"
 
-enum { AB_DRAIN_TIME = 12000, AB_MAX_LISTENERS = 16 };   // ms
+enum { AB_DRAIN_TIME = 12000, AB_MAX_LISTENERS = 16, AB_GATHERED = 64 << 20 };   // ms; bytes
 
 struct ab_daemon {
   struct cf_program program;
@@ -37,6 +38,7 @@ struct ab_daemon {
   struct bk_health health;   // for BK_HEALTH_ROUTES
   struct bk_listener *listeners[AB_MAX_LISTENERS];
   size_t listener_count;
+  struct bk_gathered gathered;
   struct bk_owed owed;   // handlers count here what drain waits for
   struct bk_turn_hook hook;
   struct bx_timer drain_timer;

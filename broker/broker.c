@@ -17,6 +17,7 @@ enum {
   MAX_ONCE = 1000000,      // idempotency keys
   HEADER_TIME = 30000,     // ms, from accept to a whole request, and idle between two
   ADMIN_BODY = 16 << 20,   // a thousand messages of some size
+  ADMIN_GATHERED = 4 * ADMIN_BODY,
 };
 
 // -- what the server asks of its surroundings ------------------------------------------------------
@@ -141,6 +142,7 @@ static void create_limits(struct bk_broker *b) {
                                              .clients_per_address = o->max_clients_per_address,
                                              .handshake_rate = o->handshake_rate,
                                              .accept_rate = o->accept_rate,
+                                             .gathered = o->max_gathered,
                                              .proxies = &b->proxies},
                  b->loop, secret);
 }
@@ -258,8 +260,12 @@ static void on_hangup(void *context, int signo) {
 
 void bk_broker_init(struct bk_broker *b, const struct bk_options *options, struct bk_tls *tls,
                     const struct bk_worker *worker) {
-  *b = (struct bk_broker){
-      .options = options, .worker = worker, .tls = tls, .health = {not_ready, b, NULL}, .hook.turn = end_of_turn};
+  *b = (struct bk_broker){.options = options,
+                          .worker = worker,
+                          .tls = tls,
+                          .admin_gathered.limit = ADMIN_GATHERED,
+                          .health = {not_ready, b, NULL},
+                          .hook.turn = end_of_turn};
   bk_engine_new_id(b->node);
   b->loop = bk_loop_create();
   bk_proxies_init(&b->proxies, options->trusted_proxies);
@@ -295,6 +301,7 @@ bool bk_broker_start(struct bk_broker *b) {
   struct bk_listener_options clients = {.name = "broker",
                                         .gate = &b->limits.gate,
                                         .max_body = b->options->max_body,
+                                        .gathered = &b->limits.gathered,
                                         .max_head = o->max_head,
                                         .header_time = time,
                                         .idle_time = o->idle_time,
@@ -309,8 +316,11 @@ bool bk_broker_start(struct bk_broker *b) {
   bool good = listen_on(b, b->options->listen, clients);
   b->client_listeners = b->listener_count;
   create_parts(b);
-  struct bk_listener_options admin = {
-      .name = "admin", .routes = b->admin_routes, .max_body = ADMIN_BODY, .header_time = HEADER_TIME};
+  struct bk_listener_options admin = {.name = "admin",
+                                      .routes = b->admin_routes,
+                                      .max_body = ADMIN_BODY,
+                                      .gathered = &b->admin_gathered,
+                                      .header_time = HEADER_TIME};
   return good && listen_on(b, b->options->admin_listen, admin);
 }
 

@@ -74,6 +74,10 @@ static void check(const struct cf_set *config, struct bx_buffer *faults) {
     fault(config, "limits.message", faults);
     bx_buffer_lit(faults, "more than limits.body, in which messages come\n");
   }
+  if (o->max_gathered < o->max_body) {
+    fault(config, "limits.gathered", faults);
+    bx_buffer_lit(faults, "less than limits.body: not one body of that size could come in\n");
+  }
   read_certificates(config, o, faults);
 }
 

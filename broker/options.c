@@ -314,6 +314,13 @@ const struct cf_option bk_options[] = {
      .min = 256,
      .max = 1u << 30,
      .doc = "Bytes of one HTTP request or websocket message, which may hold many messages."},
+    {.key = "limits.gathered",
+     .type = CF_SIZE,
+     .offset = FIELD(max_gathered),
+     .standard = "64MB",
+     .min = 256,
+     .doc = "Bytes of requests and websocket messages that are not complete, of all clients together. Beyond it "
+            "those that are longer than 8 KB are answered 503, or closed with 1013."},
     {.key = "limits.header",
      .type = CF_SIZE,
      .offset = FIELD(max_head),

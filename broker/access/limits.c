@@ -86,6 +86,7 @@ static void watch_all(struct bk_limits *l) {
   watch(l, "limits.lag", &c->lagging_sessions);
   watch(l, "limits.body", &bk_host_counters.websocket_too_large);
   watch(l, "limits.body, limits.header", &bk_host_counters.too_large);
+  watch(l, "limits.gathered", &l->gathered.refused);
   watch(l, "limits.accept_rate", &bk_host_counters.accept_refused);
   watch(l, "limits.accept_rate", &bk_host_counters.accept_pauses);
 }
@@ -108,6 +109,7 @@ void bk_limits_init(struct bk_limits *l, const struct bk_limits_options *options
                     struct bx_table_key secret) {
   *l = (struct bk_limits){.extension.incoming = incoming, .options = *options, .loop = loop};
   l->gate = (struct bk_gate){.wait = gate_wait, .admit = gate_admit, .context = l};
+  l->gathered.limit = options->gathered;
   bk_quotas_init(&l->quotas, secret);
 }
 

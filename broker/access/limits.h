@@ -8,6 +8,7 @@
 
 #include "bayeux/server.h"
 #include "broker/access/quota.h"
+#include "broker/host/gathered.h"
 #include "broker/host/http.h"
 
 struct bk_limits_options {
@@ -15,6 +16,7 @@ struct bk_limits_options {
   uint64_t clients_per_address;       // sessions made by handshakes of one address
   uint64_t handshake_rate;            // a second
   uint64_t accept_rate;               // connections a second
+  uint64_t gathered;                  // bytes of what is not complete, of all connections of clients
   const struct bk_proxies *proxies;   // who connects for many; borrowed
 };
 
@@ -28,6 +30,7 @@ struct bk_limits {
   struct bk_quotas quotas;
   struct bk_bucket handshakes, connections;   // of all together
   struct bk_gate gate;                        // for listeners of clients
+  struct bk_gathered gathered;                // likewise
   struct {
     const char *key;
     const uint64_t *counter;

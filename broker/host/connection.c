@@ -86,6 +86,25 @@ void bk_connection_close_now(struct bk_connection *c) {
   c->loop->lws_poll(c->poll, UV_EBADF, 0);
 }
 
+// -- what is not complete ----------------------------------------------------------------------
+
+bool bk_connection_gather(struct bk_connection *c, size_t bytes) {
+  size_t before = c->gathered;
+  if (!c->listener->gathered) return true;
+  if (bk_gathered_hold(c->listener->gathered, &c->gathered, bytes)) {
+    bk_host_counters.gathered += c->gathered - before;
+    return true;
+  }
+  bk_host_counters.gathered_refused++;
+  return false;
+}
+
+void bk_connection_gathered(struct bk_connection *c) {
+  if (c->gathered == 0) return;
+  bk_host_counters.gathered -= c->gathered;
+  bk_gathered_release(c->listener->gathered, &c->gathered);
+}
+
 // -- who watches the socket --------------------------------------------------------------------
 
 void bk_connection_park(struct bk_connection *c, int events) {

@@ -23,6 +23,11 @@ struct bk_exchange *bk_exchange_create(struct bk_connection *c) {
   return x;
 }
 
+void bk_exchange_forget_body(struct bk_exchange *x) {
+  bx_buffer_fini(&x->body);
+  bk_connection_gathered(x->connection);
+}
+
 void bk_exchange_finish(struct bk_exchange *x, enum bk_arrival arrival) {
   BX_BUG_ON(x->in_handler);
   x->connection->exchange = NULL;
@@ -30,7 +35,7 @@ void bk_exchange_finish(struct bk_exchange *x, enum bk_arrival arrival) {
   if (x->ops && x->ops->ended) x->ops->ended(x, arrival);
   bx_buffer_fini(&x->head);
   bx_buffer_fini(&x->text);
-  bx_buffer_fini(&x->body);
+  bk_exchange_forget_body(x);
   bx_buffer_fini(&x->out);
   bx_free(x);
 }
@@ -49,7 +54,7 @@ bool bk_exchange_secure(const struct bk_exchange *x) { return x->connection->sec
 
 void bk_exchange_forget_request(struct bk_exchange *x) {
   bx_buffer_fini(&x->text);
-  bx_buffer_fini(&x->body);
+  bk_exchange_forget_body(x);
   x->path_len = 0;
   memset(x->parameters, 0, sizeof x->parameters);
 }
@@ -78,7 +83,7 @@ bool bk_exchange_header(const struct bk_exchange *x, const char *name, char *out
 // All of the answer is with the library.
 static void complete(struct bk_exchange *x) {
   struct bk_connection *c = x->connection;
-  if (!x->in_handler) bx_buffer_fini(&x->body);
+  if (!x->in_handler) bk_exchange_forget_body(x);
   if (bk_lws_unsent(c->wsi)) {
     c->state = BK_CONNECTION_DRAINING;
     bk_connection_drain(c);

@@ -165,6 +165,8 @@ struct bk_route {
   void *context;   // for match, handle and upgrade
 };
 
+struct bk_gathered;
+
 // Who may connect at all, asked before anything is allocated. Neither may change the listener.
 struct bk_gate {
   bx_millis (*wait)(void *context);                       // ms in which nothing is to be accepted; 0: go on
@@ -197,6 +199,9 @@ struct bk_listener_options {
   // looks like one is no request.
   bool proxy_protocol;
   bool deflate;   // permessage-deflate for websockets that offer it
+  // What its connections may hold of bodies and websocket messages that are not complete: more is 503, or
+  // 1013. May be shared by listeners. NULL: any amount. Borrowed.
+  struct bk_gathered *gathered;
 };
 
 // Listening sockets at one address for `count` processes: by TCP each has its own, between which the

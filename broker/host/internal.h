@@ -24,6 +24,7 @@
 #include "bayeux/buffer.h"
 #include "broker/host/deflate.h"
 #include "broker/host/frames.h"
+#include "broker/host/gathered.h"
 #include "broker/host/head.h"
 #include "broker/host/http.h"
 #include "broker/host/log.h"
@@ -126,6 +127,7 @@ struct bk_listener {
   const char *names_key;
   bx_millis name_logged;
   size_t max_body, max_head;
+  struct bk_gathered *gathered;
   bx_millis header_time, idle_time, answer_time;
   int fd;   // -1: stopped
   uv_poll_t *poll;
@@ -202,6 +204,7 @@ struct bk_connection {
   int unsent;            // what SIOCOUTQ said when the timer was last set, while draining
   size_t discarded;
   size_t body_credit;   // bytes of body that extend the time once more
+  size_t gathered;      // its part of the listener's `gathered`
   struct bk_exchange *exchange;
   struct bk_websocket ws;
   struct bk_greeting *greeting;
@@ -230,6 +233,11 @@ void bk_connection_drain(struct bk_connection *);
 void bk_connection_settle(struct bk_connection *);
 // Half closes and waits for the peer's end, so that the answer arrives.
 void bk_connection_linger(struct bk_connection *);
+
+// Before it holds `bytes` in all of a body, or of a message in fragments. False: there are too many already.
+bool bk_connection_gather(struct bk_connection *, size_t bytes) BX_MUST_CHECK;
+// They are freed.
+void bk_connection_gathered(struct bk_connection *);
 
 // What comes in belongs to a request.
 static inline bool bk_connection_takes_bytes(const struct bk_connection *c) {
@@ -315,6 +323,7 @@ void bk_request_refuse(struct bk_exchange *, int status, const char *text, const
 // exchange.c
 struct bk_exchange *bk_exchange_create(struct bk_connection *);
 void bk_exchange_finish(struct bk_exchange *, enum bk_arrival);   // calls `ended`, frees
+void bk_exchange_forget_body(struct bk_exchange *);
 int bk_exchange_on_writable(struct bk_exchange *);
 int bk_exchange_drained(struct bk_exchange *);
 void bk_exchange_flush(struct bk_exchange *);

@@ -140,6 +140,7 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
   if (!address.unix_path && bk_address_is_local(l->address)) l->names = o->names;
   l->names_key = o->names_key;
   l->max_body = o->max_body;
+  l->gathered = o->gathered;
   l->max_head = o->max_head ? o->max_head : BK_MAX_HEAD;
   l->header_time = o->header_time;
   l->idle_time = o->idle_time ? o->idle_time : o->header_time;

@@ -35,6 +35,8 @@ void bk_metrics_write(struct bx_buffer *, const struct bk_metric *table, const v
   X(bad_requests, BK_COUNTER, "mora_http_bad_requests_total", "HTTP requests refused by the host.")                    \
   X(bad_hosts, BK_COUNTER, "mora_http_bad_hosts_total", "HTTP requests refused for the name in their Host.")           \
   X(too_large, BK_COUNTER, "mora_http_too_large_total", "Bodies and headers over their limit.")                        \
+  X(gathered, BK_GAUGE, "mora_gathered_bytes", "Bytes of bodies and websocket messages that are not complete.")        \
+  X(gathered_refused, BK_COUNTER, "mora_gathered_refused_total", "Requests and websockets ended for limits.gathered.") \
   X(silent_timeouts, BK_COUNTER, "mora_connections_silent_total", "Connections closed that never sent a byte.")        \
   X(header_timeouts, BK_COUNTER, "mora_http_header_timeouts_total", "Requests whose headers came too slowly.")         \
   X(body_timeouts, BK_COUNTER, "mora_http_body_timeouts_total", "Requests whose body came too slowly.")                \

@@ -39,7 +39,7 @@ static void dispatch(struct bk_exchange *x) {
   x->in_handler = false;
   BX_BUG_ON(!x->answered && !x->held);   // nobody would ever answer
   bx_buffer_fini(&x->head);
-  if (x->answered) bx_buffer_fini(&x->body);
+  if (x->answered) bk_exchange_forget_body(x);
 }
 
 static void await_body(struct bk_exchange *x) {
@@ -216,6 +216,17 @@ static void extend_time(struct bk_connection *c, size_t len) {
   bk_connection_timer(c, c->listener->header_time);
 }
 
+// Nothing is wrong with the request.
+static void refuse_for_others(struct bk_exchange *x) {
+  static const struct bk_header later = {"retry-after", {"1", 1}};
+  bk_debug("request_refused", bk_s("peer", x->connection->peer), bk_u("status", 503), bk_s("reason", "gathered"));
+  bk_exchange_respond(x, &(struct bk_response){.status = 503,
+                                               .content_type = "application/json",
+                                               .headers = &later,
+                                               .header_count = 1,
+                                               .body = BX_LIT("{\"error\":\"Too many requests at once\"}")});
+}
+
 static size_t take_chunks(struct bk_exchange *x, const char *at, size_t len) {
   long used = bk_chunks_feed(&x->chunks, at, len, &x->body);
   if (used < 0) {
@@ -226,6 +237,8 @@ static size_t take_chunks(struct bk_exchange *x, const char *at, size_t len) {
     bk_request_refuse(x, 413, "Too large", "body");
   else if (x->chunks.state == BK_CHUNKS_OVER)
     dispatch(x);
+  else if (!bk_connection_gather(x->connection, x->body.len))
+    refuse_for_others(x);
   return (size_t)used;
 }
 
@@ -236,6 +249,10 @@ static size_t take_body(struct bk_connection *c, const char *at, size_t len) {
   if (x->framing == BK_BODY_CHUNKED) return take_chunks(x, at, len);
   size_t left = (size_t)x->content_length - x->body.len;
   size_t n = len < left ? len : left;
+  if (n < left && !bk_connection_gather(c, x->body.len + n)) {
+    refuse_for_others(x);
+    return len;
+  }
   bx_buffer_add(&x->body, at, n);
   if (n == left) dispatch(x);
   return n;

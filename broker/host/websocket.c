@@ -131,10 +131,15 @@ void bk_websocket_close(struct bk_websocket *w, unsigned code, const char *reaso
   begin_close(c, code, reason);
 }
 
+static void forget_gathered(struct bk_connection *c) {
+  bx_buffer_fini(&c->ws.gathered);
+  bk_connection_gathered(c);
+}
+
 // The last word: what the peer sends from now on is not read.
 static void end(struct bk_connection *c, unsigned code, const char *reason) {
   c->ws.final = true;
-  bx_buffer_fini(&c->ws.gathered);
+  forget_gathered(c);
   if (!c->ws.closing)
     begin_close(c, code, reason);
   else if (c->ws.close_sent)
@@ -357,10 +362,15 @@ static void on_data(struct bk_connection *c, const struct bk_frame_piece *p) {
     w->ops->message(w, (struct bx_slice){p->at, p->len});
     return;
   }
+  if (!p->message_over && !bk_connection_gather(c, w->gathered.len + p->len)) {
+    end(c, 1013, "Too many messages at once");
+    return;
+  }
   bx_buffer_add(&w->gathered, p->at, p->len);
   if (!p->message_over) return;
   struct bx_buffer message = w->gathered;
   w->gathered = (struct bx_buffer){0};   // nothing is held between messages
+  bk_connection_gathered(c);
   if (p->compressed)
     inflate_message(c, bx_buffer_view(&message), p->opcode == BK_FRAME_TEXT);
   else
@@ -421,7 +431,7 @@ void bk_websocket_over(struct bk_connection *c) {
   bx_buffer_fini(&w->ping);
   bx_buffer_fini(&w->pong);
   bx_buffer_fini(&w->control);
-  bx_buffer_fini(&w->gathered);
+  forget_gathered(c);
   bx_free(w->close_reason);
   w->close_reason = NULL;
   if (w->ops->closed) w->ops->closed(w, w->echoed);

@@ -9,6 +9,7 @@ import {readFileSync} from 'node:fs';
 import https from 'node:https';
 import net from 'node:net';
 import tls from 'node:tls';
+import {constants, deflateRawSync} from 'node:zlib';
 import {test} from './lib/suite.mjs';
 import {startApi, startBroker, startWeb} from './lib/daemon.mjs';
 import {connectRaw, getJson, postJson, request} from './lib/http.mjs';
@@ -326,6 +327,40 @@ test('messages that never end: 40 sockets with a thousand fragments each', {time
   const answers = await Promise.all(all.map(async bare => (await bare.events.find(event => event.type === 'text' || event.type === 'close', 'an end'))));
   for (const [i, {type, code}] of answers.entries()) assert.equal(i % 2 ? type : code, i % 2 ? 'text' : 1009);
   await lives();
+});
+
+test('compressed: bombs, broken data, and the reserved bits where nobody agreed on them', {timeout: 120000}, async t => {
+  const broker = await startBroker(t, {env: lean, set: {'broker.deflate': true}});
+  const lives = await healthy(t, broker);
+  const offer = {'Sec-WebSocket-Extensions': 'permessage-deflate'};
+  const deflate = bytes => deflateRawSync(bytes, {level: 9, finishFlush: constants.Z_SYNC_FLUSH}).subarray(0, -4);
+  const bomb = deflate(Buffer.alloc(64 << 20, '['));   // 64 MB in 64 KB
+  const text = deflate('[]');
+  const memory = memoryOf(broker), before = (await statsOf(broker)).host;
+  const CASES = [
+    ['a bomb', offer, 1009, frame(TEXT, bomb, {rsv: 4})],
+    ['a bomb in fragments', offer, 1009, frame(TEXT, bomb.subarray(0, 1000), {rsv: 4, fin: false}), frame(CONT, bomb.subarray(1000))],
+    ['no deflate', offer, 1007, frame(TEXT, Buffer.alloc(50000, 0xff), {rsv: 4})],
+    ['deflate without an end', offer, 1007, frame(TEXT, bomb.subarray(0, 100), {rsv: 4})],
+    ['the bit on a fragment', offer, 1002, frame(TEXT, text, {rsv: 4, fin: false}), frame(CONT, '', {rsv: 4})],
+    ['the bit on a ping', offer, 1002, frame(PING, 'x', {rsv: 4})],
+    ['another bit', offer, 1002, frame(TEXT, text, {rsv: 6})],
+    ['the bit without an offer', {}, 1002, frame(TEXT, text, {rsv: 4})],
+    ['other bits without an offer', {}, 1002, frame(TEXT, '[]', {rsv: 1})],
+  ];
+  for (let round = 0; round < 5; round++) {
+    for (const [name, headers, code, ...frames] of CASES) {
+      const bare = await Bare.open(t, broker.address('broker'), {path: '/bayeux', headers});
+      await bare.send(Buffer.concat(frames)).catch(() => {});
+      assert.equal((await bare.closed())?.code, code, name);
+      bare.socket.destroy();
+    }
+    await lives();
+  }
+  const after = (await statsOf(broker)).host;
+  assert.equal(after.websocket_bombs - before.websocket_bombs, 10);
+  assert.equal(after.websocket_bad_frames - before.websocket_bad_frames, 35);
+  assert.ok(memoryOf(broker) - memory < 24 << 20, `${memory} to ${memoryOf(broker)}`);
 });
 
 // -- slowness --------------------------------------------------------------------------------------

@@ -117,6 +117,91 @@ test('limits.body: 413, or a close with 1009, and no more is gathered', async t 
   assert.equal(host.websocket_too_large, 1);
 });
 
+// A request that stops in the middle of its body.
+async function halfPosted(t, broker, length, sent, chunked = false) {
+  const raw = connectRaw(t, broker.address('broker'));
+  await raw.opened;
+  const framing = chunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${length}`;
+  await raw.send(`POST ${broker.mount} HTTP/1.1\r\nHost: ${broker.address('broker')}\r\nContent-Type: application/json\r\n${framing}\r\n\r\n`);
+  await raw.send(`${chunked ? `${length.toString(16)}\r\n` : ''}[${' '.repeat(sent - 1)}`).catch(() => {});
+  return raw;
+}
+
+// A websocket that stops in the middle of a message.
+async function halfSent(t, broker, sent) {
+  const raw = await rawSocket(t, broker);
+  const length = sent < 65536 ? [0xfe, sent >> 8, sent & 255] : [0xff, 0, 0, 0, 0, 0, sent >> 16, sent >> 8 & 255, sent & 255];
+  const head = Buffer.from([0x01, ...length, 0, 0, 0, 0]);   // no end of the message, and the mask is 0
+  await raw.send(Buffer.concat([head, Buffer.from(`[${' '.repeat(sent - 1)}`)])).catch(() => {});
+  return raw;
+}
+
+const gathered = (broker, bytes, what) => until(async () => (await stats(broker)).host.gathered === bytes, what);
+
+test('limits.gathered: what many hold that is not complete; what is small gets through, and it is given back', async t => {
+  const broker = await startBroker(t, {set: {'limits.body': '64KB', 'limits.gathered': '256KB'}});
+  const healthy = await Wire.client(t, broker.socket, '/a');
+  const counts = 60000 - 8192;   // of each that has sent 60000 bytes; 262144 has room for five
+  const holders = await Promise.all([0, 1, 2].map(() => halfPosted(t, broker, 64000, 60000)));
+  holders.push(await halfPosted(t, broker, 64000, 60000, true), await halfSent(t, broker, 60000));
+  await gathered(broker, 5 * counts, 'five to be held');
+
+  for (const chunked of [false, true]) {
+    const late = await halfPosted(t, broker, 64000, 60000, chunked);
+    await late.until(/\r\n\r\n\{"error":"Too many requests at once"\}/);
+    assert.match(late.text, /^HTTP\/1\.1 503 [^]*retry-after: 1\r\n[^]*connection: close\r\n/);
+    await late.ended();
+  }
+  await (await halfSent(t, broker, 60000)).closedWith(1013);
+  assert.equal((await stats(broker)).host.gathered, 5 * counts);
+
+  // Small, and in two pieces.
+  const text = JSON.stringify([{channel: '/a', data: 'x'.repeat(6000)}]);
+  const small = connectRaw(t, broker.address('broker'));
+  await small.opened;
+  await small.send(`POST ${broker.mount} HTTP/1.1\r\nHost: ${broker.address('broker')}\r\nContent-Type: application/json\r\nContent-Length: ${text.length}\r\n\r\n`);
+  await small.send(text.slice(0, 5000));
+  await healthy.barrier();
+  await small.send(text.slice(5000));
+  await small.until(/"successful":true/);
+  const crumbs = await rawSocket(t, broker);
+  for (let at = 0; at < text.length; at += 100) await crumbs.send(frame(at ? 0 : 1, text.slice(at, at + 100), at + 100 >= text.length));
+  assert.deepEqual((await healthy.inbox.count(2)).map(message => message.data.length), [6000, 6000]);
+
+  // Who was let in may go on; what the others held is given back.
+  await holders[0].send(`${' '.repeat(3999)}]`);
+  await holders[0].until(/^HTTP\/1\.1 200 /);
+  await holders[4].send(frame(0, ']'));   // an empty list: no answer
+  await gathered(broker, 3 * counts, 'those that ended to be given back');
+  for (const raw of holders) raw.reset();
+  await gathered(broker, 0, 'the rest to be given back');
+  assert.equal((await postJson(broker.bayeux, `[${' '.repeat(60000)}]`)).status, 200);
+  const {host} = await stats(broker);
+  assert.deepEqual([host.gathered_refused, host.too_large, host.bad_requests, host.websocket_bad_frames], [3, 0, 0, 0]);
+  await told(broker, 'limits.gathered', 3);
+  assert.equal(healthy.closed, null);
+});
+
+test('limits.gathered: 100 bodies and 100 messages of 0.9 MB that stop cost the budget and no more', {timeout: 120000}, async t => {
+  const lean = {ASAN_OPTIONS: 'detect_leaks=1:exitcode=86:quarantine_size_mb=1:malloc_context_size=2'};
+  const broker = await startBroker(t, {env: lean, set: {'limits.gathered': '8MB'}});
+  const healthy = await Wire.client(t, broker.socket, '/a');
+  for (let n = 0; n < 200; n++) await healthy.barrier();   // what is allocated once
+  const before = memoryOf(broker.pid);
+  const stopped = await Promise.all(Array.from({length: 100}, (_, n) => [halfPosted(t, broker, 1 << 20, 900000, n % 2 > 0), halfSent(t, broker, 900000)]).flat());
+  const after = await until(async () => {
+    const {host} = await stats(broker);
+    return host.gathered > (8 << 20) - 900000 && host.gathered_refused >= 180 && host;
+  }, 'all to be held or refused');
+  const grown = memoryOf(broker.pid) - before;
+  t.log(`${(grown / 1048576).toFixed(1)} MB for ${after.gathered} bytes`);
+  assert.ok(after.gathered <= 8 << 20);
+  assert.ok(grown < 32 << 20, `${grown} bytes`);
+  assert.deepEqual(await healthy.barrier(), []);
+  for (const raw of stopped) raw.reset();
+  await gathered(broker, 0, 'all to be given back');
+});
+
 test('limits.header: 431, or 414 for the address', async t => {
   const broker = await startBroker(t, {set: {'limits.header': '2KB'}});
   const more = 'x'.repeat(3000);
@@ -248,7 +333,7 @@ test('a websocket whose session has ended is closed in the end', async t => {
 const SILENT = long ? 10000 : 1000;
 
 test(`${SILENT} connections that never speak are closed, the others do not notice`, {timeout: 180000}, async t => {
-  const time = long ? 20000 : 4000;
+  const time = long ? 20000 : 8000;
   const broker = await startBroker(t, {set: {'limits.handshake_time': `${time}ms`}});
   const healthy = await Wire.client(t, broker.socket, '/a');
   for (let n = 0; n < 200; n++) await healthy.barrier();   // what is allocated once
