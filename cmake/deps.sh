@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs the Debian packages that are missing:  cmake/deps.sh build|run|test
+# Installs the Debian packages that are missing:  cmake/deps.sh build|run|test|bench
 # A machine that has them all is not touched and uses no network. MORA_NO_INSTALL=1 prints the
 # command and stops. Node comes from wherever it is; Debian's only where there is none.
 set -eu
@@ -9,12 +9,15 @@ build="build-essential cmake ninja-build pkg-config libwebsockets-dev libwebsock
   libhiredis-dev libjansson-dev uuid-dev libssl-dev libcurl4-openssl-dev zlib1g-dev libcmocka-dev ca-certificates"
 run="redis-server"
 tests="chromium clang clang-format clang-tidy libclang-rt-14-dev llvm universal-ctags valgrind libc6-dbg liblua5.1-0-dev openssl nginx-light haproxy iproute2"
+# The peers of the bench that Debian has or that need its tools: Nchan, CometD.
+bench="nginx-light libnginx-mod-nchan maven default-jdk-headless"
 
 case "${1:-build}" in
 build) wanted=$build ;;
 run) wanted="$build $run" ;;
 test) wanted="$build $run $tests" ;;
-*) echo "usage: cmake/deps.sh build|run|test" >&2; exit 2 ;;
+bench) wanted="$build $run $bench" ;;
+*) echo "usage: cmake/deps.sh build|run|test|bench" >&2; exit 2 ;;
 esac
 command -v node >/dev/null 2>&1 || wanted="$wanted nodejs npm"
 

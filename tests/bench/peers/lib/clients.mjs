@@ -105,6 +105,21 @@ const dialects = {
   },
 };
 
+// A held GET is answered; the next ones find all that was published meanwhile, up to the last.
+async function plainPoll(url, publisher) {
+  const again = setInterval(() => publisher.publish('two'), 50);  // Nobody tells when the first GET is held.
+  let answer = await fetch(url);
+  clearInterval(again);
+  assert.equal(await answer.text(), 'two');
+  publisher.publish('three');
+  for (let text = 'two'; text !== 'three';) {
+    const headers = {'If-Modified-Since': answer.headers.get('last-modified'), 'If-None-Match': answer.headers.get('etag')};
+    answer = await fetch(url, {headers});
+    text = await answer.text();
+    assert(['two', 'three'].includes(text), text);
+  }
+}
+
 async function plainOne({urls}) {
   let got;
   const received = new Promise(resolve => { got = resolve; });
@@ -112,6 +127,7 @@ async function plainOne({urls}) {
   const publisher = await dialects.plain.publisher(urls, 'smoke');
   publisher.publish('one');
   assert.equal(await received, 'one');
+  if (urls.polling) await plainPoll(urls.polling + 'smoke', publisher);
   for (const each of [socket, publisher.socket]) each.terminate();
 }
 
