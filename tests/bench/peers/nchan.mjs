@@ -66,7 +66,7 @@ export async function start({cpu, directory}) {
   return {
     pids: server.pids(), version: about.replace(/, $/, ''),
     settings: 'worker_processes 1, memory store, nchan_shared_memory_size 512M, nchan_message_buffer_length 100, access_log off',
-    urls: {subscribe: `ws://127.0.0.1:${port}/sub/`, publish: `ws://127.0.0.1:${port}/pub/`, polling: `http://127.0.0.1:${port}/sub/`},
+    urls: {subscribe: `ws://127.0.0.1:${port}/sub/{channel}`, publish: `ws://127.0.0.1:${port}/pub/{channel}`, polling: `http://127.0.0.1:${port}/sub/{channel}`},
     stop: server.stop,
   };
 }

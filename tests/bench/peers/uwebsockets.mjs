@@ -26,7 +26,7 @@ export async function start({cpu, directory}) {
   return {
     pids: server.pids(), version: `uwebsockets (npm) ${version('uwebsockets')}, node ${process.versions.node}`,
     settings: 'compression off, idleTimeout 120, maxBackpressure 16 MiB, app.publish, NODE_ENV=production',
-    urls: {subscribe: `ws://127.0.0.1:${port}/sub/`, publish: `ws://127.0.0.1:${port}/pub/`},
+    urls: {subscribe: `ws://127.0.0.1:${port}/sub/{channel}`, publish: `ws://127.0.0.1:${port}/pub/{channel}`},
     stop: server.stop,
   };
 }

@@ -69,6 +69,29 @@ const reply = (socket, message) => new Promise((resolve, reject) => {
   socket.send(JSON.stringify([message]));
 });
 
+// Centrifugo's JSON protocol: an object a line, `{}` asks whether we are there.
+const lines = data => data.toString().split('\n').filter(Boolean).map(line => JSON.parse(line));
+
+const answered = (socket, message) => new Promise((resolve, reject) => {
+  const hear = data => {
+    const found = lines(data).find(each => each.id === message.id);
+    if (!found) return;
+    socket.off('message', hear);
+    if (found.error) reject(new Error(JSON.stringify(found))); else resolve(found);
+  };
+  socket.on('message', hear);
+  socket.send(JSON.stringify(message));
+});
+
+async function command(urls, message) {
+  const socket = await open(urls.websocket);
+  socket.on('message', data => { if (lines(data).some(each => Object.keys(each).length === 0)) socket.send('{}'); });
+  await answered(socket, message);
+  return socket;
+}
+
+const at = (url, channel) => url.replace('{channel}', channel);
+
 // Each dialect: a subscriber of one channel that calls each(text), and a publisher(text).
 const dialects = {
   bayeux: {
@@ -92,14 +115,29 @@ const dialects = {
       return {socket, publish: data => reply(socket, {channel: `/${channel}`, data, clientId})};
     },
   },
+  centrifugo: {
+    async subscriber(urls, channel, each) {
+      const socket = await command(urls, {id: 1, connect: {}});
+      socket.on('message', data => {
+        for (const {push} of lines(data)) if (push?.pub && push.channel === channel) each(push.pub.data);
+      });
+      await answered(socket, {id: 2, subscribe: {channel}});
+      return socket;
+    },
+    async publisher(urls, channel) {
+      const socket = await command(urls, {id: 1, connect: {}});
+      let id = 1;
+      return {socket, publish: data => answered(socket, {id: ++id, publish: {channel, data}})};
+    },
+  },
   plain: {
     async subscriber(urls, channel, each) {
-      const socket = await open(urls.subscribe + channel);
+      const socket = await open(at(urls.subscribe, channel));
       socket.on('message', data => each(data.toString()));
       return socket;
     },
     async publisher(urls, channel) {
-      const socket = await open(urls.publish + channel);
+      const socket = await open(at(urls.publish, channel));
       return {socket, publish: data => socket.send(data)};
     },
   },
@@ -120,20 +158,21 @@ async function plainPoll(url, publisher) {
   }
 }
 
-async function plainOne({urls}) {
+// One message over plain websockets; a peer that can be polled is.
+async function socketOne({dialect, urls}) {
   let got;
   const received = new Promise(resolve => { got = resolve; });
-  const socket = await dialects.plain.subscriber(urls, 'smoke', got);
-  const publisher = await dialects.plain.publisher(urls, 'smoke');
+  const socket = await dialects[dialect].subscriber(urls, 'smoke', got);
+  const publisher = await dialects[dialect].publisher(urls, 'smoke');
   publisher.publish('one');
   assert.equal(await received, 'one');
-  if (urls.polling) await plainPoll(urls.polling + 'smoke', publisher);
+  if (urls.polling) await plainPoll(at(urls.polling, 'smoke'), publisher);
   for (const each of [socket, publisher.socket]) each.terminate();
 }
 
 // One message, by the library that this peer's users have.
 export async function one(peer, urls) {
-  if (peer.dialect === 'plain') return within(plainOne({urls}), 'one message');
+  if (peer.dialect !== 'bayeux') return within(socketOne({dialect: peer.dialect, urls}), 'one message');
   const by = peer.name === 'cometd' ? cometdOne : fayeOne;
   await within(by(urls.polling, 'websocket'), 'one message, websocket');
   return within(by(urls.polling, 'long-polling'), 'one message, long-polling');

@@ -27,7 +27,7 @@ export function folder(...names) {
   return path;
 }
 
-// Runs an installing command. What it printed is in build/bench/log/NAME.log; its last line is the reason when it fails.
+// Runs an installing command. What it printed is in build/bench/log/NAME.log; its last line that names no host is the reason when it fails.
 export function run(name, command, args, options = {}) {
   const log = join(folder('log'), `${name}.log`);
   return new Promise((resolve, reject) => {
@@ -35,8 +35,9 @@ export function run(name, command, args, options = {}) {
       const said = `$ ${command} ${args.join(' ')}\n${stdout}${stderr}`;
       writeFileSync(log, said, {flag: 'a'});
       if (!error) return resolve(stdout);
-      const last = `${stdout}\n${stderr}`.trim().split('\n').pop() || error.message;
-      return reject(new Skipped(`${name} could not be installed: ${last} (build/bench/log/${name}.log)`));
+      // A line without the place that was asked: the reason is read elsewhere, too.
+      const last = `${stdout}\n${stderr}`.trim().split('\n').filter(line => line && !line.includes('://')).pop() ?? error.message.split('\n')[0];
+      return reject(new Skipped(`${name} could not be installed: ${last.trim()} (build/bench/log/${name}.log)`));
     });
   });
 }
