@@ -220,6 +220,19 @@ static void join_messages(struct bx_connection *c, struct bx_buffer *out, size_t
   }
 }
 
+// They were published before it was ended, and may be what it is to know of that.
+void bx_connection_take_messages(struct bx_connection *c) {
+  struct bx_buffer text = {0};
+  bool poll = bx_connection_is_poll(c);
+
+  if (c->kind == BX_CONNECTION_EVENTS || c->unsaid > 0 || (poll && (!c->connect.held || c->server->engine->stale)))
+    return;
+  bx_buffer_char(&text, '[');
+  join_messages(c, &text, 0, false);
+  if (text.len > 1) bx_connection_reply(c, (struct bx_slice){text.at + 1, text.len - 1}, false);
+  bx_buffer_fini(&text);
+}
+
 // A poll takes what a reader finds, up to a limit, and not only what an outbox holds.
 static void join_all_messages(struct bx_connection *c, struct bx_buffer *out, size_t from) {
   do {

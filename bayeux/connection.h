@@ -71,7 +71,8 @@ struct bx_connection {
   bool woken, closing, answered;
   bool sought;    // events: the session is attached now, or there is none, or nobody can say (closing)
   bool failed;    // poll: what it asked can not be answered; the transport fails the request (503), see answer
-  bool relayed;   // carries messages that another node took: they are not sent on
+  bool inside;    // no client's: carries messages that another node took, or that were made here (control.h)
+  bool relayed;   // the former: they are not sent on
 };
 
 void bx_connection_init(struct bx_connection *, struct bx_server *, const struct bx_connection_ops *,

@@ -28,6 +28,7 @@ enum bx_request_kind {
   BX_REQUEST_SUBSCRIBE,
   BX_REQUEST_UNSUBSCRIBE,
   BX_REQUEST_END,      // exactly one end of a session is acknowledged
+  BX_REQUEST_KICK,     // the end of the session with this `id`, whoever owns it
   BX_REQUEST_LOCATE,   // a session that is not in this server's table (engines of several nodes)
 };
 
@@ -51,6 +52,7 @@ struct bx_request {
 
   enum { BX_REASON_DISCONNECT, BX_REASON_EXPIRED, BX_REASON_LOST } reason;   // end
 
+  // kick: `id` only.
   // locate. A mover is a message that brings the session here (a connect); others are executed where
   // it lives. Acknowledged: it is in the table now, on its way through `adopt`.
   struct bx_slice id;
@@ -129,8 +131,8 @@ struct bx_engine_events {
   void (*restore)(void *context, struct bx_session *);
   // A session does not live here any more: gone without an event.
   void (*forget)(void *context, struct bx_session *);
-  // Somebody else ended it.
-  void (*ended)(void *context, struct bx_session *);
+  // Somebody else ended it: reason as in the stream of events ("expired", "kicked", ...).
+  void (*ended)(void *context, struct bx_session *, struct bx_slice reason);
   void (*call)(void *context, struct bx_remote_call *);
 };
 

@@ -70,6 +70,11 @@ static bool publisher_is_gone(const struct bx_request *r) {
   return r->kind == BX_REQUEST_PUBLISH && r->session != NULL && r->session->state == BX_SESSION_CLOSING;
 }
 
+// Sessions are all in the server's table here.
+static bool nobody_to_kick(struct memory_engine *m, const struct bx_request *r) {
+  return r->kind == BX_REQUEST_KICK && m->engine.events.find(m->engine.events.context, r->id) == NULL;
+}
+
 // What is submitted while the turn runs waits for the next one: a turn ends.
 static void turn(struct bx_engine *engine, bx_millis now) {
   struct memory_engine *m = of(engine);
@@ -81,7 +86,7 @@ static void turn(struct bx_engine *engine, bx_millis now) {
   while ((link = bx_list_take(&todo)) != NULL) {
     struct bx_request *r = bx_container_of(link, struct bx_request, link);
 
-    if (publisher_is_gone(r))
+    if (publisher_is_gone(r) || nobody_to_kick(m, r))
       r->done(r, BX_NO_SESSION, 0);
     else
       r->done(r, BX_ACKNOWLEDGED, r->kind == BX_REQUEST_PUBLISH ? publish(m, r, now) : m->head);

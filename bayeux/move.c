@@ -96,7 +96,7 @@ static void finish(struct relay *r) {
   bx_free(r);
 }
 
-void bx_relay_open(struct bx_server *server, struct bx_remote_call *call) {
+void bx_relay_open(struct bx_server *server, struct bx_remote_call *call, bool relayed) {
   static const struct bx_connection_ops ops = {.wake = wake, .arrival = arrival};
   static const struct bx_mount nowhere = {.path = {"", 0}};
   struct relay *r = bx_alloc(sizeof *r);
@@ -104,7 +104,8 @@ void bx_relay_open(struct bx_server *server, struct bx_remote_call *call) {
   bx_list_init(&r->link);
   r->call = call;
   bx_connection_init(&r->connection, server, &ops, BX_CONNECTION_POLL, "relay", &nowhere, BX_LIT(""));
-  r->connection.relayed = true;
+  r->connection.inside = true;
+  r->connection.relayed = relayed;
   if (bx_connection_receive(&r->connection, call->text)) return;
   call->done(call, BX_LIT("[]"));
   finish(r);
@@ -132,7 +133,7 @@ void bx_relays_close(struct bx_server *server) {
     struct bx_connection *c = bx_container_of(link, struct bx_connection, link);
     struct relay *r = bx_container_of(c, struct relay, connection);
 
-    if (!c->relayed) continue;
+    if (!c->inside) continue;
     r->call->done(r->call, BX_LIT("[]"));
     finish(r);
   }

@@ -70,8 +70,10 @@ static void resume(void *context) {
 
 static void restore(void *context, struct bx_session *s) { bx_session_unrelease(context, s); }
 static void forget(void *context, struct bx_session *s) { bx_session_close(context, s, BX_END_MOVED); }
-static void ended(void *context, struct bx_session *s) { bx_session_close(context, s, BX_END_EXPIRED); }
-static void call(void *context, struct bx_remote_call *c) { bx_relay_open(context, c); }
+static void ended(void *context, struct bx_session *s, struct bx_slice reason) {
+  bx_session_close(context, s, bx_slice_equal(reason, BX_LIT("kicked")) ? BX_END_KICKED : BX_END_EXPIRED);
+}
+static void call(void *context, struct bx_remote_call *c) { bx_relay_open(context, c, true); }
 
 // -- life ------------------------------------------------------------------------------------------
 

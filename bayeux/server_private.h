@@ -98,6 +98,8 @@ static inline void bx_connection_know(struct bx_connection *c) {
 }
 void bx_connection_fail(struct bx_connection *);   // fails a poll, closes a stream
 void bx_connection_reply(struct bx_connection *, struct bx_slice replies, bool before);
+// What waits for its session is put among its replies: the session is about to end.
+void bx_connection_take_messages(struct bx_connection *);
 
 typedef void bx_request_done(struct bx_request *, enum bx_outcome, bx_position);
 struct bx_pending *bx_pending_create(struct bx_call *, enum bx_request_kind, bx_request_done *done);
@@ -127,7 +129,8 @@ void bx_session_restore(struct bx_server *, struct bx_session *, struct bx_slice
                         bx_position upto);
 // What it has not read can not be had any more: it ends. Until the engine has granted that it gets nothing.
 void bx_session_lose(struct bx_server *, struct bx_session *);
-void bx_relay_open(struct bx_server *, struct bx_remote_call *);
+// Messages without a client's connection: of another node, or (`relayed` false) of this one.
+void bx_relay_open(struct bx_server *, struct bx_remote_call *, bool relayed);
 void bx_relays_run(struct bx_server *);
 void bx_relays_close(struct bx_server *);   // each is told that there are no replies
 void bx_server_gap(struct bx_server *, bx_position from, bx_position to);

@@ -4,7 +4,7 @@
 #include "bayeux/server_private.h"
 
 static const char *const state_names[BX_SESSION_STATES] = {"live", "reading", "away", "closing"};
-static const char *const end_names[] = {"disconnect", "expired", "lost", "refused", "shutdown", "moved"};
+static const char *const end_names[] = {"disconnect", "expired", "lost", "refused", "shutdown", "moved", "kicked"};
 
 // Which state may follow which: rows are from, columns are to.
 static const bool may_follow[BX_SESSION_STATES][BX_SESSION_STATES] = {
@@ -428,6 +428,7 @@ static void dismiss(struct bx_server *server, struct bx_session *s, enum bx_end 
   struct bx_connection *c = s->connection;
   struct bx_buffer reply = {0}, error = {0};
 
+  if (why == BX_END_KICKED) bx_connection_take_messages(c);
   if (why == BX_END_MOVED) {
     // Its owner may have answered this very connect in vain: only the owner can answer it again.
     if (c->connect.held && bx_connection_is_poll(c)) bx_connection_fail(c);
@@ -457,6 +458,7 @@ static void tell(struct bx_server *server, enum bx_event event, const struct bx_
 void bx_session_close(struct bx_server *server, struct bx_session *s, enum bx_end why) {
   if (s->state == BX_SESSION_CLOSING) return;
   s->why = why;
+  if (why == BX_END_KICKED) server->counters.kicked++;
   if (s->connection != NULL) dismiss(server, s, why);
   if (s->answered != NULL) {
     s->answered->receipt = NULL;

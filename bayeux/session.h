@@ -28,8 +28,16 @@ enum bx_session_state { BX_SESSION_LIVE, BX_SESSION_READING, BX_SESSION_AWAY, BX
 #define BX_SESSION_STATES 4
 
 // Why a session ended.
-// MOVED: it goes on elsewhere; nobody is told.
-enum bx_end { BX_END_DISCONNECT, BX_END_EXPIRED, BX_END_LOST, BX_END_REFUSED, BX_END_SHUTDOWN, BX_END_MOVED };
+// MOVED: it goes on elsewhere; nobody is told. KICKED: see control.h.
+enum bx_end {
+  BX_END_DISCONNECT,
+  BX_END_EXPIRED,
+  BX_END_LOST,
+  BX_END_REFUSED,
+  BX_END_SHUTDOWN,
+  BX_END_MOVED,
+  BX_END_KICKED,
+};
 
 // What is known of the last answer to a poll.
 enum bx_arrival {

@@ -165,8 +165,15 @@ static void create_mounts(struct bk_broker *b) {
   }
 }
 
+// As by SIGTERM, which for workers is their parent's business. A second one would end the process at once.
+static void ask_to_drain(void *context) {
+  struct bk_broker *b = context;
+  if (!b->draining && !b->drain_asked) kill(b->worker ? getppid() : getpid(), SIGTERM);
+  b->drain_asked = true;
+}
+
 static void create_admin(struct bk_broker *b) {
-  enum { ROOM = 16 };
+  enum { ROOM = 24 };
   const struct bk_route health[HEALTH] = {BK_HEALTH_ROUTES(&b->health)};
   b->admin = bk_admin_create(&(struct bk_admin_options){
       .loop = b->loop,
@@ -182,6 +189,8 @@ static void create_admin(struct bk_broker *b) {
       .slot = b->worker ? b->worker->number : 0,
       .listeners = b->listeners,
       .listener_count = &b->listener_count,
+      .drain = ask_to_drain,
+      .drain_context = b,
   });
   b->admin_routes = bx_alloc((HEALTH + ROOM + 1) * sizeof *b->admin_routes);
   memcpy(b->admin_routes, health, sizeof health);

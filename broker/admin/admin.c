@@ -34,20 +34,29 @@ static void handle(void *context, struct bk_exchange *x) {
 }
 
 static const struct {
+  unsigned method;
   const char *path;
   void (*handle)(struct bk_admin *, struct bk_exchange *);
 } verbs[BK_ADMIN_VERBS] = {
-    {"/metrics", bk_admin_metrics},      {"/v1/stats", bk_admin_stats},
-    {"/v1/channels", bk_admin_channels}, {"/v1/subscribers", bk_admin_subscribers},
-    {"/v1/clients", bk_admin_clients},   {"/v1/clients/:id", bk_admin_client},
-    {"/v1/nodes", bk_admin_nodes},       {"/v1/tail", bk_admin_tail},
-    {"/v1/doctor", bk_admin_doctor},
+    {BK_GET, "/metrics", bk_admin_metrics},
+    {BK_GET, "/v1/stats", bk_admin_stats},
+    {BK_GET, "/v1/channels", bk_admin_channels},
+    {BK_GET, "/v1/subscribers", bk_admin_subscribers},
+    {BK_GET, "/v1/clients", bk_admin_clients},
+    {BK_GET, "/v1/clients/:id", bk_admin_client},
+    {BK_GET, "/v1/nodes", bk_admin_nodes},
+    {BK_GET, "/v1/tail", bk_admin_tail},
+    {BK_GET, "/v1/doctor", bk_admin_doctor},
+    {BK_DELETE, "/v1/clients/:id", bk_admin_kick},
+    {BK_POST, "/v1/clients/:id/unsubscribe", bk_admin_unsubscribe},
+    {BK_POST, "/v1/drain", bk_admin_begin_drain},
 };
 
 size_t bk_admin_routes(struct bk_admin *a, struct bk_route *rows, size_t room) {
   BX_BUG_ON(room < BK_ADMIN_VERBS + 1);
   for (size_t i = 0; i < BK_ADMIN_VERBS; i++)
-    rows[i] = (struct bk_route){.methods = BK_GET, .path = verbs[i].path, .handle = handle, .context = &a->verbs[i]};
+    rows[i] =
+        (struct bk_route){.methods = verbs[i].method, .path = verbs[i].path, .handle = handle, .context = &a->verbs[i]};
   rows[BK_ADMIN_VERBS] =
       (struct bk_route){.methods = BK_POST, .path = "/v1/publish", .handle = bk_publish_handle, .context = &a->publish};
   return BK_ADMIN_VERBS + 1;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The admin listener: inspection of the server as JSON, metrics, publishing, watching channels.
+// The admin listener: inspection of the server as JSON, metrics, publishing, watching channels, control of sessions.
 // Every route but the health ones asks for the token when one is set.
 //
 // Lifetime: create after the transport; destroy after the server, when the listeners are closed (the
@@ -25,9 +25,11 @@ struct bk_admin_options {
   size_t max_message;                     // bytes of one message's data
   struct bk_listener *const *listeners;   // of the process; may grow until the loop runs
   const size_t *listener_count;
-  struct bk_owed *owed;     // answers that a drain waits for
-  struct bk_board *board;   // of all workers, see numbers.h; NULL: this process is the whole broker
-  size_t slot;              // of this worker
+  struct bk_owed *owed;           // answers that a drain waits for
+  struct bk_board *board;         // of all workers, see numbers.h; NULL: this process is the whole broker
+  size_t slot;                    // of this worker
+  void (*drain)(void *context);   // asked to drain, by somebody who may
+  void *drain_context;
 };
 
 struct bk_admin *bk_admin_create(const struct bk_admin_options *);

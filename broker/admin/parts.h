@@ -12,7 +12,7 @@ struct bk_admin_verb {
   void (*handle)(struct bk_admin *, struct bk_exchange *);
 };
 
-enum { BK_ADMIN_VERBS = 9 };
+enum { BK_ADMIN_VERBS = 12 };
 
 struct bk_admin {
   struct bk_admin_options options;
@@ -43,6 +43,17 @@ void bk_admin_client(struct bk_admin *, struct bk_exchange *);
 void bk_admin_nodes(struct bk_admin *, struct bk_exchange *);
 void bk_admin_doctor(struct bk_admin *, struct bk_exchange *);
 void bk_admin_tail(struct bk_admin *, struct bk_exchange *);
+void bk_admin_kick(struct bk_admin *, struct bk_exchange *);
+void bk_admin_unsubscribe(struct bk_admin *, struct bk_exchange *);
+void bk_admin_begin_drain(struct bk_admin *, struct bk_exchange *);
+
+// -- strip.c: a session loses subscriptions ----------------------------------------------------------
+
+// `taken` of the names were taken away; all of them when acknowledged.
+typedef void bk_admin_stripped(void *context, enum bx_outcome, const json_t *names, size_t taken);
+// The subscription `channel`, or (covered) all that it covers. `done` comes once, perhaps from inside.
+void bk_admin_strip(struct bk_admin *, struct bx_slice id, struct bx_slice channel, bool covered,
+                    bk_admin_stripped *done, void *context);
 
 // -- page.c: the first `limit` of many, in order ---------------------------------------------------
 

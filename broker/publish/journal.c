@@ -56,6 +56,10 @@ static void release(void *context, struct bx_session *s, struct bx_record *recor
 
 static void on_session(void *context, struct bx_session *s) { (void)context, (void)s; }
 
+static void on_end(void *context, struct bx_session *s, struct bx_slice reason) {
+  (void)context, (void)s, (void)reason;
+}
+
 static void on_call(void *context, struct bx_remote_call *call) {
   (void)context;
   call->done(call, BX_LIT("[]"));
@@ -71,7 +75,7 @@ static const struct bx_engine_events events = {
     .adopt = adopt,
     .release = release,
     .forget = on_session,
-    .ended = on_session,
+    .ended = on_end,
     .call = on_call,
 };
 

@@ -168,6 +168,64 @@ static int publish(const struct tool *t) {
   return result;
 }
 
+// -- control ---------------------------------------------------------------------------------------
+
+// Takes the answer.
+static int show_done(const struct tool *t, json_t *answer, const char *words) {
+  if (!answer) return TOOL_FAILED;
+  if (t->json)
+    tool_print_json(answer);
+  else
+    puts(words);
+  json_decref(answer);
+  return TOOL_OK;
+}
+
+// "/v1/<kind>/<name><rest>"
+static struct bx_buffer path_of(const char *kind, const char *name, const char *rest) {
+  struct bx_buffer path = {0};
+  bx_buffer_printf(&path, "/v1/%s/", kind);
+  tool_add_segment(&path, name);
+  bx_buffer_printf(&path, "%s", rest);
+  bx_buffer_char(&path, 0);
+  return path;
+}
+
+static int disconnect(const struct tool *t) {
+  struct bx_buffer path = path_of("clients", t->arguments[0], "");
+  int status = show_done(t, tool_send(t, "DELETE", path.at, (struct bx_slice){0}), "ended");
+  bx_buffer_fini(&path);
+  return status;
+}
+
+// The names that were taken away, a line each.
+static int show_unsubscribed(const struct tool *t, json_t *answer) {
+  const json_t *names = json_object_get(answer, "unsubscribed"), *name;
+  size_t i;
+  if (!t->json && json_array_size(names) > 0) {
+    json_array_foreach(names, i, name) puts(json_string_value(name));
+    json_decref(answer);
+    return TOOL_OK;
+  }
+  return show_done(t, answer, "nothing: it has no such subscription");
+}
+
+static int unsubscribe(const struct tool *t) {
+  struct bx_buffer path = path_of("clients", t->arguments[0], "/unsubscribe"), post = {0};
+  bx_buffer_lit(&post, "{\"channel\":");
+  bx_buffer_json_string(&post, bx_slice_of(t->arguments[1]));
+  bx_buffer_char(&post, '}');
+  int status = show_unsubscribed(t, tool_send(t, NULL, path.at, bx_buffer_view(&post)));
+  bx_buffer_fini(&post);
+  bx_buffer_fini(&path);
+  return status;
+}
+
+static int drain(const struct tool *t) {
+  return show_done(t, tool_send(t, NULL, "/v1/drain", BX_LIT("{}")),
+                   "draining; the broker ends when its clients are gone");
+}
+
 // -- watching --------------------------------------------------------------------------------------
 
 static void interrupted(int signo) {
@@ -211,6 +269,9 @@ const struct tool_command tool_commands[] = {
     {"subscribers", "CHANNEL", "whom a message there reaches", 1, subscribers},
     {"tail", "PATTERN", "messages as they are published, until interrupted", 1, tail},
     {"publish", "CHANNEL JSON", "publish a message", 2, publish},
+    {"disconnect", "ID", "end a session: its client is told, and may come back", 1, disconnect},
+    {"unsubscribe", "ID CHANNEL", "take a subscription from a session", 2, unsubscribe},
+    {"drain", "", "let the clients go elsewhere, then end the broker", 0, drain},
     {"nodes", "", "brokers and publishers that share the journal", 0, nodes},
     {"doctor", "", "what the broker and its Redis promise less than they could", 0, doctor},
     {0}};

@@ -73,10 +73,11 @@ static size_t collect(char *at, size_t size, size_t count, void *body) {
   return size * count;
 }
 
-int tool_request(const struct tool *t, const char *path, const char *key, const char *value, struct bx_slice post,
-                 struct bx_buffer *body) {
+static int request_with(const struct tool *t, const char *method, const char *path, const char *key, const char *value,
+                        struct bx_slice post, struct bx_buffer *body) {
   struct request r;
   request_init(&r, t, path, key, value);
+  if (method) curl_easy_setopt(r.curl, CURLOPT_CUSTOMREQUEST, method);
   if (post.len > 0) {
     r.headers = curl_slist_append(r.headers, "Content-Type: application/json");
     curl_easy_setopt(r.curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)post.len);
@@ -90,6 +91,11 @@ int tool_request(const struct tool *t, const char *path, const char *key, const 
   return status;
 }
 
+int tool_request(const struct tool *t, const char *path, const char *key, const char *value, struct bx_slice post,
+                 struct bx_buffer *body) {
+  return request_with(t, NULL, path, key, value, post, body);
+}
+
 int tool_refused(int status, const struct bx_buffer *body) {
   json_t *answer = json_loadb(body->at ? body->at : "", body->len, 0, NULL);
   const char *error = json_string_value(json_object_get(answer, "error"));
@@ -101,18 +107,35 @@ int tool_refused(int status, const struct bx_buffer *body) {
   return TOOL_FAILED;
 }
 
-json_t *tool_get(const struct tool *t, const char *path, const char *key, const char *value) {
-  struct bx_buffer body = {0};
+static json_t *answer_of(const struct tool *t, int status, struct bx_buffer *body_of) {
+  struct bx_buffer body = *body_of;
   json_t *answer = NULL;
-  int status = tool_request(t, path, key, value, (struct bx_slice){0}, &body);
   if (status == 200) {
     answer = json_loadb(body.at, body.len, 0, NULL);
     if (!answer) tool_fail(TOOL_FAILED, "%s: what answers there is no broker's admin listener", t->admin);
   } else if (status > 0) {
     tool_refused(status, &body);
   }
-  bx_buffer_fini(&body);
+  bx_buffer_fini(body_of);
   return answer;
+}
+
+json_t *tool_get(const struct tool *t, const char *path, const char *key, const char *value) {
+  struct bx_buffer body = {0};
+  int status = tool_request(t, path, key, value, (struct bx_slice){0}, &body);
+  return answer_of(t, status, &body);
+}
+
+json_t *tool_send(const struct tool *t, const char *method, const char *path, struct bx_slice post) {
+  struct bx_buffer body = {0};
+  int status = request_with(t, method, path, NULL, NULL, post, &body);
+  return answer_of(t, status, &body);
+}
+
+void tool_add_segment(struct bx_buffer *path, const char *text) {
+  char *encoded = curl_easy_escape(NULL, text, 0);
+  bx_buffer_printf(path, "%s", encoded);
+  curl_free(encoded);
 }
 
 json_t *tool_get_all(const struct tool *t, const char *path, const char *key, const char *value, const char *list) {

@@ -30,6 +30,11 @@ int tool_request(const struct tool *, const char *path, const char *key, const c
 // The same for GET, and anything but 200 is said. NULL: failed. The caller's reference.
 json_t *tool_get(const struct tool *, const char *path, const char *key, const char *value);
 
+// The same with another method; `post` may be empty.
+json_t *tool_send(const struct tool *, const char *method, const char *path, struct bx_slice post);
+// A segment of a path, percent-encoded.
+void tool_add_segment(struct bx_buffer *path, const char *text);
+
 // All pages of a listing as one object. `list`: the member that grows.
 json_t *tool_get_all(const struct tool *, const char *path, const char *key, const char *value, const char *list);
 

@@ -30,10 +30,12 @@ static void run_requests(struct er_core *c) {
 
     if (r->kind == BX_REQUEST_LOCATE)
       er_locate(c, r);
-    else if (er_usable(c) && c->warm)
-      er_record_request(c, r);
-    else
+    else if (!er_usable(c) || !c->warm)
       r->done(r, BX_REFUSED, 0);
+    else if (r->kind == BX_REQUEST_KICK)
+      er_kick(c, r);
+    else
+      er_record_request(c, r);
   }
 }
 

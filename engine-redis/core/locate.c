@@ -19,6 +19,7 @@ struct er_locate {
   uint64_t question;
   unsigned rounds;
   bool asked, called;    // an inbox message is on its way to the owner
+  bool over;             // somebody ended it while it was on its way here
   uint64_t generation;   // that the owner had when it was asked
   bx_millis deadline;
 };
@@ -69,10 +70,10 @@ static void finish(struct er_core *c, struct er_locate *l, enum bx_outcome outco
 }
 
 static void adopt(struct er_core *c, struct er_locate *l, const struct er_reply *loaded) {
-  struct bx_session *s = er_adopt(c, l->request->id, loaded);
+  struct bx_session *s = l->over ? NULL : er_adopt(c, l->request->id, loaded);
 
   if (s == NULL) {
-    finish(c, l, BX_NO_SESSION);   // a record that cannot be read is none
+    finish(c, l, BX_NO_SESSION);   // a record that cannot be read is none, and so is what it was before its end
     return;
   }
   l->request->session = s;
@@ -304,10 +305,19 @@ void er_post(struct er_core *c, struct bx_slice node, const char *type, struct b
   er_send_blind(c, "post", &args);
 }
 
-enum { HAS_ID = 1, HAS_FROM = 2, HAS_RAW = 4, HAS_REPLIES = 8, HAS_Q = 16, HAS_G = 32, HAS_DEADLINE = 64 };
+enum {
+  HAS_ID = 1,
+  HAS_FROM = 2,
+  HAS_RAW = 4,
+  HAS_REPLIES = 8,
+  HAS_Q = 16,
+  HAS_G = 32,
+  HAS_DEADLINE = 64,
+  HAS_REASON = 128,
+};
 
 struct inbox {
-  struct bx_slice type, id, from, raw, replies;
+  struct bx_slice type, id, from, raw, replies, reason;
   uint64_t question, generation, deadline;
   unsigned has;
 };
@@ -356,6 +366,7 @@ static const struct {
     FIELD("from", HAS_FROM, from, false),
     FIELD("raw", HAS_RAW, raw, false),
     FIELD("replies", HAS_REPLIES, replies, false),
+    FIELD("reason", HAS_REASON, reason, false),
     FIELD("q", HAS_Q, question, true),
     FIELD("g", HAS_G, generation, true),
     FIELD("deadline", HAS_DEADLINE, deadline, true),
@@ -472,8 +483,10 @@ static void take_lost(struct er_core *c, const struct inbox *m, struct bx_sessio
 }
 
 static void take_ended(struct er_core *c, const struct inbox *m, struct bx_session *s) {
-  (void)m;
-  if (s != NULL) c->engine.events.ended(c->engine.events.context, s);
+  struct er_locate *l = s == NULL ? find_id(c, m->id) : NULL;
+
+  if (s != NULL) c->engine.events.ended(c->engine.events.context, s, m->reason);
+  if (l != NULL) l->over = true;   // its record may have been read before that
 }
 
 // From this node itself: all that was taken from it while it had no heartbeat has been read.

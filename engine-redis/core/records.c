@@ -78,6 +78,7 @@ static const char *add_end(struct er_core *c, struct er_arguments *args, const s
       [BX_REASON_DISCONNECT] = "disconnect", [BX_REASON_EXPIRED] = "expired", [BX_REASON_LOST] = "lost"};
 
   add_owner(c, args, r->session);
+  er_arguments_u64(args, c->incarnation);   // one that is executed late would end what lived on
   er_arguments_text(args, bx_slice_of(reasons[r->reason]));
   er_arguments_u64(args, 0);
   er_arguments_text(args, c->options.node);
@@ -108,6 +109,37 @@ void er_record_request(struct er_core *c, struct bx_request *r) {
   c->records_sent++;
   if (r->kind == BX_REQUEST_SUBSCRIBE) note_past(c, r);
   er_send(c, ER_COMMAND, script, &args, &rc->call);
+}
+
+// -- by others -------------------------------------------------------------------------------------
+
+static void kicked(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
+  struct record_call *rc = bx_container_of(call, struct record_call, call);
+  struct bx_request *r = rc->request;
+  enum bx_outcome outcome = BX_REFUSED;
+
+  bx_free(rc);
+  if (er_reply_is(reply, "OK")) outcome = BX_ACKNOWLEDGED;
+  if (er_reply_is(reply, "NONE")) outcome = BX_NO_SESSION;
+  if (er_reply_is(reply, "BAD")) er_malformed(c, "record", er_reply_text(reply, 1));
+  finish(r, outcome);
+}
+
+// By force: the record goes, and its owner, if that is another node, hears of it in its inbox.
+void er_kick(struct er_core *c, struct bx_request *r) {
+  struct record_call *rc = bx_alloc(sizeof *rc);
+  struct er_arguments args = {0};
+
+  rc->call.done = kicked;
+  rc->request = r;
+  er_arguments_text(&args, r->id);
+  er_arguments_text(&args, BX_LIT(""));
+  er_arguments_u64(&args, 0);
+  er_arguments_u64(&args, c->incarnation);
+  er_arguments_text(&args, BX_LIT("kicked"));
+  er_arguments_u64(&args, 1);
+  er_arguments_text(&args, c->options.node);
+  er_send(c, ER_COMMAND, "end", &args, &rc->call);
 }
 
 // -- taking in -------------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 -- end: the end of a session, told once in the stream of events. By its owner, by anybody once the
 -- deadline is past, or by force.
 --
--- ns id n g reason force me -> OK: it was this call | MOVED n g | NONE | BAD key
+-- ns id n g incarnation reason force me -> OK: it was this call | FENCED | MOVED n g | NONE | BAD key
+-- incarnation: of the link of `me`, who calls.
 
-local id, n, g, reason, force, me = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
-if #ARGV ~= 7 then return arguments() end
+local id, n, g, incarnation, reason, force, me = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+if #ARGV ~= 8 then return arguments() end
+if fenced(me, incarnation) then return {'FENCED'} end
 
 local r, malformed = record(id)
 local bad = unfinishable(r)

@@ -186,7 +186,7 @@ local function finish(id, r, reason, me)
   redis.call('SET', ended_key(id), '1', 'PX', ENDED_LIFE)
   redis.call('XADD', events_key, 'MAXLEN', '~', EVENTS_LENGTH, '*',
              'k', 'disconnect', 'id', id, 'reason', reason, 'user', user)
-  if r and r.n ~= '' and r.n ~= me then post(r.n, 't', 'ended', 'id', id) end
+  if r and r.n ~= '' and r.n ~= me then post(r.n, 't', 'ended', 'id', id, 'reason', reason) end
   return true
 end
 

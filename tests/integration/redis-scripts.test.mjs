@@ -381,7 +381,7 @@ scenario('release: to the new owner, one generation up, with exact positions; th
     await db.is(['MOVED', 'B', '2'], 'release', 's', 'A', 1, 1, 'C', 1, 1, '', 0);
     await db.is(['MOVED', 'B', '2'], 'release', 's', 'A', 2, 1, 'C', 1, 1, '', 0);
     await db.is(['MOVED', 'B', '2'], 'sub', 's', 'A', 1, 1, '/b', 1);
-    await db.is(['MOVED', 'B', '2'], 'end', 's', 'A', 1, 'disconnect', 0, 'A');
+    await db.is(['MOVED', 'B', '2'], 'end', 's', 'A', 1, 1, 'disconnect', 0, 'A');
     await db.fails(/^ERR wrong arguments/, 'release', 's', 'B', 2, 1, 'C', 'live', 1, '', 0);
     await db.fails(/^ERR wrong arguments/, 'release', 's', 'B', 2, 1, 'C', 1, 1, '', 0, '/a', 'x');
   });
@@ -393,7 +393,7 @@ scenario('release: to the new owner, one generation up, with exact positions; th
   assert.deepEqual([(await db.load('s')).n, (await db.load('s')).g], ['A', '4']);
 });
 
-scenario('sub, unsub, release: what was sent on a link that another has retired is not done any more', async db => {
+scenario('sub, unsub, release, end: what was sent on a link that another has retired is not done any more', async db => {
   await db.begin();
   await db.create('s');
   await db.run('hello', 'r1', 'A', 'broker', 'x', 2, 0, 0);
@@ -402,6 +402,7 @@ scenario('sub, unsub, release: what was sent on a link that another has retired 
     await db.is(['FENCED'], 'sub', 's', 'A', 1, 1, '/b', 5);
     await db.is(['FENCED'], 'unsub', 's', 'A', 1, 1, '/a');
     await db.is(['FENCED'], 'release', 's', 'A', 1, 1, 'B', 1, 1, '', 0);
+    for (const force of [0, 1]) await db.is(['FENCED'], 'end', 's', 'A', 1, 1, 'disconnect', force, 'A');
   });
   await db.is(['OK'], 'unsub', 's', 'A', 1, 2, '/a');
 });
@@ -444,7 +445,7 @@ scenario('claim: a live record takes the mark of the old owner; without a mark i
   await db.is(['NONE'], 'claim', 't', 1, 'B');
   await db.is(['NONE'], 'load', 't');
   assert.deepEqual(await db.events(), [disconnect('t', 'lost')]);
-  assert.deepEqual(await db.inbox('A'), [['t', 'lost', 'id', 's', 'g', '2'], ['t', 'ended', 'id', 't']]);
+  assert.deepEqual(await db.inbox('A'), [['t', 'lost', 'id', 's', 'g', '2'], ['t', 'ended', 'id', 't', 'reason', 'lost']]);
   await db.raw('SET', 'ns:mark:B', 'x');
   await db.run('tick', E, 'B', 1, F + 9, 1, '', 0, 1, 's', 2, 0);
   await db.is(['LOST'], 'claim', 's', 2, 'A');
@@ -455,14 +456,14 @@ scenario('end: exactly one call ends a session, and tells; afterwards every verb
   await db.create('s');
   await db.is(['OK'], 'sub', 's', 'A', 1, 1, '/a', 5);
   await db.unchanged(async () => {
-    await db.is(['MOVED', 'A', '1'], 'end', 's', 'B', 1, 'disconnect', 0, 'B');
-    await db.is(['MOVED', 'A', '1'], 'end', 's', 'A', 2, 'disconnect', 0, 'A');
-    await db.is(['NONE'], 'end', 'nobody', 'A', 1, 'disconnect', 0, 'A');
+    await db.is(['MOVED', 'A', '1'], 'end', 's', 'B', 1, 1, 'disconnect', 0, 'B');
+    await db.is(['MOVED', 'A', '1'], 'end', 's', 'A', 2, 1, 'disconnect', 0, 'A');
+    await db.is(['NONE'], 'end', 'nobody', 'A', 1, 1, 'disconnect', 0, 'A');
   });
   await db.raw('CONFIG', 'SET', 'maxmemory', 1);
-  await db.is(['OK'], 'end', 's', 'A', 1, 'disconnect', 0, 'A');
+  await db.is(['OK'], 'end', 's', 'A', 1, 1, 'disconnect', 0, 'A');
   await db.raw('CONFIG', 'SET', 'maxmemory', 0);
-  for (let i = 0; i < 2; i++) await db.is(['NONE'], 'end', 's', 'A', 1, 'disconnect', i, 'A');
+  for (let i = 0; i < 2; i++) await db.is(['NONE'], 'end', 's', 'A', 1, 1, 'disconnect', i, 'A');
   assert.deepEqual(await db.events(), [disconnect('s', 'disconnect')]);
   assert.deepEqual(await db.inbox('A'), [], 'the owner need not be told by itself');
   for (const key of ['ns:session:s', 'ns:subs:s', 'ns:user:bob', 'ns:sessions']) await db.isRaw(0, 'EXISTS', key);
@@ -480,18 +481,18 @@ scenario('end: by force, and once the deadline is past, whoever owns it; the own
   await db.create('s');
   await db.create('t', 'A', '');
   await db.create('u');
-  await db.is(['OK'], 'end', 's', '', 0, 'kick', 1, 'B');
+  await db.is(['OK'], 'end', 's', '', 0, 1, 'kick', 1, 'B');
   await db.raw('ZADD', 'ns:sessions', 1000, 't');
-  await db.is(['OK'], 'end', 't', '', 0, 'expired', 0, 'B');
+  await db.is(['OK'], 'end', 't', '', 0, 1, 'expired', 0, 'B');
   await db.isRaw(['u'], 'SMEMBERS', 'ns:user:bob');
   assert.deepEqual(await db.events(), [disconnect('s', 'kick'), disconnect('t', 'expired', '')]);
-  assert.deepEqual(await db.inbox('A'), [['t', 'ended', 'id', 's'], ['t', 'ended', 'id', 't']]);
+  assert.deepEqual(await db.inbox('A'), [['t', 'ended', 'id', 's', 'reason', 'kick'], ['t', 'ended', 'id', 't', 'reason', 'expired']]);
   await db.raw('SET', 'ns:user:bob', 'x');
-  await db.unchanged(() => db.is(['BAD', 'ns:user:bob'], 'end', 'u', 'A', 1, 'disconnect', 0, 'A'));
+  await db.unchanged(() => db.is(['BAD', 'ns:user:bob'], 'end', 'u', 'A', 1, 1, 'disconnect', 0, 'A'));
   await db.raw('DEL', 'ns:user:bob');
   await db.raw('HSET', 'ns:session:u', 'g', 'x');
-  await db.unchanged(() => db.is(['BAD', 'ns:session:u'], 'end', 'u', 'A', 1, 'disconnect', 0, 'A'));
-  await db.is(['OK'], 'end', 'u', 'A', 1, 'kick', 1, 'A');
+  await db.unchanged(() => db.is(['BAD', 'ns:session:u'], 'end', 'u', 'A', 1, 1, 'disconnect', 0, 'A'));
+  await db.is(['OK'], 'end', 'u', 'A', 1, 1, 'kick', 1, 'A');
   await db.isRaw(0, 'EXISTS', 'ns:session:u', 'ns:sessions');
 });
 
@@ -505,7 +506,7 @@ scenario('reap: all whose deadline is before the time, oldest first, to the limi
   await db.is(['OK', 'd'], 'reap', 'A', NEVER, 200);
   await db.is(['OK'], 'reap', 'A', NEVER, 200);
   assert.deepEqual(await db.events(), [disconnect('b', 'expired'), disconnect('c', 'expired', ''), disconnect('a', 'expired'), disconnect('d', 'expired')]);
-  assert.deepEqual(await db.inbox('B'), [['t', 'ended', 'id', 'b']]);
+  assert.deepEqual(await db.inbox('B'), [['t', 'ended', 'id', 'b', 'reason', 'expired']]);
   assert.deepEqual((await db.load('e')).n, 'A');
   await db.raw('ZADD', 'ns:sessions', Date.now() - 20000, 'e');
   await db.is(['OK'], 'reap', 'A', Date.now() - 60000, 200);

@@ -121,11 +121,11 @@ static struct bx_session *adopted(void *context, const struct bx_record *r) {
   return n->events.adopt(context, r);
 }
 
-static void ended(void *context, struct bx_session *b) {
+static void ended(void *context, struct bx_session *b, struct bx_slice reason) {
   struct sim_node *n = node_of(context);
 
   SIM_TRACE(n->sim, "%s: hears of the end of %.6s", n->name, b->id);
-  n->events.ended(context, b);
+  n->events.ended(context, b, reason);
 }
 
 static void listen(struct sim_node *n) {

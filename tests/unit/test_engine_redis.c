@@ -696,6 +696,117 @@ static void what_is_malformed_is_counted(void **state) {
   stop(&n);
 }
 
+// -- sessions that others end ------------------------------------------------------------------------
+
+struct place {
+  struct bx_request request;
+  unsigned done;
+  enum bx_outcome outcome;
+};
+
+static void placed(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
+  struct place *p = bx_container_of(request, struct place, request);
+
+  (void)position;
+  p->done++;
+  p->outcome = outcome;
+}
+
+static unsigned adoptions;
+
+static struct bx_session *nobody(void *context, struct bx_slice id) {
+  (void)context;
+  (void)id;
+  return NULL;
+}
+
+static struct bx_session *adopt_nothing(void *context, const struct bx_record *record) {
+  (void)context;
+  (void)record;
+  adoptions++;
+  return NULL;
+}
+
+static void call_script(struct node *n, const char *name, size_t count, const char *const *words) {
+  struct bx_slice args[12];
+  struct er_reply *reply;
+
+  for (size_t i = 0; i < count; i++) args[i] = bx_slice_of(words[i]);
+  n->redis->clock = CLOCK + 1000 * n->now;
+  reply = sim_redis_call(n->redis, name, args, count);
+  assert_true(er_reply_is(reply, "OK"));
+  sim_reply_destroy(reply);
+}
+
+// A session that was given to this node is sought here: `load` is executed, and its answer is on its way.
+static struct er_reply *seek(struct node *n, struct place *p) {
+  struct bx_engine *engine = er_core_engine(n->core);
+  struct er_reply *reply;
+  struct command *c;
+  char epoch[24];
+
+  snprintf(epoch, sizeof epoch, "%llu", (unsigned long long)engine->epoch);
+  call_script(n, "hello", 8, (const char *const[]){"t", "run1", "n2", "broker", "there", "1", "0", "0"});
+  call_script(n, "create", 7, (const char *const[]){"t", epoch, "n1", "s", "bob", "60000", "5"});
+  engine->events.find = nobody;
+  engine->events.adopt = adopt_nothing;
+  adoptions = 0;
+  *p = (struct place){.request = {.kind = BX_REQUEST_LOCATE, .done = placed, .id = BX_LIT("s"), .mover = true}};
+  bx_list_init(&p->request.link);
+  engine->ops->submit(engine, &p->request);
+  engine->ops->turn(engine, n->now);
+  c = bx_container_of(n->commands[ER_COMMAND].next, struct command, link);
+  assert_string_equal(c->name, "load");
+  reply = sim_redis_call(n->redis, c->name, c->args, c->count);
+  drop(c);
+  return reply;
+}
+
+static void one_that_was_ended_on_its_way_is_not_taken_in(void **state) {
+  (void)state;
+  for (int ended = 0; ended < 2; ended++) {
+    struct er_reply *reply;
+    struct place p;
+    struct node n;
+
+    run(&n);
+    reply = seek(&n, &p);
+    if (ended) call_script(&n, "end", 8, (const char *const[]){"t", "s", "", "0", "1", "kicked", "1", "n2"});
+    assert_int_equal(serve(&n, ER_TAIL), ended);
+    er_core_reply(n.core, ER_COMMAND, reply, n.now);
+    sim_reply_destroy(reply);
+    assert_int_equal(adoptions, !ended);
+    assert_int_equal(p.done, 1);
+    assert_int_equal(p.outcome, BX_NO_SESSION);
+    stop(&n);
+  }
+}
+
+static void kick(struct node *n, struct place *p) {
+  struct bx_engine *engine = er_core_engine(n->core);
+
+  *p = (struct place){.request = {.kind = BX_REQUEST_KICK, .done = placed, .id = BX_LIT("s")}};
+  bx_list_init(&p->request.link);
+  engine->ops->submit(engine, &p->request);
+  engine->ops->turn(engine, n->now);
+}
+
+static void a_kick_of_nobody_and_one_without_an_answer(void **state) {
+  struct place p;
+  struct node n;
+
+  (void)state;
+  run(&n);
+  kick(&n, &p);
+  while (serve(&n, ER_COMMAND)) continue;
+  assert_int_equal(p.outcome, BX_NO_SESSION);
+  kick(&n, &p);
+  er_core_down(n.core, ER_COMMAND, n.now);
+  assert_int_equal(p.done, 1);
+  assert_int_equal(p.outcome, BX_REFUSED);   // it may have been done
+  stop(&n);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(scripts_command_first),
@@ -710,6 +821,8 @@ int main(void) {
       cmocka_unit_test(a_session_is_not_taken_for_nobody),
       cmocka_unit_test(a_new_journal_needs_no_time_to_settle),
       cmocka_unit_test(what_a_rollback_took_is_appended_again),
+      cmocka_unit_test(one_that_was_ended_on_its_way_is_not_taken_in),
+      cmocka_unit_test(a_kick_of_nobody_and_one_without_an_answer),
       cmocka_unit_test(in_doubt_the_tail_tells),
       cmocka_unit_test(what_does_not_come_back_is_counted),
   };

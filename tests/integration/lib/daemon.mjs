@@ -183,6 +183,9 @@ export class Daemon {
     if (code !== 0) throw new Error(`${this.name} ended with ${signal || `status ${code}`} after SIGTERM\n${this.tail()}`);
   }
 
+  // For one that was told to end in another way than by a signal from here.
+  endsByItself() { return within(this.ended, `${this.name} to end`, 2 * DEADLINE); }
+
   // SIGKILL: as a crash looks to its clients.
   async kill() {
     const ended = this.ended;
@@ -212,6 +215,8 @@ export async function started(t, daemon) {
   const stop = daemon.stop.bind(daemon);
   daemon.kill = () => (expected = true, kill());
   daemon.stop = () => (expected = true, stop());
+  const ends = daemon.endsByItself.bind(daemon);
+  daemon.endsByItself = () => (expected = true, ends());
   const start = daemon.start.bind(daemon);
   daemon.start = () => (expected = false, start());
   t.onFailure(() => `${daemon.name}, end of its log:\n${daemon.tail()}`);

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is done to sessions from outside: they are ended, or lose subscriptions, wherever they live.
+//
+// A session that is ended so is *kicked*: messages that were in front of the end are written, its held
+// connect is answered 401 with the advice to shake hands, then its connection is closed. So the client
+// is back at once, if it may.
+#pragma once
+
+#include "bayeux/server.h"
+
+// The caller's, until done, which comes from a later turn.
+struct bx_kick {
+  struct bx_request request;
+  struct bx_server *server;
+  void (*done)(struct bx_kick *, enum bx_outcome);   // set before
+};
+
+// Ends the session with this id, which stays until done. Acknowledged: it was ended by this call. BX_NO_SESSION:
+// there is none. BX_REFUSED: the engine does not answer; it may be ended or not.
+void bx_server_kick(struct bx_server *, struct bx_kick *, struct bx_slice id);
+
+// Messages as a client would send them, but without one: sessions that they name and that live elsewhere are found.
+// `text` (a JSON array) stays until done, which comes from a later turn.
+void bx_server_execute(struct bx_server *, struct bx_remote_call *);

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// Control: sessions are ended or lose subscriptions, the broker drains. What was asked of any node
+// holds on all of them when the answer comes; a connection on another node is closed within a moment.
+#include "bayeux/control.h"
+
+#include "broker/admin/parts.h"
+#include "broker/host/log.h"
+
+enum { MAX_ID = 64 };   // a longer one is nobody's
+
+// A request under way. It is answered when nothing is open.
+struct deed {
+  struct bk_asked asked;
+  struct bk_admin *admin;
+  struct bx_buffer subject;   // the client
+  struct bx_buffer channel;   // unsubscribe: a subscription, or (covered) all that this pattern covers
+  bool covered;
+  size_t open;   // sessions that are worked on, and 1 while they are looked for
+  size_t done;   // sessions that were ended, or have lost something
+  size_t absent, failed;
+  json_t *names;   // unsubscribe: what was taken away
+};
+
+static struct bx_slice subject_of(const struct deed *d) { return bx_buffer_view(&d->subject); }
+
+static void release(struct bk_asked *asked) {
+  struct deed *d = bx_container_of(asked, struct deed, asked);
+  json_decref(d->names);
+  bx_buffer_fini(&d->subject);
+  bx_buffer_fini(&d->channel);
+  bx_free(d);
+}
+
+static struct deed *deed_begin(struct bk_admin *a, struct bx_slice subject) {
+  struct deed *d = bx_alloc(sizeof *d);
+  *d = (struct deed){.admin = a, .open = 1};
+  bx_buffer_slice(&d->subject, subject);
+  return d;
+}
+
+static void answer(struct deed *d, struct bk_exchange *x) {
+  if (d->failed > 0) {
+    bk_exchange_refuse(x, 503, "Redis does not answer: ask again");
+  } else if (d->absent > 0) {
+    bk_exchange_refuse(x, 404, "no such client");
+  } else {
+    json_t *body = json_pack("{s:o}", "client", bk_admin_string(subject_of(d)));
+    if (d->names)
+      json_object_set(body, "unsubscribed", d->names);
+    else
+      json_object_set_new(body, "ended", json_true());
+    bk_admin_answer(x, body);
+  }
+}
+
+static void close_one(struct deed *d) {
+  if (--d->open > 0) return;
+  struct bk_exchange *x = bk_asked_answer(&d->asked);
+  if (x) answer(d, x);
+  bk_asked_done(&d->asked);
+}
+
+static void count(struct deed *d, enum bx_outcome outcome) {
+  if (outcome == BX_ACKNOWLEDGED)
+    d->done++;
+  else if (outcome == BX_NO_SESSION)
+    d->absent++;
+  else
+    d->failed++;
+}
+
+// -- ending ----------------------------------------------------------------------------------------
+
+struct kick {
+  struct bx_kick kick;
+  struct deed *deed;
+  char id[MAX_ID + 1];
+};
+
+static void kicked(struct bx_kick *kick, enum bx_outcome outcome) {
+  struct kick *k = bx_container_of(kick, struct kick, kick);
+  struct deed *d = k->deed;
+  if (outcome == BX_ACKNOWLEDGED) bk_info("client.kicked", bk_sl("client", kick->request.id));
+  count(d, outcome);
+  bx_free(k);
+  close_one(d);
+}
+
+static void kick_one(struct deed *d, struct bx_slice id) {
+  struct kick *k = bx_alloc(sizeof *k);
+  memcpy(k->id, id.at, id.len);
+  k->deed = d;
+  k->kick.done = kicked;
+  d->open++;
+  bx_server_kick(d->admin->options.server, &k->kick, (struct bx_slice){k->id, id.len});
+}
+
+void bk_admin_kick(struct bk_admin *a, struct bk_exchange *x) {
+  struct bx_slice id = bk_exchange_parameter(x, "id");
+  if (id.len > MAX_ID) {
+    bk_exchange_refuse(x, 404, "no such client");
+    return;
+  }
+  struct deed *d = deed_begin(a, id);
+  bk_asked_begin(&d->asked, x, a->options.owed, release);
+  kick_one(d, id);
+  close_one(d);
+}
+
+// -- taking subscriptions away ---------------------------------------------------------------------
+
+static void stripped(void *context, enum bx_outcome outcome, const json_t *names, size_t taken) {
+  struct deed *d = context;
+  for (size_t i = 0; i < taken; i++) json_array_append(d->names, json_array_get(names, i));
+  count(d, outcome);
+  close_one(d);
+}
+
+static void strip_one(struct deed *d, struct bx_slice id) {
+  d->open++;
+  bk_admin_strip(d->admin, id, bx_buffer_view(&d->channel), d->covered, stripped, d);
+}
+
+// {"channel": "/a"}, or {"pattern": "/a/**"} for all that it covers.
+static bool read_channel(struct deed *d, struct bx_slice body) {
+  json_t *asked = json_loadb(body.at ? body.at : "", body.len, JSON_REJECT_DUPLICATES, NULL);
+  const json_t *channel = json_object_get(asked, "channel"), *pattern = json_object_get(asked, "pattern");
+  const json_t *name = channel ? channel : pattern;
+  bool good = json_is_string(name) && json_object_size(asked) == 1;
+  if (good) bx_buffer_add(&d->channel, json_string_value(name), json_string_length(name));
+  d->covered = pattern != NULL;
+  json_decref(asked);
+  return good && bx_channel_classify(bx_buffer_view(&d->channel)) != BX_CHANNEL_INVALID;
+}
+
+void bk_admin_unsubscribe(struct bk_admin *a, struct bk_exchange *x) {
+  struct bx_slice id = bk_exchange_parameter(x, "id");
+  struct deed *d = deed_begin(a, id);
+  if (!read_channel(d, bk_exchange_body(x)) || id.len > MAX_ID) {
+    if (id.len > MAX_ID)
+      bk_exchange_refuse(x, 404, "no such client");
+    else
+      bk_exchange_refuse(x, 400,
+                         "expected {\"channel\": \"/a/b\"}, or {\"pattern\": \"/a/**\"} for all that it covers");
+    release(&d->asked);
+    return;
+  }
+  d->names = json_array();
+  bk_asked_begin(&d->asked, x, a->options.owed, release);
+  strip_one(d, id);
+  close_one(d);
+}
+
+// -- draining --------------------------------------------------------------------------------------
+
+void bk_admin_begin_drain(struct bk_admin *a, struct bk_exchange *x) {
+  bk_exchange_close_after(x);
+  json_t *body = json_pack("{s:b, s:s}", "draining", 1, "node", a->options.node);
+  bk_admin_answer(x, body);
+  a->options.drain(a->options.drain_context);
+}
