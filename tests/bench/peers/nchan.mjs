@@ -21,8 +21,8 @@ export async function install() {
 const files = () => Number(readFileSync('/proc/self/limits', 'utf8').match(/^Max open files\s+\S+\s+(\d+)/m)?.[1] ?? 20000);
 
 // What Nchan's documentation and nginx's tuning guides ask for: one worker for each core (here: one),
-// descriptors for every subscriber, shared memory for all that is kept (its default of 128 MB is for small sites),
-// no access log. Messages are neither compressed nor authorised.
+// descriptors for every subscriber, shared memory that 20,000 subscribers do not fill
+// (default: 128 MB), no access log. Messages are neither compressed nor authorised.
 // keepalive_requests: a long poller stays on its connection longer than 1,000 answers.
 // nchan_subscriber_first_message: subscribers get what is new, as those of all other peers do.
 // nchan_message_buffer_length: a poller that is between two polls finds 100 messages, not 10.

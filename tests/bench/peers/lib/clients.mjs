@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import {readFileSync} from 'node:fs';
-import {required} from './install.mjs';
+import {imported, required} from './install.mjs';
 
 const DEADLINE_MS = 60000;
 
@@ -34,8 +34,9 @@ const request = (cometd, verb, ...args) => new Promise((resolve, reject) => {
 });
 
 async function cometdOne(url, transport) {
-  required('cometd-nodejs-client').adapt();
-  const {CometD} = required('cometd');
+  const {adapt} = await imported('cometd-nodejs-client');
+  adapt();
+  const {CometD} = await imported('cometd');
   const cometd = new CometD();
   for (const each of cometd.getTransportTypes()) if (each !== transport) cometd.unregisterTransport(each);
   cometd.configure({url});

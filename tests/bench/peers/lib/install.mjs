@@ -6,7 +6,7 @@
 import {execFile} from 'node:child_process';
 import {copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {createRequire} from 'node:module';
-import {fileURLToPath} from 'node:url';
+import {fileURLToPath, pathToFileURL} from 'node:url';
 import {delimiter, join} from 'node:path';
 
 export const root = fileURLToPath(new URL('../../../..', import.meta.url));
@@ -57,7 +57,9 @@ export function npmInstall() {
   })();
 }
 
-// A package of the bench: required("faye") is its exports, version("faye") its version.
+// A package of the bench: required("faye") is what it exports, imported("cometd") too where it is an ES module,
+// version("faye") its version.
 const load = () => createRequire(join(base, 'npm/package.json'));
 export const required = name => load()(name);
+export const imported = name => import(pathToFileURL(load().resolve(name)));
 export const version = name => JSON.parse(readFileSync(join(base, 'npm/node_modules', name, 'package.json'), 'utf8')).version;
