@@ -360,7 +360,10 @@ void bx_connection_lost(struct bx_connection *c, bool all_arrived) {
     if (all_arrived && !s->weigh.armed)
       bx_session_confirm_all(c->server, s);   // armed: what is pending went another way
     bx_session_detach(c->server, s);
-    if (!bx_connection_is_poll(c)) bx_session_fall_back(c->server, s);   // a poll was handed nothing yet
+    if (c->kind == BX_CONNECTION_EVENTS)
+      bx_session_lose_stream(c->server, s);
+    else if (!bx_connection_is_poll(c))
+      bx_session_fall_back(c->server, s);   // a poll was handed nothing yet
   }
   while ((link = bx_list_take(&c->batches)) != NULL) {
     struct bx_batch *b = bx_container_of(link, struct bx_batch, link);

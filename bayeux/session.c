@@ -208,11 +208,17 @@ static void go_back(struct bx_session *s, bx_position to) {
   if (s->passed > to) s->passed = to;
 }
 
-void bx_session_fall_back(struct bx_server *server, struct bx_session *s) {
+// later: how much of it comes again is not known yet.
+static void fall_back(struct bx_server *server, struct bx_session *s, bool later) {
+  bx_position sent = bx_session_sent(server, s);
+
   BX_BUG_ON(s->state == BX_SESSION_LIVE || s->outbox.count > 0);
   if (!s->pending) return;
   server->counters.fallbacks++;
-  server->counters.resent += s->handed - s->arrived;
+  if (!later && s->again <= s->conf)
+    server->counters.resent += s->handed - s->arrived;
+  else if (sent > s->again)
+    s->again = sent;
   s->sequence -= s->handed - s->arrived;
   s->arrived = s->handed;
   s->pending = false;
@@ -220,6 +226,9 @@ void bx_session_fall_back(struct bx_server *server, struct bx_session *s) {
   backfill_again(s, 0);
   bx_session_changed(server, s, false);
 }
+
+void bx_session_fall_back(struct bx_server *server, struct bx_session *s) { fall_back(server, s, false); }
+void bx_session_lose_stream(struct bx_server *server, struct bx_session *s) { fall_back(server, s, true); }
 
 // A connection that ended had put `sent` back: then the position is above it, up to the head. Backfills
 // are not in order of position: while one is not confirmed, it is read again.
@@ -236,7 +245,7 @@ bool bx_session_confirm_until(struct bx_server *server, struct bx_session *s, bx
     bx_session_confirm_all(server, s);
   } else {
     s->conf = position;
-    bx_session_fall_back(server, s);
+    bx_session_lose_stream(server, s);
   }
   return true;
 }
@@ -318,6 +327,7 @@ struct bx_frame *bx_session_hand_over(struct bx_server *server, struct bx_sessio
   s->handed++;
   s->sequence++;
   server->counters.delivered++;
+  if (f->position <= s->again) server->counters.resent++;
   if (s->outbox.count == 0 && s->state == BX_SESSION_READING) bx_reader_start(server, s);
   return f;
 }

@@ -78,6 +78,7 @@ struct bx_session {
   struct bx_reader *reader;   // while READING
 
   bx_position cursor, written, conf;
+  bx_position again;           // of what was handed over up to here a stream's client may have had a part
   bx_position passed;          // at the last rollback it had been served up to here: twins of that are skipped
   bx_position last_pushed;     // several patterns that match are one delivery
   bool pending;                // something handed over is not confirmed
@@ -156,6 +157,9 @@ void bx_session_confirm_ping(struct bx_server *, struct bx_session *, bx_positio
 bool bx_session_confirm_until(struct bx_server *, struct bx_session *, bx_position);
 // What is not confirmed is to be sent again.
 void bx_session_fall_back(struct bx_server *, struct bx_session *);
+// The same for a stream. Its client may have any part of it, and tells when it comes back: what comes again
+// is counted then, here.
+void bx_session_lose_stream(struct bx_server *, struct bx_session *);
 
 // It may still find something for its connection: an empty answer would be too early. Not so one that waits
 // for the journal to get to where it stands, or for its end.

@@ -95,9 +95,39 @@ static void the_last_event_is_where_it_goes_on(void **state) {
       wire_echo(&x);
     }
     assert_int_equal(w.server->counters.bad_event_ids, 0);
+    assert_int_equal(w.server->counters.resent, open ? 3 : 2);
     wire_close(&again);
     world_fini(&w);
   }
+}
+
+// What came again is counted, not what might have: a client that has it all goes on behind it.
+static void what_comes_again_is_counted(void **state) {
+  struct wire x;
+  char last[64];
+
+  (void)state;
+  begin();
+  events_open(&x, &w, id, "");
+  publish(1, 100);
+  snprintf(last, sizeof last, "%s", event_id(&x));
+  wire_close(&x);
+  publish(101, 101);
+  events_open(&x, &w, id, last);
+  gets(&x, "101");
+  assert_int_equal(w.server->counters.resent, 0);
+  publish(102, 102);
+  wire_close(&x);
+  events_open(&x, &w, id, "");   // knows nothing: both come again
+  publish(103, 103);
+  assert_int_equal(w.server->counters.resent, 2);
+  wire_close(&x);
+  events_open(&x, &w, id, "");   // and once more, with the one behind them
+  assert_int_equal(w.server->counters.resent, 5);
+  publish(104, 104);
+  assert_int_equal(w.server->counters.resent, 5);
+  wire_close(&x);
+  world_fini(&w);
 }
 
 static void without_it_what_is_not_confirmed_comes_again(void **state) {
@@ -205,6 +235,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_stream_is_of_a_session_that_exists),
       cmocka_unit_test(the_last_event_is_where_it_goes_on),
+      cmocka_unit_test(what_comes_again_is_counted),
       cmocka_unit_test(without_it_what_is_not_confirmed_comes_again),
       cmocka_unit_test(ids_that_are_none_of_the_session),
       cmocka_unit_test(a_connect_confirms_what_was_handed_over_at_the_one_before),
