@@ -162,10 +162,12 @@ static void on_end(void *context, int signo) {
   stop(s, signo);   // the second one ends the workers at once
 }
 
+// A worker that has not begun yet would die of it, and will read its files as they are now.
 static void on_hangup(void *context, int signo) {
   struct supervisor *s = context;
   for (size_t i = 0; i < s->count; i++)
-    if (s->workers[i].process) bk_process_signal(s->workers[i].process, signo);
+    if (s->workers[i].process && atomic_load(&s->board->slots[i].begun))
+      bk_process_signal(s->workers[i].process, signo);
 }
 
 // -- life ------------------------------------------------------------------------------------------
@@ -210,5 +212,7 @@ bool bk_worker_init(struct bk_worker *w) {
   for (size_t i = 1; i < given.fd_count; i++) fds[i - 1] = FIRST_FD + (int)i;
   *w = (struct bk_worker){given.number, fds, given.fd_count - 1, bk_board_open(FIRST_FD)};
   BX_BUG_ON(!w->board);
+  bk_loop_hold_hangups(true);
+  atomic_store(&w->board->slots[w->number].begun, true);
   return true;
 }

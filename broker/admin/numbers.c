@@ -72,6 +72,7 @@ void bk_board_close(struct bk_board *b) {
 
 void bk_board_retire(struct bk_board *b, size_t slot) {
   struct bk_slot *s = &b->slots[slot];
+  atomic_store(&s->begun, false);
   atomic_fetch_add(&s->past_changes, 1);
   bk_numbers_add(&s->past, &s->now, false);
   memset(&s->now, 0, sizeof s->now);

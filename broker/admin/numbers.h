@@ -49,6 +49,7 @@ void bk_numbers_add(struct bk_numbers *to, const struct bk_numbers *more, bool g
 
 struct bk_slot {
   _Atomic uint64_t past_changes;   // odd while `past` is being added to
+  _Atomic bool begun;              // its process takes SIGHUP from here on, and has read no file before
   struct bk_numbers past, now;
 };
 

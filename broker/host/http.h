@@ -207,14 +207,18 @@ struct bk_listener_options {
 // Listening sockets at one address for `count` processes: by TCP each has its own, between which the
 // kernel spreads connections (SO_REUSEPORT); a unix socket is one. Without SO_REUSEPORT nobody else may
 // be there. `real`: the address with its port. False: the reason is in `error`.
+struct bk_socket_file {
+  uint64_t device, inode;
+};
 struct bk_sockets {
   const char *name;   // of the listener, for the log: `listening`
   const char *address;
   unsigned unix_mode;
   int *fds;
   size_t count;
+  struct bk_socket_file file;   // its own: of a unix socket, removed by close if it is still there
 };
-bool bk_sockets_open(const struct bk_sockets *, char *error, size_t size) BX_MUST_CHECK;
+bool bk_sockets_open(struct bk_sockets *, char *error, size_t size) BX_MUST_CHECK;
 // Closes them; nobody can connect any more once no process has them.
 void bk_sockets_close(const struct bk_sockets *);
 

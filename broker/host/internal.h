@@ -107,6 +107,9 @@ struct bk_address;
 // -1: the reason is in `error`, with what to do about it. `asked`: the address as it was written.
 int bk_socket_open(const struct bk_address *, const char *asked, unsigned unix_mode, bool share, char *error,
                    size_t size) BX_MUST_CHECK;
+// Which file was made, so that the one of a successor is left alone.
+bool bk_socket_find_file(const char *path, struct bk_socket_file *);
+void bk_socket_remove_file(const char *path, const struct bk_socket_file *);
 char *bk_socket_address(int fd, const struct bk_address *, const char *asked);   // with the real port; bx_free
 
 // -- listeners ---------------------------------------------------------------------------------
@@ -116,7 +119,7 @@ struct bk_listener {
   struct bk_loop *loop;
   char *name, *address;
   char *unix_path;   // removed when the listener closes, if it is still the file that was made
-  uint64_t unix_file[2];
+  struct bk_socket_file unix_file;
   const struct bk_proxies *proxies;   // NULL: none is trusted
   bool proxy_protocol;
   bx_millis complain_from;   // of bad PROXY headers

@@ -4,7 +4,6 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -93,21 +92,6 @@ static void on_acceptable(uv_poll_t *poll, int status, int events) {
   }
 }
 
-// Which file was made, so that the one of a successor is left alone.
-static bool find_file(const char *path, uint64_t file[2]) {
-  struct stat st;
-  if (lstat(path, &st) != 0) return false;
-  file[0] = st.st_dev;
-  file[1] = st.st_ino;
-  return true;
-}
-
-static void remove_file(struct bk_listener *l) {
-  uint64_t there[2];
-  if (l->unix_path && find_file(l->unix_path, there) && memcmp(there, l->unix_file, sizeof there) == 0)
-    unlink(l->unix_path);
-}
-
 struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_listener_options *o, char *error,
                                      size_t size) {
   struct bk_address address;
@@ -129,7 +113,7 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
   l->address = bk_socket_address(fd, &address, o->address);
   if (address.unix_path && o->fd == 0) {
     l->unix_path = bk_copy_text(address.unix_path);
-    find_file(l->unix_path, l->unix_file);
+    bk_socket_find_file(l->unix_path, &l->unix_file);
   }
   l->tls = tls;
   l->deflate = o->deflate;
@@ -174,7 +158,7 @@ void bk_listener_stop(struct bk_listener *l) {
   l->poll = NULL;
   close(l->fd);
   l->fd = -1;
-  remove_file(l);
+  if (l->unix_path) bk_socket_remove_file(l->unix_path, &l->unix_file);
 }
 
 void bk_listener_begin_close(struct bk_listener *l) {

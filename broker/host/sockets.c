@@ -77,6 +77,18 @@ char *bk_socket_address(int fd, const struct bk_address *a, const char *asked) {
   return bk_copy_text(text);
 }
 
+bool bk_socket_find_file(const char *path, struct bk_socket_file *file) {
+  struct stat st;
+  if (lstat(path, &st) != 0) return false;
+  *file = (struct bk_socket_file){st.st_dev, st.st_ino};
+  return true;
+}
+
+void bk_socket_remove_file(const char *path, const struct bk_socket_file *file) {
+  struct bk_socket_file there;
+  if (bk_socket_find_file(path, &there) && there.device == file->device && there.inode == file->inode) unlink(path);
+}
+
 // -- for several processes -------------------------------------------------------------------------
 
 // With SO_REUSEPORT a second broker would join in silently: the first socket is tried without it.
@@ -94,7 +106,7 @@ static bool parse(const char *text, struct bk_address *out, char *error, size_t 
   return false;
 }
 
-bool bk_sockets_open(const struct bk_sockets *s, char *error, size_t size) {
+bool bk_sockets_open(struct bk_sockets *s, char *error, size_t size) {
   struct bk_address address;
   char *real = bk_copy_text(s->address);
   size_t n = 0;
@@ -107,6 +119,7 @@ bool bk_sockets_open(const struct bk_sockets *s, char *error, size_t size) {
                                            : bk_socket_open(&address, real, s->unix_mode, true, error, size);
     good = s->fds[n] >= 0;
     if (!good) break;
+    if (address.unix_path && n == 0) bk_socket_find_file(address.unix_path, &s->file);
     char *bound = bk_socket_address(s->fds[n], &address, real);
     bx_free(real);
     real = bound;
@@ -120,5 +133,5 @@ bool bk_sockets_open(const struct bk_sockets *s, char *error, size_t size) {
 void bk_sockets_close(const struct bk_sockets *s) {
   struct bk_address address;
   for (size_t i = 0; i < s->count; i++) close(s->fds[i]);
-  if (bk_address_parse(&address, s->address) && address.unix_path) unlink(address.unix_path);
+  if (bk_address_parse(&address, s->address) && address.unix_path) bk_socket_remove_file(address.unix_path, &s->file);
 }

@@ -148,6 +148,39 @@ test('every worker has the certificates, the unix socket and the proxies; SIGHUP
   assert.equal(existsSync(path), false);
 });
 
+test('SIGHUP while workers begin ends none of them', {timeout: 60000}, async t => {
+  needsRedis(t);
+  const [node] = (await start(t, 3)).nodes;
+  const hups = setInterval(() => node.child?.kill('SIGHUP'), 2);
+  try {
+    for (let round = 0; round < 3; round++) {
+      const pid = workersOf(node).get(round);
+      process.kill(pid, 'SIGKILL');
+      await until(() => workersOf(node).get(round) !== pid, 'a worker to be started');
+      await until(async () => (await getJson(node.url('broker', '/readyz'), {agent: false})).status === 200, 'it to be ready');
+      await sleep(300);   // to die in
+    }
+  } finally {
+    clearInterval(hups);
+  }
+  const ends = node.log.items.filter(({event}) => event === 'worker.ended').map(({worker, signal}) => [worker, signal]);
+  assert.deepEqual(ends, [[0, 9], [1, 9], [2, 9]]);
+});
+
+test('a unix socket that somebody else has made in its place stays when the broker ends', {timeout: 60000}, async t => {
+  needsRedis(t);
+  const dir = mkdtempSync(join(tmpdir(), 'mora-workers-'));
+  t.after(() => rmSync(dir, {recursive: true}));
+  const path = join(dir, 'socket');
+  const [node] = (await start(t, 2, {'broker.listen': ['127.0.0.1:0', `unix:${path}`]})).nodes;
+  rmSync(path);
+  const successor = net.createServer().listen(path);
+  await once(successor, 'listening');
+  t.after(() => successor.close());
+  await node.stop();
+  assert.equal(existsSync(path), true);
+});
+
 test('SIGTERM ends all of them; a supervisor that dies takes its workers along', {timeout: 60000}, async t => {
   needsRedis(t);
   const cluster = await start(t, 2);
