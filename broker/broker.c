@@ -222,7 +222,10 @@ static bool listen_on(struct bk_broker *b, struct cf_strings addresses, struct b
 // After the last client: the other nodes are told where its sessions stand.
 static bool has_left(struct bk_broker *b) {
   if (!b->engine) return true;
-  if (!b->leaving) er_node_leave(bk_engine_node(b->engine));
+  if (!b->leaving) {
+    bk_transport_leave(&b->transport);
+    er_node_leave(bk_engine_node(b->engine));
+  }
   b->leaving = true;
   return er_node_has_left(bk_engine_node(b->engine));
 }

@@ -33,6 +33,12 @@ void bk_mount_handle(void *endpoint, struct bk_exchange *x) {
     bk_answer_text(x, 403, BX_LIT("This origin is not in access.origins"));
     return;
   }
+  if (e->transport->left) {
+    e->transport->counters.late++;
+    bk_exchange_close_after(x);
+    bk_answer_text(x, 503, BX_LIT("Not available"));
+    return;
+  }
   enum bk_method method = bk_exchange_method(x);
   if (is_preflight(x))
     bk_cors_preflight(x, origin);

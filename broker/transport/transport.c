@@ -112,6 +112,8 @@ void bk_transport_drain(struct bk_transport *t) {
   bk_loop_again(t->loop);
 }
 
+void bk_transport_leave(struct bk_transport *t) { t->left = true; }
+
 size_t bk_transport_connections(const struct bk_transport *t) {
   return t->counters.sockets + t->counters.polls + t->counters.streams;
 }

@@ -36,6 +36,8 @@
   X(unresponsive, BK_COUNTER, "mora_bayeux_websockets_unresponsive_total", "Websockets closed for missing two pings.") \
   X(silent, BK_COUNTER, "mora_bayeux_websockets_silent_total",                                                         \
     "Websockets closed with 1008: they did not shake hands within limits.handshake_time.")                             \
+  X(late, BK_COUNTER, "mora_bayeux_late_requests_total",                                                               \
+    "Requests refused because this broker leaves and has written down where its sessions stand.")                      \
   X(refused_origins, BK_COUNTER, "mora_bayeux_refused_origins_total",                                                  \
     "Requests and websockets refused for their Origin.")
 
@@ -68,7 +70,7 @@ struct bk_transport {
   struct bx_list woken;       // struct bk_link
   struct bx_buffer out;       // what is being written; shared by all connections
   size_t links;               // connections of any kind, those of answered polls included
-  bool draining;
+  bool draining, left;
   bx_millis origin_logged;   // a flood of refused origins is a line a second
 };
 
@@ -80,6 +82,10 @@ void bk_transport_fini(struct bk_transport *);
 // are answered from now on with them. It is over when bk_transport_connections() is 0.
 void bk_transport_drain(struct bk_transport *);
 size_t bk_transport_connections(const struct bk_transport *);
+
+// It is over, and others may go on with the sessions: what still comes on connections that are open is
+// answered 503. An answer with messages would be one more than has been written down.
+void bk_transport_leave(struct bk_transport *);
 
 // A mount as one listener offers it.
 struct bk_endpoint {

@@ -11,6 +11,8 @@
 //
 // One tick is one script: exact positions first, then `live`, then the mark. Until it is answered all
 // that it wrote counts as not written, and is written again should the link end: it is true then, too.
+#include <stdio.h>
+
 #include "engine-redis/core/private.h"
 
 // A subscription that is being made, or was read back and is not confirmed, has a past of its own: the
@@ -143,6 +145,7 @@ static void depart(struct er_core *c) {
   struct er_call *call = bx_alloc(sizeof *call);
   struct er_arguments args = {0};
 
+  c->departing = true;
   call->done = departed;
   er_arguments_text(&args, c->options.node);
   er_arguments_u64(&args, c->incarnation);
@@ -183,8 +186,12 @@ static void ticked(struct er_core *c, struct er_call *call, const struct er_repl
     if (er_reply_is(reply, "EPOCH")) {
       er_hello(c);
     } else if (reply != NULL) {
+      struct bx_slice why = reply->type == ER_REPLY_ARRAY ? er_reply_text(reply, 0) : er_reply_bytes(reply);
+      char text[100];
+
       if (er_reply_is(reply, "FENCED")) c->counters.fenced++;
-      c->env.reset(c->env.context, ER_COMMAND, "the tick was refused");
+      snprintf(text, sizeof text, "the tick was refused: %.*s", (int)why.len, why.len > 0 ? why.at : "");
+      c->env.reset(c->env.context, ER_COMMAND, text);
     }
     if (t->last) c->left = true;   // nothing more can be told
   }
@@ -287,7 +294,7 @@ void er_marks_tick(struct er_core *c) {
   struct er_arguments args = {0};
   struct tick_call *t;
 
-  if (c->ticking || !er_usable(c) || !c->warm || c->left) return;
+  if (c->ticking || !er_usable(c) || !c->warm || c->departing || c->left) return;
   t = bx_alloc(sizeof *t);
   t->call.done = ticked;
   t->sent = c->now;

@@ -95,7 +95,7 @@ struct er_core {
   void (*answer_survey)(void *context, struct bx_slice question, struct bx_buffer *out);
   void *answer_context;
   uint64_t questions;
-  bool leaving, left;
+  bool leaving, departing, left;
 };
 
 static inline struct er_core *er_core_of(struct bx_engine *e) { return bx_container_of(e, struct er_core, engine); }

@@ -6,10 +6,13 @@
 // built without sanitizers.
 
 import assert from 'node:assert/strict';
+import {PollSession, deliveries} from './lib/bayeux.mjs';
+import {keepAlive} from './lib/http.mjs';
 import {test} from './lib/suite.mjs';
-import {until} from './lib/wait.mjs';
+import {sleep, until} from './lib/wait.mjs';
 import {needsRedis, startCluster} from './support/cluster.mjs';
 import {Press, settleIn, verdict} from './support/load.mjs';
+import {publish} from './support/wire.mjs';
 
 const LONG = Boolean(process.env.MORA_TEST_LONG);
 const CLIENTS = LONG ? 2000 : 60;
@@ -41,4 +44,28 @@ test(`three nodes are restarted in turn under ${CLIENTS} clients and ${RATE * CL
   assert.equal(doubled, 0, 'a clean end doubles nothing');
   assert.ok(residents.every(({handshakes, told}) => handshakes === 1 && told.length === 0), 'nobody was told to handshake');
   assert.ok(await cluster.sum('moves') > 0);
+});
+
+// Its sessions stand in Redis by then, and others may go on with them: an answer now would come again there.
+test('a node that has written down where its sessions stand answers nobody any more', {timeout: 60000}, async t => {
+  needsRedis(t);
+  const cluster = await startCluster(t, {nodes: 2, set: {'broker.timeout': '30s', 'engine.command_timeout': '20s'}});
+  const [node, other] = cluster.nodes;
+  const agent = keepAlive(t);
+  const session = new PollSession(node.bayeux, {agent});
+  await session.handshake();
+  await session.subscribe('/late');
+  await session.connect({timeout: 0});
+  await publish(other.bayeux, '/late', 1);
+  await cluster.level();
+  cluster.redis.pause();   // the last word of the node takes a while
+  t.after(() => cluster.redis.resume());
+  const ended = node.stop();
+  await node.log.when(events => events.some(({event}) => event === 'drain'), 'the drain to begin');
+  await sleep(300);
+  await assert.rejects(session.connect({timeout: 0}), /HTTP 503/);
+  cluster.redis.resume();
+  await ended;
+  session.url = other.bayeux;
+  assert.deepEqual(deliveries(await session.connect({timeout: 0})).map(({data}) => data), [1]);
 });
