@@ -18,7 +18,9 @@ export async function install() {
   if (!existsSync(join(MODULES, 'ngx_nchan_module.so'))) throw new Skipped('the nginx module is not installed (Debian package libnginx-mod-nchan)');
 }
 
-const files = () => Number(readFileSync('/proc/self/limits', 'utf8').match(/^Max open files\s+\S+\s+(\d+)/m)?.[1] ?? 20000);
+// As many as this process may open; nginx sets aside some 400 bytes for each.
+const limit = readFileSync('/proc/self/limits', 'utf8').match(/^Max open files\s+\S+\s+(\d+)/m)?.[1];
+const files = Math.min(Number(limit ?? 65536), 65536);
 
 // What Nchan's documentation and nginx's tuning guides ask for: one worker for each core (here: one),
 // descriptors for every subscriber, shared memory that 20,000 subscribers do not fill
@@ -33,8 +35,8 @@ daemon off;
 pid ${directory}/nginx.pid;
 error_log ${directory}/nginx-error.log warn;
 worker_processes 1;
-worker_rlimit_nofile ${files()};
-events { worker_connections ${files()}; use epoll; multi_accept on; }
+worker_rlimit_nofile ${files};
+events { worker_connections ${files}; use epoll; multi_accept on; }
 http {
   access_log off;
   keepalive_timeout 3600;
