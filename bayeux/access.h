@@ -40,7 +40,7 @@ enum bx_verdict {
   BX_LATER,
 };
 
-// All slices are borrowed for the call.
+// All slices are borrowed: what ask() gives until the next call of an op, else for the call.
 struct bx_access_answer {
   enum bx_verdict verdict;
   // Allow:

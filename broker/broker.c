@@ -117,6 +117,7 @@ static void create_server(struct bk_broker *b) {
   };
   b->server = bx_server_create(&env, &options, create_engine(b), bk_loop_now(b->loop));
   bk_limits_attach(&b->limits, b->server);
+  if (o->access.mode != BK_ACCESS_OPEN) bx_server_guard(b->server, &b->guard.access);
 }
 
 // -- health ----------------------------------------------------------------------------------------
@@ -256,21 +257,22 @@ static void on_signal(void *context, int signo) {
   bx_wheel_set(bk_loop_wheel(b->loop), &b->drain_timer, bk_loop_now(b->loop) + b->options->drain);
 }
 
-// New certificates. Without them SIGHUP, which ends a process that says nothing else, does nothing.
+// New certificates and keys. Without them SIGHUP, which ends a process that says nothing else, does nothing.
 static void on_hangup(void *context, int signo) {
   struct bk_broker *b = context;
   char error[512];
   const char *file;
   (void)signo;
-  if (!b->tls)
-    bk_info("reload.nothing");
-  else if (!bk_tls_reload(b->tls, &file, error, sizeof error))
+  if (!b->tls && !b->guard.tokens) bk_info("reload.nothing");
+  if (b->guard.tokens && !bk_tokens_reload(b->guard.tokens, error, sizeof error))
+    bk_error("tokens.reload_failed", bk_s("error", error));
+  if (b->tls && !bk_tls_reload(b->tls, &file, error, sizeof error))
     bk_error("tls.reload_failed", bk_s("file", file), bk_s("error", error));
 }
 
 // -- life ------------------------------------------------------------------------------------------
 
-void bk_broker_init(struct bk_broker *b, const struct bk_options *options, struct bk_tls *tls,
+void bk_broker_init(struct bk_broker *b, const struct bk_options *options, struct bk_tls *tls, struct bk_tokens *tokens,
                     const struct bk_worker *worker) {
   *b = (struct bk_broker){.options = options,
                           .worker = worker,
@@ -282,6 +284,7 @@ void bk_broker_init(struct bk_broker *b, const struct bk_options *options, struc
   b->loop = bk_loop_create();
   bk_proxies_init(&b->proxies, options->trusted_proxies);
   create_limits(b);
+  bk_guard_init(&b->guard, &options->access, tokens);
   create_mounts(b);
 }
 
@@ -349,6 +352,7 @@ void bk_broker_fini(struct bk_broker *b, struct bx_counters *left) {
   bk_scripts_fini(&b->scripts);
   bx_server_destroy(b->server, left);
   bk_limits_fini(&b->limits);
+  bk_guard_fini(&b->guard);
   bk_admin_destroy(b->admin);
   bk_engine_destroy(b->engine);
   bk_loop_destroy(b->loop);

@@ -6,6 +6,7 @@
 // it within broker.drain. A second signal ends the process at once.
 #pragma once
 
+#include "broker/access/guard.h"
 #include "broker/access/limits.h"
 #include "broker/admin/admin.h"
 #include "broker/host/health.h"
@@ -25,6 +26,7 @@ struct bk_broker {
   struct bx_server *server;
   struct bk_limits limits;
   struct bk_gathered admin_gathered;   // clients may not use up what is mora-api's
+  struct bk_guard guard;   // used unless access.mode is open
   struct bk_transport transport;
   struct bk_scripts scripts;
   struct bk_admin *admin;
@@ -46,9 +48,11 @@ struct bk_broker {
   struct bx_timer drain_timer;
 };
 
-// The loop, and who this node is. The options outlive it, and so do the certificates (NULL: no TLS) and what
+// The loop, and who this node is. The options outlive it, and so do the certificates (NULL: no TLS), the
+// keys of tokens (NULL: none) and what
 // a worker was given (NULL: it is none).
-void bk_broker_init(struct bk_broker *, const struct bk_options *, struct bk_tls *, const struct bk_worker *);
+void bk_broker_init(struct bk_broker *, const struct bk_options *, struct bk_tls *, struct bk_tokens *,
+                    const struct bk_worker *);
 // Opens the listeners and makes every other part. False: a listener could not be, which was logged; the
 // broker is only good for fini then.
 bool bk_broker_start(struct bk_broker *);

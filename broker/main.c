@@ -24,7 +24,8 @@ static void fault(const struct cf_set *config, const char *key, struct bx_buffer
 }
 
 static struct bk_options options;
-static struct bk_tls *tls;   // read while the configuration is checked; NULL: no TLS
+static struct bk_tokens *tokens;   // keys, as well
+static struct bk_tls *tls;         // read while the configuration is checked; NULL: no TLS
 
 static void read_certificates(const struct cf_set *config, const struct bk_options *o, struct bx_buffer *faults) {
   struct bk_certificates c;
@@ -42,16 +43,26 @@ static void read_certificates(const struct cf_set *config, const struct bk_optio
   bk_certificates_fini(&c);
 }
 
+static void read_token_keys(const struct cf_set *config, const struct bk_options *o, struct bx_buffer *faults) {
+  char error[512];
+  tokens = bk_access_tokens(&o->access, bk_wall_clock, error, sizeof error);
+  if (!error[0]) return;
+  fault(config, "auth.jwt.jwks", faults);
+  bx_buffer_printf(faults, "%s\n", error);
+}
+
 // What no row of the table can judge alone.
 static void check(const struct cf_set *config, struct bx_buffer *faults) {
   const struct bk_options *o = &options;
   const char *reachable;
   bk_engine_check(config, &o->engine, faults);
-  if ((reachable = first_reachable(o->listen)) != NULL && !o->insecure) {
+  bk_access_check(config, &options.access, faults);
+  read_token_keys(config, o, faults);
+  if (o->access.mode == BK_ACCESS_OPEN && (reachable = first_reachable(o->listen)) != NULL && !o->insecure) {
     fault(config, "broker.listen", faults);
     bx_buffer_printf(faults,
                      "other machines reach %s, and access.mode is open: everybody could read and publish "
-                     "everything. If that is meant, set access.insecure to true\n",
+                     "everything. Give access.rules; or, if that is meant, set access.insecure to true\n",
                      reachable);
   }
   if ((reachable = first_reachable(o->admin_listen)) != NULL && !o->admin_token) {
@@ -94,7 +105,7 @@ static int finish(struct bk_broker *b) {
 
 static int run(const struct bk_worker *worker) {
   struct bk_broker broker;
-  bk_broker_init(&broker, &options, tls, worker);
+  bk_broker_init(&broker, &options, tls, tokens, worker);
   bk_info("start", bk_s("version", MORA_VERSION), bk_s("node", broker.node),
           bk_s("engine", options.engine.type == BK_ENGINE_REDIS ? "redis" : "memory"));
   bk_daemon_check_descriptors(options.max_clients);
@@ -105,7 +116,8 @@ static int run(const struct bk_worker *worker) {
 }
 
 int main(int argc, char **argv) {
-  static const struct cf_section sections[] = {{bk_options, &options}, {bk_engine_options, &options.engine}};
+  static const struct cf_section sections[] = {
+      {bk_options, &options}, {bk_engine_options, &options.engine}, {bk_access_options, &options.access}};
   static const struct bk_daemon daemon = {
       .program = {"mora-broker", "The Bayeux server: websockets and polls of clients, delivery of messages."},
       .sections = sections,
@@ -121,6 +133,7 @@ int main(int argc, char **argv) {
     status = options.workers > 1 && !is_worker ? bk_supervise(&options, argv) : run(is_worker ? &worker : NULL);
   if (is_worker) bk_board_close(worker.board);
   bk_tls_destroy(tls);
+  bk_tokens_destroy(tokens);
   cf_free(config);
   return status;
 }

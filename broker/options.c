@@ -185,8 +185,6 @@ unsigned bk_mode_read(const char *text) {
 
 // -- the table -------------------------------------------------------------------------------------
 
-static const char *const modes[] = {"open", NULL};
-
 const char *const bk_foreign_options[] = {"api.", "web.", NULL};
 
 #define FIELD(field) offsetof(struct bk_options, field)
@@ -282,12 +280,6 @@ const struct cf_option bk_options[] = {
      .min = 1000,
      .doc = "Their age, at most. Should be more than a session lives without a connection."},
 
-    {.key = "access.mode",
-     .type = CF_ENUM,
-     .offset = FIELD(access_mode),
-     .standard = "open",
-     .choices = modes,
-     .doc = "open: everybody may do everything. Off loopback that needs access.insecure."},
     {.key = "access.insecure",
      .type = CF_BOOL,
      .offset = FIELD(insecure),

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "bayeux/server.h"
+#include "broker/access/options.h"
 #include "broker/engine/engine.h"
 #include "broker/host/peer.h"
 #include "broker/host/tls.h"
@@ -20,7 +21,7 @@ struct bk_options {
   uint64_t journal_bytes;
   bx_millis journal_age;
 
-  int access_mode;
+  struct bk_access_options access;   // of a table of its own: the tool reads it too
   struct cf_strings origins;
   bool jsonp, insecure;
 

@@ -202,7 +202,7 @@ void host_world_open(bool proxy_protocol) {
   world.random = 1;
   world.options.proxy_protocol = proxy_protocol;
   world.accepted = bk_host_counters.accepted;
-  bk_broker_init(&world.broker, &world.options, NULL, NULL);
+  bk_broker_init(&world.broker, &world.options, NULL, NULL, NULL);
   MUST(bk_broker_start(&world.broker));
   begin_session();
 }

@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 mora_unit_test(quota access)
+mora_unit_test(rules permission)

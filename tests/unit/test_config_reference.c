@@ -21,6 +21,7 @@ static struct {
 } all;
 
 static const struct cf_section sections[] = {{bk_options, &all.broker},
+                                             {bk_access_options, &all.broker.access},
                                              {bk_engine_options, &all.broker.engine},
                                              {ab_options, &all.api},
                                              {gw_options, &all.web},

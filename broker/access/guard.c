@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/access/guard.h"
+
+#include "broker/access/tokens.h"
+#include "broker/host/log.h"
+
+static struct bk_guard *guard_of(struct bx_access *a) { return bx_container_of(a, struct bk_guard, access); }
+
+// -- secrets ---------------------------------------------------------------------------------------
+
+bool bk_secret_is_one_of(struct bx_slice given, struct cf_strings secrets) {
+  bool found = false;
+  for (size_t i = 0; i < secrets.count; i++) {
+    size_t len = strlen(secrets.at[i]);
+    volatile unsigned char differs = given.len != len;
+    for (size_t k = 0; k < given.len; k++) differs |= (unsigned char)(given.at[k] ^ secrets.at[i][k % len]);
+    found |= differs == 0;
+  }
+  return found;
+}
+
+static bool is_server(struct bx_access *a, const struct bx_message *m) {
+  struct bk_guard *g = guard_of(a);
+  struct bx_buffer text = {0};
+  if (m->ext.type != BX_JSON_OBJECT || g->options->superclient.count == 0) return false;
+  struct bx_value given = bx_ext_member(&m->ext, BX_LIT("password"));
+  if (given.type != BX_JSON_STRING) return false;
+  bx_value_decode(&given, &text);
+  bool is = bk_secret_is_one_of(bx_buffer_view(&text), g->options->superclient);
+  bx_buffer_fini(&text);
+  g->servers += is;
+  return is;
+}
+
+// -- what the configuration adds to an answer ------------------------------------------------------
+
+static bool is_empty_object(struct bx_slice json) {
+  for (size_t i = 1; i + 1 < json.len; i++)
+    if (!strchr(" \t\r\n", json.at[i])) return false;
+  return true;
+}
+
+// Two objects as one; of a name that both have the last one counts.
+static struct bx_slice join_objects(struct bx_slice a, struct bx_slice b, struct bx_buffer *to) {
+  if (a.len == 0 || is_empty_object(a)) return b;
+  if (b.len == 0 || is_empty_object(b)) return a;
+  bx_buffer_add(to, a.at, a.len - 1);
+  bx_buffer_char(to, ',');
+  bx_buffer_add(to, b.at + 1, b.len - 1);
+  return bx_buffer_view(to);
+}
+
+// Of a handshake: as configured. Else whoever is not known any more shakes hands again.
+static void advise(const struct bk_guard *g, const struct bx_access_request *r, struct bx_access_answer *a) {
+  const struct bk_access_options *o = g->options;
+  if (a->reconnect) return;
+  if (r->verb == BX_ACCESS_HANDSHAKE && (o->denied_reconnect != 0 || o->denied_interval > 0)) {
+    a->reconnect = bk_reconnects[o->denied_reconnect];
+    a->interval = o->denied_interval;
+  } else if (r->verb != BX_ACCESS_HANDSHAKE && a->error.len > 3 && memcmp(a->error.at, "401", 3) == 0) {
+    a->reconnect = "handshake";
+  } else {
+    return;
+  }
+  if (a->interval == 0) a->interval = bx_server_uniform(g->access.server, 1000, 2000);
+}
+
+static void complete(struct bk_guard *g, const struct bx_access_request *r, struct bx_access_answer *a) {
+  if (a->verdict == BX_DENY) advise(g, r, a);
+  if (a->verdict == BX_ALLOW && r->verb == BX_ACCESS_HANDSHAKE)
+    a->ext = join_objects(g->options->handshake_ext, a->ext, &g->ext);
+}
+
+static void forget_texts(struct bk_guard *g) {
+  bx_buffer_clear(&g->user);
+  bx_buffer_clear(&g->ext);
+  bx_buffer_clear(&g->error);
+}
+
+// -- handshakes ------------------------------------------------------------------------------------
+
+static enum bx_verdict hand_on(struct bk_guard *g, struct bx_access_request *r, struct bx_access_answer *a) {
+  if (!g->authority) return BX_UNAVAILABLE;
+  return a->verdict = g->authority->ops->ask(g->authority, r, a);
+}
+
+static enum bx_verdict deny(struct bx_access_answer *a, const char *error) {
+  a->error = bx_slice_of(error);
+  return BX_DENY;
+}
+
+static enum bx_verdict look_at_token(struct bk_guard *g, const struct bx_access_request *r,
+                                     struct bx_access_answer *a) {
+  struct bx_value token = bx_ext_member(&r->message->ext, BX_LIT("token"));
+  if (!g->tokens || !bx_value_truthy(&token))
+    return g->options->handshake == BK_HANDSHAKE_USER ? deny(a, "401::Access token required") : BX_ALLOW;
+  const char *why =
+      token.type == BX_JSON_STRING ? bk_tokens_check(g->tokens, bx_value_inside(&token), &g->user) : "it is no text";
+  if (why) {
+    bk_debug("token.refused", bk_s("why", why));
+    return deny(a, "401::Invalid access token");
+  }
+  a->user = bx_buffer_view(&g->user);
+  return BX_ALLOW;
+}
+
+static enum bx_verdict ask_handshake(struct bk_guard *g, struct bx_access_request *r, struct bx_access_answer *a) {
+  if (r->server) return BX_ALLOW;
+  if (g->options->handshake == BK_HANDSHAKE_SERVER) return deny(a, "403::Forbidden");
+  if (g->options->handshake == BK_HANDSHAKE_AUTHORITY) return hand_on(g, r, a);
+  return look_at_token(g, r, a);
+}
+
+// -- channels --------------------------------------------------------------------------------------
+
+static enum bk_verb verb_of(const struct bx_access_request *r) {
+  return r->verb == BX_ACCESS_SUBSCRIBE ? BK_SUBSCRIBE : BK_PUBLISH;
+}
+
+static struct bk_decision decide(const struct bk_guard *g, const struct bx_access_request *r, size_t channel) {
+  const struct bk_subject who = {r->user, r->server};
+  return bk_rules_decide(&g->rules, verb_of(r), r->channels[channel], &who);
+}
+
+bool bk_guard_hands_on(const struct bk_guard *g, const struct bx_access_request *r, size_t channel) {
+  return decide(g, r, channel).ruling == BK_RULING_ASK;
+}
+
+static void say_why(struct bk_guard *g, const struct bx_access_request *r, size_t channel, const struct bk_decision *d,
+                    struct bx_access_answer *a) {
+  bk_rules_error(d, verb_of(r), r->channels[channel], &g->error);
+  a->error = bx_buffer_view(&g->error);
+}
+
+static enum bx_verdict ask_channels(struct bk_guard *g, struct bx_access_request *r, struct bx_access_answer *a) {
+  bool asks = false;
+  for (size_t i = 0; i < r->channel_count; i++) {
+    struct bk_decision d = decide(g, r, i);
+    asks |= d.ruling == BK_RULING_ASK;
+    a->unjournalled |= d.ruling == BK_RULING_ACK;
+    a->forward_ext |= r->verb == BX_ACCESS_PUBLISH && d.rule && d.rule->forward_ext;
+    if (d.ruling != BK_RULING_DENY) continue;
+    say_why(g, r, i, &d, a);
+    return BX_DENY;
+  }
+  return asks ? hand_on(g, r, a) : BX_ALLOW;
+}
+
+// -- the seam --------------------------------------------------------------------------------------
+
+static enum bx_verdict ask(struct bx_access *access, struct bx_access_request *r, struct bx_access_answer *a) {
+  struct bk_guard *g = guard_of(access);
+  forget_texts(g);
+  a->verdict = r->verb == BX_ACCESS_HANDSHAKE ? ask_handshake(g, r, a) : ask_channels(g, r, a);
+  if (a->verdict != BX_LATER) complete(g, r, a);
+  return a->verdict;
+}
+
+// What a rule says holds also where the authority decides.
+void bk_guard_decide(struct bk_guard *g, struct bx_access_request *r, const struct bx_access_answer *given) {
+  struct bx_access_answer a = *given;
+  forget_texts(g);
+  for (size_t i = 0; i < r->channel_count; i++) {
+    struct bk_decision d = decide(g, r, i);
+    a.forward_ext |= r->verb == BX_ACCESS_PUBLISH && d.rule && d.rule->forward_ext;
+    if (a.verdict == BX_DENY && a.error.len == 0 && d.ruling == BK_RULING_ASK) say_why(g, r, i, &d, &a);
+  }
+  complete(g, r, &a);
+  bx_access_decide(g->access.server, r, &a);
+}
+
+static void asked(struct bx_access *access) {
+  struct bx_access *authority = guard_of(access)->authority;
+  if (authority && authority->ops->asked) authority->ops->asked(authority);
+}
+
+// Only what was handed on is decided later.
+static void cancel(struct bx_access *access, struct bx_access_request *r) {
+  struct bx_access *authority = guard_of(access)->authority;
+  authority->ops->cancel(authority, r);
+}
+
+void bk_guard_init(struct bk_guard *g, const struct bk_access_options *options, struct bk_tokens *tokens) {
+  static const struct bx_access_ops ops = {is_server, ask, asked, cancel};
+  *g = (struct bk_guard){.access.ops = &ops, .options = options, .tokens = tokens};
+  // Checked; and where everybody may do everything they are not looked at.
+  BX_BUG_ON(options->mode != BK_ACCESS_OPEN && bk_rules_read(options->rules, &g->rules) != NULL);
+}
+
+void bk_guard_fini(struct bk_guard *g) {
+  bk_rules_fini(&g->rules);
+  bx_buffer_fini(&g->user);
+  bx_buffer_fini(&g->ext);
+  bx_buffer_fini(&g->error);
+}
