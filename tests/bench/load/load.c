@@ -104,7 +104,7 @@ static void prepare_publishers(struct bn_load *load) {
   load->publishers = bx_alloc(load->publisher_count * sizeof *load->publishers);
   for (unsigned i = 0; i < load->publisher_count; i++) {
     load->publishers[i] = (struct bn_conn){
-        .net = &load->net, .role = o->dialect->publisher, .target = &o->publish, .index = i, .channel = i};
+        .net = &load->net, .role = o->dialect->publisher, .target = &o->publish, .index = i, .channel = o->base + i};
     bx_list_init(&load->publishers[i].unsent);
   }
 }
@@ -126,7 +126,7 @@ void bn_load_init(struct bn_load *load, const struct bn_options *o, struct bn_sh
                                       .role = o->dialect->subscriber,
                                       .target = &o->targets[index % o->target_count],
                                       .index = index,
-                                      .channel = index % o->channels};
+                                      .channel = o->base + index % o->channels};
     bx_list_init(&load->conns[i].unsent);
   }
   prepare_publishers(load);
@@ -180,7 +180,7 @@ void bn_load_follow(struct bn_load *load) {
 void bn_load_finish(struct bn_load *load) {
   for (unsigned i = 0; i < load->count; i++) {
     struct bn_conn *c = &load->conns[i];
-    bn_track_finish(&c->track, load->shared->published[c->channel], load->tally);
+    bn_track_finish(&c->track, load->shared->published[c->channel - load->options->base], load->tally);
     bn_conn_close(c);
   }
   for (unsigned i = 0; i < load->publisher_count; i++) bn_conn_close(&load->publishers[i]);
@@ -197,17 +197,18 @@ static void publish(struct bn_load *load, const struct bn_stamp *s) {
   const struct bn_dialect *d = load->options->dialect;
   char data[BN_DATA];
   bn_stamp_write(data, s);
-  struct bn_conn *c = load->publishers ? &load->publishers[d->publisher_each ? s->channel : 0] : &load->conns[0];
+  struct bn_conn *c =
+      load->publishers ? &load->publishers[d->publisher_each ? s->channel - load->options->base : 0] : &load->conns[0];
   c->role->publish(c, s->channel, (struct bx_slice){data, sizeof data});
 }
 
 void bn_load_publish(struct bn_load *load, uint32_t channel, uint64_t due) {
-  struct bn_stamp stamp = {load->shared->published[channel]++, channel, due};
+  struct bn_stamp stamp = {load->shared->published[channel]++, load->options->base + channel, due};
   publish(load, &stamp);
   load->published++;
 }
 
 void bn_load_publish_aside(struct bn_load *load, uint32_t channel) {
-  struct bn_stamp stamp = {0, load->options->channels + channel, bn_now()};
+  struct bn_stamp stamp = {0, load->options->base + load->options->channels + channel, bn_now()};
   publish(load, &stamp);
 }

@@ -16,7 +16,7 @@ struct bn_options {
   const struct bn_dialect *dialect;
   struct bn_target targets[BN_TARGETS], publish;   // clients take the targets in turn
   unsigned target_count, clients, channels, in_flight, concurrency, sources, processes;
-  unsigned missed, others, slow, block;
+  unsigned missed, others, slow, block, base;
   double rate, warm, seconds, settle;
   bool count, publish_given;
   struct bn_group groups[BN_GROUPS];
@@ -29,7 +29,7 @@ struct bn_shared {
   atomic_int phase;
   atomic_ullong from, to;   // messages due in between are measured
   struct bn_tally tallies[BN_PROCESSES];
-  atomic_uint published[];   // by channel
+  atomic_uint published[];   // by channel, from `base` on
 };
 
 struct bn_load {
@@ -73,7 +73,7 @@ _Noreturn void bn_load_give_up(const char *why);
 unsigned long bn_load_delivered(const struct bn_load *);
 unsigned long bn_load_are_ready(const struct bn_load *);
 
-// A message of the channel, due at that time.
+// A message of the channel (from 0, here and below), due at that time.
 void bn_load_publish(struct bn_load *, uint32_t channel, uint64_t due);
 // To a channel without subscribers.
 void bn_load_publish_aside(struct bn_load *, uint32_t channel);

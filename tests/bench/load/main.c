@@ -30,6 +30,7 @@ static const char usage[] =
     "  --block N         connect: report after every so many (1000)\n"
     "  --missed N --others N   storm: messages for each client, and messages for nobody\n"
     "  --slow PERCENT    slow: clients that do not read\n"
+    "  --base N          the first channel's number: another one for each run on a server that goes on (0)\n"
     "  --processes N     share the clients among processes (1)\n"
     "  --sources N       addresses 127.0.0.2... to connect from (8)\n";
 
@@ -51,6 +52,7 @@ enum {
   MISSED,
   OTHERS,
   SLOW,
+  BASE,
   PROCESSES,
   SOURCES
 };
@@ -75,6 +77,7 @@ static const struct option words[] = {
     {"slow", 1, NULL, SLOW},
     {"processes", 1, NULL, PROCESSES},
     {"sources", 1, NULL, SOURCES},
+    {"base", 1, NULL, BASE},
     {0},
 };
 
@@ -112,6 +115,7 @@ static void take_word(struct bn_options *o, int word, const char *value) {
   case MISSED: o->missed = number; break;
   case OTHERS: o->others = number; break;
   case SLOW: o->slow = number; break;
+  case BASE: o->base = number; break;
   case PROCESSES: o->processes = number; break;
   case SOURCES: o->sources = number; break;
   default: refuse("bad option");

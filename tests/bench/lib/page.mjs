@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// docs/benchmarks.md and its charts, from the results of one run.
+
+import {mkdirSync, readdirSync, rmSync, writeFileSync} from 'node:fs';
+import {join} from 'node:path';
+import {barChart, short} from './plot.mjs';
+
+const HEAD = `# Benchmarks
+
+Written by \`make bench\`; run it to have these figures of your own machine. It needs about 40 minutes, two cores, and what
+\`make deps\` installs; a peer that the machine cannot have is left out, and the page says so. \`make bench-quick\` takes two minutes and holds Mora
+against the ratios that were recorded last: what is 10 % worse than those fails.
+
+## What the figures mean
+
+One core for the server, the other for the clients (\`bench_load\`, C, one epoll loop); everything over loopback, plaintext, 128 bytes of data in
+each message. Every message carries its number and the time it was due, and each subscriber checks that it gets each number once and in order: **a run in
+which Mora or a floor loses, doubles or disorders one message fails as a whole**.
+
+- **CPU per delivery**: the CPU time, user and system, of all the server's processes while messages flowed, by the kernel's clock of each
+  process (nanoseconds), over the messages that subscribers received meanwhile. It survives a noisy machine better than anything that is timed.
+- **in flight**: messages published and not yet delivered to all; the next is published then. With 8 of them a server may put several into one write.
+- **latency**: from the time a message was due, not from when it was sent, so a server that makes the publisher wait hides nothing.
+- **PSS per client**: what \`/proc/PID/smaps_rollup\` says after all clients are there, less what it said before, over the clients. What the kernel
+  keeps for a socket is not in it.
+- Figures are medians of rounds, with the interval that holds the median with 95 % (bootstrap). In a round all servers are measured
+  once, one after the other, in an order that changes; **ratios are taken inside a round**. A target holds when the whole interval does.
+
+## The floors
+
+| name | is |
+|---|---|
+| \`epoll\` | \`tests/bench/reference/epoll.c\`: websockets on raw epoll; no sessions, no JSON, no limits; one send for each message and subscriber |
+| \`epoll-batch\` | the same, one send for all that a turn of its loop brought, as Mora does it |
+| \`lws\` | \`tests/bench/reference/lws.c\`: bare libwebsockets on libuv, written directly; held GETs for long polling |
+
+Floors carry 128 bytes and no envelope; acknowledge no publish; remember nothing. The floor of connects is an upgrade and three texts that come back, of idle clients one that
+sends the same pings and answers the same renewals.
+
+## What limits each
+
+Up to a few messages a write it is the kernel: sending over loopback costs 4 to 7 us, most of what any server here spends on a delivery, and only fewer sends
+help. With many messages in one write it is what a server does for each message: reading the publish, its place in the journal, the acknowledgement. For idle
+clients it is waking up; for connects accept, the upgrade, and the session. System calls can be counted (\`bench_load --count\`); instructions only where the processor's counters are to be had.
+`;
+
+const QUOTE = {1: 'below it', [1 / 12]: '1/12', [1 / 30]: '1/30', [1 / 5]: '1/5', [1 / 3]: '1/3'};
+const bound = ({limit, lowest, atLeast}) => (lowest ? '< 1' : `${atLeast ? '>=' : '<='} ${limit === 1 ? 1 : QUOTE[limit] ?? short(limit)}`);
+const span = ({low, high}) => `${short(low)} to ${short(high)}`;
+
+function targetRow(figure, target) {
+  const what = `${figure.title}: ${target.value} of ${target.of}${target.against ? ` over ${target.against}` : ''}`;
+  if (target.verdict === 'not measured') return `| ${what} | ${bound(target)} | | | not measured: ${target.reason} |`;
+  return `| ${what} | ${bound(target)} | ${short(target.ratio)} | ${span(target)} | ${target.verdict === 'holds' ? 'holds' : '**misses**'} |`;
+}
+
+function figureText(figure) {
+  const keys = Object.keys(figure.units).filter(key => figure.entries.some(({values}) => values[key]));
+  const cell = value => (value ? `${short(value.median)} <sub>${span(value)}</sub>` : '');
+  const rows = figure.entries.map(({name, values}) => `| ${name} | ${keys.map(key => cell(values[key])).join(' | ')} |`);
+  const out = Object.entries(figure.out).map(([name, reason]) => `\n${name}: ${reason}.`);
+  return `### ${figure.title}\n\n${figure.chart ? `![${figure.title}](benchmarks/${figure.id}.svg)\n\n` : ''}` +
+    `| | ${keys.map(key => `${key}: ${figure.units[key]}`).join(' | ')} |\n|---|${keys.map(() => '---').join('|')}|\n${rows.join('\n')}\n${out.join('\n')}\n`;
+}
+
+export function pageText({machine, versions, date, minutes, rounds, figures}) {
+  const about = Object.entries(versions).map(([name, text]) => `| ${name} | ${text} |`);
+  return `${HEAD}
+## The machine
+
+${machine.cpu}, ${machine.memory}, Linux ${machine.kernel}, ${machine.descriptors.toLocaleString('en')} descriptors a process; ${date}, ${rounds} rounds, ${minutes} minutes.
+
+| server | version and settings |
+|---|---|
+${about.join('\n')}
+
+## Targets
+
+| figure | target | measured | 95 % interval | |
+|---|---|---|---|---|
+${figures.flatMap(figure => figure.targets.map(target => targetRow(figure, target))).join('\n')}
+
+## Figures
+
+${figures.map(figureText).join('\n')}`;
+}
+
+function chart(figure) {
+  const bars = figure.entries.filter(({values}) => values[figure.chart]).map(({name, values}) => {
+    const {median, low, high} = values[figure.chart];
+    return {name, value: median, low, high, own: name.startsWith('mora')};
+  });
+  return barChart({title: figure.title, unit: figure.units[figure.chart], bars: bars.sort((a, b) => a.value - b.value)});
+}
+
+export function writePage(root, results) {
+  const folder = join(root, 'docs/benchmarks');
+  mkdirSync(folder, {recursive: true});
+  for (const file of readdirSync(folder)) if (file.endsWith('.svg')) rmSync(join(folder, file));
+  for (const figure of results.figures) if (figure.chart && figure.entries.length) writeFileSync(join(folder, `${figure.id}.svg`), chart(figure));
+  writeFileSync(join(root, 'docs/benchmarks.md'), pageText(results));
+}

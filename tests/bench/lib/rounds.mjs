@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs the entries of figures in rounds, in turn, and judges the targets.
+//
+// Mora and the floors start anew for each measurement. A peer is started once and kept, so that what
+// compiles while it runs has been compiled, unless the figure wants it fresh; its first measurement in a
+// figure is thrown away.
+
+import {mkdtempSync, rmSync} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
+import {Unfit, isPeer, load, start} from './servers.mjs';
+import {interval, median, pairedRatio, shuffled} from './statistics.mjs';
+
+export class Rounds {
+  // cpus: {server, load}; skipped: reasons by name, added to while running.
+  constructor({cpus, skipped, say}) {
+    Object.assign(this, {cpus, skipped, say});
+    this.directory = mkdtempSync(join(tmpdir(), 'mora-bench-'));
+    this.kept = new Map();
+    this.about = {};       // of peers: {version, settings}
+    this.capacity = {};    // deliveries a second that were seen, by server
+    this.started = 0;
+  }
+
+  async server(name, {fresh, settings, flags}) {
+    if (this.kept.has(name) && !fresh) return this.kept.get(name);
+    const options = {cpu: this.cpus.server, directory: join(this.directory, String(++this.started)), settings, flags};
+    const server = await start(name, options);
+    if (isPeer(name)) this.about[name] = {version: server.version, settings: server.settings};
+    if (isPeer(name) && !fresh) this.kept.set(name, server);
+    return server;
+  }
+
+  async once(figure, entry) {
+    const {name, server: serverName, settings, flags, ...changes} = entry;
+    const fresh = figure.fresh || !isPeer(serverName);
+    const server = await this.server(serverName, {fresh, settings, flags});
+    try {
+      return await load(server, {...figure.load, ...changes}, this.cpus.load);
+    } finally {
+      if (!this.kept.has(serverName) || fresh) await server.stop();
+    }
+  }
+
+  // An entry that cannot take part, and why.
+  unfit(figure, entry) {
+    const capacity = this.capacity[entry.server];
+    if (this.skipped[entry.server]) return this.skipped[entry.server];
+    if (figure.capacity && capacity && capacity < 1.1 * figure.capacity) return `its most was ${Math.round(capacity).toLocaleString('en')} deliveries a second`;
+    return null;
+  }
+
+  // One entry of one round. What a peer does wrong takes it out of this figure; Mora and the floors may do no wrong.
+  async measure(figure, entry, result) {
+    let report;
+    try {
+      report = await this.once(figure, entry);
+    } catch (error) {
+      if (!isPeer(entry.server)) throw new Error(`${figure.id}, ${entry.name}: ${error.message}`, {cause: error});
+      result.out[entry.name] = error instanceof Unfit ? error.message : `failed: ${error.message}`;
+      this.say(`  ${entry.name}: ${result.out[entry.name]}`);
+      return null;
+    }
+    const values = Object.fromEntries(Object.entries(figure.values).map(([key, {of}]) => [key, of(report)]));
+    if (figure.load.scenario === 'fanout' && !figure.load.rate && figure.load.clients === 1000)
+      this.capacity[entry.server] = Math.max(this.capacity[entry.server] ?? 0, report.per_second);
+    return values;
+  }
+
+  async run(figure, rounds) {
+    const result = {id: figure.id, title: figure.title, chart: figure.chart, units: {}, out: {}, rounds: {}};
+    for (const [key, {unit}] of Object.entries(figure.values)) result.units[key] = unit;
+    for (const entry of figure.entries) {
+      const reason = this.unfit(figure, entry);
+      if (reason) result.out[entry.name] = reason;
+      else result.rounds[entry.name] = [];
+    }
+    const warmed = new Set();
+    for (let round = 0; round < Math.min(rounds, figure.rounds ?? rounds); round++) {
+      for (const entry of shuffled(figure.entries, 1000 + round)) {
+        if (result.out[entry.name]) continue;
+        if (isPeer(entry.server) && !figure.fresh && !warmed.has(entry.name)) {
+          await this.measure(figure, entry, result);
+          warmed.add(entry.name);
+        }
+        const values = result.out[entry.name] ? null : await this.measure(figure, entry, result);
+        if (values) result.rounds[entry.name].push(values);
+      }
+    }
+    for (const name of Object.keys(result.out)) delete result.rounds[name];
+    this.summarise(figure, result);
+    return result;
+  }
+
+  summarise(figure, result) {
+    result.entries = Object.entries(result.rounds).map(([name, rounds]) => ({name, values:
+      Object.fromEntries(Object.keys(figure.values).map(key => {
+        const list = rounds.map(each => each[key]).filter(Number.isFinite);
+        return [key, list.length ? {median: median(list), ...interval(list)} : null];
+      }))}));
+    result.targets = figure.targets.map(target => judge(target, result));
+  }
+
+  async end() {
+    for (const server of this.kept.values()) await server.stop().catch(error => this.say(error.message));
+    rmSync(this.directory, {recursive: true, force: true});
+  }
+}
+
+export function judge(target, {rounds, out}) {
+  const of = (name, value) => rounds[name]?.map(each => each[value]);
+  const missing = [target.of, target.against].filter(Boolean).find(name => !rounds[name]?.length);
+  if (missing) return {...target, verdict: 'not measured', reason: `${missing}: ${out[missing] ?? 'no rounds'}`};
+  const mine = of(target.of, target.value);
+  const found = target.against ? pairedRatio(mine, of(target.against, target.value)) : {ratio: median(mine), ...interval(mine), rounds: mine.length};
+  const holds = target.atLeast ? found.low >= target.limit : target.lowest ? found.high < target.limit : found.high <= target.limit;
+  return {...target, ...found, verdict: holds ? 'holds' : 'misses'};
+}

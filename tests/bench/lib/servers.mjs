@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is measured: Mora in its forms, the floors in C, and the peers, all started alike:
+//
+//   const server = await start('mora', {cpu, directory, settings});
+//   server.pids      {group: [pid, ...]}: the groups whose CPU is told apart; the first is the server's own
+//   server.ways      by kind of client: {dialect, urls: [...], publish}
+//   await server.stop();
+//
+// Kinds: `websocket`; `self`, who publishes to its own channel over the same socket; `polling`; `idle`, who
+// renews what keeps it alive; `connect`, who shakes hands.
+
+import {mkdirSync, mkdtempSync, readFileSync} from 'node:fs';
+import {execFileSync, spawn} from 'node:child_process';
+import {once} from 'node:events';
+import {join} from 'node:path';
+import {freePort, launch} from '../peers/lib/server.mjs';
+import {root, which} from '../peers/lib/install.mjs';
+import {peers, Skipped} from '../peers/peers.mjs';
+
+export {Skipped};
+
+export const binaries = () => process.env.BENCH_BIN_DIR || join(root, 'build/bench/bin');
+const binary = name => join(binaries(), name);
+
+// A peer's clients, by its dialect.
+function waysOf({dialect, urls}) {
+  if (dialect === 'plain') {
+    const websocket = {dialect: 'plain', urls: [urls.subscribe], publish: urls.publish};
+    const polling = urls.polling && {dialect: 'plain-poll', urls: [urls.polling], publish: urls.publish};
+    return {websocket, self: websocket, idle: websocket, connect: websocket, ...(polling && {polling})};
+  }
+  const websocket = {dialect, urls: [urls.websocket], publish: urls.websocket};
+  if (dialect !== 'bayeux') return {websocket, self: websocket, idle: websocket, connect: websocket};
+  return {websocket, idle: websocket, connect: websocket, self: {...websocket, dialect: 'bayeux-self'},
+    polling: {dialect: 'bayeux-poll', urls: [urls.polling], publish: urls.websocket}};
+}
+
+// -- Mora ------------------------------------------------------------------------------------------
+
+// Everything as it is by default, but for what would refuse so many clients of one machine at once, and
+// the log of every start.
+const MORA = {
+  'logging.level': 'warn', 'limits.handshake_rate': 1000000, 'limits.accept_rate': 1000000, 'limits.clients': 15000,
+  'limits.clients_per_address': 15000,
+};
+
+async function broker(name, {cpu, directory, settings}) {
+  const port = await freePort(), admin = await freePort();
+  const set = {...MORA, 'broker.listen': `127.0.0.1:${port}`, 'admin.listen': `127.0.0.1:${admin}`, ...settings};
+  const flags = Object.entries(set).flatMap(([key, value]) => ['--set', `${key}=${JSON.stringify(value)}`]);
+  const server = await launch({name, cpu, directory, port, command: [binary('mora-broker'), ...flags]});
+  return {server, port};
+}
+
+async function redis({cpu, directory}) {
+  const port = await freePort();
+  const data = mkdtempSync(join(directory, 'redis-'));
+  const server = await launch({name: 'redis', cpu, directory, port,
+    command: [which('redis-server', 'Debian package redis-server'), '--bind', '127.0.0.1', '--port', String(port), '--dir', data, '--save', '', '--appendonly', 'no']});
+  return {server, url: `redis://127.0.0.1:${port}/0`};
+}
+
+const moraWays = (ports, scheme = 'ws') => {
+  const url = port => `${scheme}://127.0.0.1:${port}/bayeux`;
+  const urls = ports.map(url);
+  const ways = waysOf({dialect: 'bayeux', urls: {websocket: urls[0], polling: urls[0].replace(/^ws/, 'http')}});
+  for (const way of Object.values(ways)) if (way.urls[0].startsWith('ws')) way.urls = urls;
+  return ways;
+};
+
+async function mora({cpu, directory, settings = {}}) {
+  const {server, port} = await broker('mora', {cpu, directory, settings});
+  return {pids: {server: server.pids()}, ways: moraWays([port]), stop: server.stop};
+}
+
+async function moraTls({cpu, directory, settings = {}}) {
+  const files = {'tls.certificate': join(directory, 'certificate.pem'), 'tls.key': join(directory, 'key.pem')};
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
+                           '-keyout', files['tls.key'], '-out', files['tls.certificate'], '-subj', '/CN=localhost'], {stdio: 'pipe'});
+  const {server, port} = await broker('mora', {cpu, directory, settings: {...files, ...settings}});
+  return {pids: {server: server.pids()}, ways: moraWays([port], 'wss'), stop: server.stop};
+}
+
+// `nodes` brokers on one Redis.
+const moraRedis = (nodes, more = {}) => async ({cpu, directory, settings = {}}) => {
+  const store = await redis({cpu, directory});
+  const started = [];
+  const stop = async () => {
+    for (const {server} of started) await server.stop();
+    await store.server.stop();
+  };
+  try {
+    for (let i = 0; i < nodes; i++)
+      started.push(await broker(`mora-${i}`, {cpu, directory, settings: {'engine.type': 'redis', 'engine.url': store.url, ...more, ...settings}}));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {pids: {node: started.flatMap(({server}) => server.pids()), redis: store.server.pids()}, ways: moraWays(started.map(({port}) => port)), stop};
+};
+
+// -- the floors ------------------------------------------------------------------------------------
+
+async function reference(name, program, {cpu, directory, flags = []}) {
+  const port = await freePort();
+  const server = await launch({name, cpu, directory, port, command: [binary(program), '--port', String(port), ...flags]});
+  const websocket = {dialect: 'plain', urls: [`ws://127.0.0.1:${port}/sub/{channel}`], publish: `ws://127.0.0.1:${port}/pub/{channel}`};
+  const polling = {...websocket, dialect: 'plain-poll', urls: [`http://127.0.0.1:${port}/poll/{channel}`]};
+  return {pids: {server: server.pids()}, stop: server.stop,
+    ways: {websocket, self: websocket, polling, idle: {...websocket, dialect: 'renew'}, connect: {...websocket, dialect: 'echo'}}};
+}
+
+const own = {
+  mora, 'mora-tls': moraTls, 'mora-redis': moraRedis(1), 'mora-redis-2': moraRedis(2),
+  'mora-workers-1': moraRedis(1, {'broker.workers': 1}), 'mora-workers-2': moraRedis(1, {'broker.workers': 2}),
+  epoll: options => reference('epoll', 'bench_epoll', options),
+  'epoll-batch': options => reference('epoll-batch', 'bench_epoll', {...options, flags: ['--batch', ...(options.flags ?? [])]}),
+  lws: options => reference('lws', 'bench_lws', options),
+};
+
+export const isPeer = name => !own[name];
+export const peerNames = peers.map(({name}) => name);
+
+// Reasons by name, for peers that this machine cannot have.
+export async function installPeers(names, say) {
+  const skipped = {};
+  for (const peer of peers.filter(({name}) => names.includes(name))) {
+    try {
+      say(`installing ${peer.name}`);
+      await peer.install();
+    } catch (error) {
+      if (!(error instanceof Skipped)) throw error;
+      skipped[peer.name] = error.message;
+    }
+  }
+  return skipped;
+}
+
+export async function start(name, options) {
+  const directory = join(options.directory, name);
+  mkdirSync(directory, {recursive: true});
+  if (own[name]) return own[name]({...options, directory});
+  const peer = peers.find(each => each.name === name);
+  const running = await peer.start({cpu: options.cpu, directory});
+  const {parts, pids, version, settings} = running;
+  return {pids: parts ?? {server: pids}, ways: waysOf({dialect: peer.dialect, urls: running.urls}), version, settings, stop: running.stop};
+}
+
+// Puts a load on a server: what bench_load reports, with `cpu`, that of all groups for each delivery.
+export class Unfit extends Error {}
+
+let runs = 0;
+export async function load(server, {scenario, kind, ...options}, cpu) {
+  const way = server.ways[kind];
+  if (!way) throw new Unfit(`does not offer ${kind}`);
+  const words = Object.entries({base: (++runs * 20000) % 900000, ...options}).flatMap(([key, value]) => [`--${key}`, String(value)]);
+  const groups = Object.entries(server.pids).flatMap(([group, pids]) => ['--pids', `${group}=${pids}`]);
+  const child = spawn('taskset', ['-c', String(cpu), binary('bench_load'), scenario, '--dialect', way.dialect,
+    ...way.urls.flatMap(url => ['--url', url]), '--publish-url', way.publish, ...groups, ...words], {stdio: ['ignore', 'pipe', 'pipe']});
+  let out = '', complaint = '';
+  child.stdout.on('data', text => { out += text; });
+  child.stderr.on('data', text => { complaint += text; });
+  const [code, signal] = await once(child, 'close');
+  if (code === 3) {
+    const {lost, doubled, disordered, stray} = JSON.parse(out);
+    throw new Error(`lost ${lost}, doubled ${doubled}, disordered ${disordered}, stray ${stray}`);
+  }
+  if (code !== 0) throw new Error(`bench_load ended with ${signal ?? code}: ${complaint.trim().split('\n')[0]}`);
+  return JSON.parse(out);
+}
+
+export const machine = () => {
+  const cpu = /^model name\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? 'unknown';
+  const memory = Number(/^MemTotal:\s*(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))[1]);
+  const kernel = readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim();
+  const limit = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))[1];
+  return {cpu, memory: `${Math.round(memory / 1048576)} GB`, kernel, descriptors: Number(limit)};
+};
