@@ -40,6 +40,7 @@ void bx_connect_write(struct bx_connection *c, struct bx_buffer *out, const char
   if (error == NULL) {
     bx_buffer_printf(out, "\"clientId\":\"%s\",\"channel\":\"/meta/connect\",\"successful\":true", c->session->id);
     bx_reply_advice(out, interval, c->mount->timeout);
+    if (c->session->acks) bx_ack_write(c->server, c->session, out);
   } else {
     bx_buffer_lit(out, "\"channel\":\"/meta/connect\",\"successful\":false");
     bx_reply_error_member(out, bx_slice_of(error));
@@ -62,6 +63,11 @@ uint32_t bx_connect_interval(struct bx_connection *c) {
   return c->server->draining ? bx_server_uniform(c->server, 1000, 5000) : (uint32_t)c->mount->interval;
 }
 
+// Its answer is made when it is drained, with the messages in it.
+static bool carries_messages(const struct bx_connection *c) {
+  return bx_connection_is_poll(c) || (c->session->acks && c->session->outbox.count > 0 && c->unsaid == 0);
+}
+
 // A session that is being read forward gets its slice before its connect is answered empty; one that
 // waits for evidence is put here again when it has it.
 bool bx_connects_due(struct bx_server *server) {
@@ -76,7 +82,7 @@ bool bx_connects_due(struct bx_server *server) {
     if (s != NULL && s->weigh.armed) continue;
     if (s != NULL && bx_session_is_catching_up(s))
       bx_list_append(&server->due, link);
-    else if (bx_connection_is_poll(c))
+    else if (s == NULL ? bx_connection_is_poll(c) : carries_messages(c))
       bx_connection_wake(c);
     else
       bx_connect_answer(c, bx_connect_interval(c));
@@ -109,8 +115,10 @@ void bx_session_supersede(struct bx_server *server, struct bx_session *s) {
   bx_connect_answer(old, old->connect.held ? superseded_interval(server, s, old) : 0);
   bx_session_detach(server, s);
   bx_connection_wake(old);
-  if (bx_connection_is_poll(old)) return;    // it was handed nothing yet
-  if (s->pending && s->answered == NULL) {   // else it was handed nothing yet: it waited for evidence itself
+  if (bx_connection_is_poll(old)) return;   // it was handed nothing yet
+  if (s->acks) {
+    bx_session_part(server, s);
+  } else if (s->pending && s->answered == NULL) {   // else it was handed nothing yet: it waited for evidence itself
     // The echo of the close tells that all of it has arrived: a client that is there sends it at once.
     s->answered = old;
     s->settled = BX_ARRIVAL_PENDING;
@@ -127,7 +135,7 @@ static void let_go(struct bx_connection *c) {
 
   bx_connect_answer(c, (uint32_t)c->mount->interval);
   bx_session_detach(c->server, other);
-  if (!bx_connection_is_poll(c)) bx_session_fall_back(c->server, other);
+  if (!bx_connection_is_poll(c)) bx_session_part(c->server, other);
 }
 
 // -- evidence --------------------------------------------------------------------------------------
@@ -152,11 +160,15 @@ static enum verdict judge(const struct bx_session *s, const struct bx_connection
   return arrival == BX_ARRIVAL_YES ? ARRIVED : NOT_KNOWN;
 }
 
-static void decide(struct bx_server *server, struct bx_session *s, bool arrived) {
+static void forget_answer(struct bx_session *s) {
   if (s->answered != NULL) s->answered->receipt = NULL;
   s->answered = NULL;
   s->settled = BX_ARRIVAL_YES;
   s->from_stream = false;
+}
+
+static void decide(struct bx_server *server, struct bx_session *s, bool arrived) {
+  forget_answer(s);
   if (arrived)
     bx_session_confirm_all(server, s);
   else
@@ -312,7 +324,19 @@ static void confirm_events(struct bx_session *s) {
 
 // -- the verb --------------------------------------------------------------------------------------
 
-static bool take(struct bx_connection *c, struct bx_session *s, bool differs) {
+// The client says itself what it has. `number` NULL: it does not.
+static void hear_number(struct bx_server *server, struct bx_session *s, const bx_position *number) {
+  s->acks = number != NULL;
+  if (!s->acks) return;
+  forget_answer(s);
+  if (s->weigh.armed) {
+    bx_wheel_cancel(&server->wheel, &s->weigh);
+    bx_reader_start(server, s);
+  }
+  bx_session_acknowledge(server, s, *number);
+}
+
+static bool take(struct bx_connection *c, struct bx_session *s, bool differs, const bx_position *number) {
   struct bx_server *server = c->server;
   bool repeated = s->weigh.armed;   // by the connect in between: the client did not have its answer
   bool stream_again = c->kind == BX_CONNECTION_EVENTS && s->connection != NULL && s->connection->kind == c->kind;
@@ -321,6 +345,7 @@ static bool take(struct bx_connection *c, struct bx_session *s, bool differs) {
   if (c->closing) return false;
   if (s->connection != NULL) bx_session_supersede(server, s);
   if (c->last_event.len > 0) hear_last_event(c, s);
+  hear_number(server, s, number);
   if (s->pending) verdict = stream_again ? NOT_ARRIVED : judge(s, c, differs && !repeated);
   if (verdict != NOT_KNOWN) decide(server, s, verdict == ARRIVED);
   if (c->session != NULL) let_go(c);
@@ -336,11 +361,12 @@ void bx_verb_connect(struct bx_call *call) {
   const struct bx_message *m = call->message;
   struct bx_session *s = call->session;
   struct bx_slice id = bx_value_truthy(&m->id) ? m->id.raw : (struct bx_slice){0};
+  bx_position acknowledged, *number = bx_ack_read(m, &acknowledged) ? &acknowledged : NULL;
   bool differs;
 
   if (refuse(call)) return;
   if (call->batch->events) {
-    take(c, s, false);
+    take(c, s, false, NULL);
     return;
   }
   server->counters.connects++;
@@ -352,11 +378,12 @@ void bx_verb_connect(struct bx_call *call) {
   }
   differs = note_id(s, id);
   if (s->connection != c) {
-    if (!take(c, s, differs)) {
+    if (!take(c, s, differs, number)) {
       answer_at_once(call, bx_connect_interval(c), c->mount->timeout);
       return;
     }
   } else {
+    hear_number(server, s, number);
     bx_connect_answer(c, c->connect.held ? superseded_interval(server, s, c) : 0);
   }
   bx_connect_hold(c, id, server->draining ? 0 : wanted_hold(m, c->mount));

@@ -241,15 +241,39 @@ static void join_all_messages(struct bx_connection *c, struct bx_buffer *out, si
   } while (c->session->outbox.count > 0);
 }
 
-static bool messages_wait(const struct bx_connection *c) { return c->session != NULL && c->session->outbox.count > 0; }
+// A client that acknowledges gets messages together with the answer to its connect only.
+static bool messages_wait(const struct bx_connection *c) {
+  return c->session != NULL && c->session->outbox.count > 0 && (!c->session->acks || c->connect.held);
+}
 
 static bool lone_frame(const struct bx_connection *c) {
-  return c->before.len == 0 && c->after.len == 0 && c->session->outbox.count == 1 && !c->mount->sequence;
+  return c->before.len == 0 && c->after.len == 0 && c->session->outbox.count == 1 && !c->mount->sequence &&
+         !c->session->acks;
 }
 
 static bool messages_may_go(const struct bx_connection *c) { return c->unsaid == 0 && messages_wait(c); }
 
+static void join_answer(struct bx_connection *c, struct bx_buffer *out, size_t from) {
+  struct bx_buffer reply = {0};
+
+  bx_connect_write(c, &reply, NULL, bx_connect_interval(c));
+  join(out, from, bx_buffer_view(&reply));
+  bx_buffer_fini(&reply);
+}
+
+// Messages for an answer are all in its frame. One that waits for messages which have gone meanwhile is due again.
+static bool join_acknowledged(struct bx_connection *c, struct bx_buffer *out, size_t from) {
+  bool carried = messages_may_go(c);
+
+  if (carried)
+    join_all_messages(c, out, from);
+  else if (c->connect.due && bx_list_empty(&c->connect.due_link))
+    bx_list_append(&c->server->due, &c->connect.due_link);
+  return carried;
+}
+
 bool bx_connection_gather(struct bx_connection *c, struct bx_buffer *out, struct bx_gathered *gathered) {
+  bool acks = c->session != NULL && c->session->acks, carried = false;
   size_t from = out->len;
 
   c->woken = false;
@@ -260,8 +284,12 @@ bool bx_connection_gather(struct bx_connection *c, struct bx_buffer *out, struct
   }
   bx_buffer_char(out, '[');
   join_replies(out, from, &c->before);
-  if (messages_may_go(c)) join_messages(c, out, from, true);
+  if (acks)
+    carried = join_acknowledged(c, out, from);
+  else if (messages_may_go(c))
+    join_messages(c, out, from, true);
   if (!messages_wait(c) && has_room(out, from, c->after.len)) join_replies(out, from, &c->after);
+  if (carried) join_answer(c, out, from);
   if (out->len == from + 1 && c->empty_replies == 0) {
     out->len = from;
     return false;
@@ -321,12 +349,11 @@ bool bx_connection_answer(struct bx_connection *c, struct bx_buffer *out) {
   join_replies(out, from, &c->before);
   join_replies(out, from, &c->after);
   if (c->connect.held) {
-    struct bx_buffer reply = {0};
+    bool acks = s != NULL && s->acks;   // the number counts what is in front of it
 
-    bx_connect_write(c, &reply, NULL, bx_connect_interval(c));
-    join(out, from, bx_buffer_view(&reply));
-    bx_buffer_fini(&reply);
+    if (!acks) join_answer(c, out, from);
     if (s != NULL) join_all_messages(c, out, from);
+    if (acks) join_answer(c, out, from);
   }
   bx_buffer_char(out, ']');
   if (s != NULL) take_receipt(c, s);
@@ -343,7 +370,7 @@ void bx_connection_settle(struct bx_connection *c, enum bx_arrival arrival) {
   bx_server_clock(c->server);
   if (s->weigh.armed)
     bx_session_weigh(&s->weigh);
-  else if (arrival == BX_ARRIVAL_LOST)
+  else if (arrival == BX_ARRIVAL_LOST && !s->acks)
     bx_session_fall_back(c->server, s);
 }
 
@@ -357,13 +384,13 @@ void bx_connection_lost(struct bx_connection *c, bool all_arrived) {
   bx_connect_forget(c);
   bx_connection_settle(c, all_arrived ? BX_ARRIVAL_YES : BX_ARRIVAL_LOST);
   if (s != NULL) {
-    if (all_arrived && !s->weigh.armed)
+    if (all_arrived && !s->weigh.armed && !s->acks)
       bx_session_confirm_all(c->server, s);   // armed: what is pending went another way
     bx_session_detach(c->server, s);
     if (c->kind == BX_CONNECTION_EVENTS)
       bx_session_lose_stream(c->server, s);
     else if (!bx_connection_is_poll(c))
-      bx_session_fall_back(c->server, s);   // a poll was handed nothing yet
+      bx_session_part(c->server, s);   // a poll was handed nothing yet
   }
   while ((link = bx_list_take(&c->batches)) != NULL) {
     struct bx_batch *b = bx_container_of(link, struct bx_batch, link);
@@ -377,7 +404,7 @@ bool bx_connection_ping_position(struct bx_connection *c, bx_position *position)
   struct bx_session *s = c->session;
   bx_position sent;
 
-  if (s == NULL || !s->pending || s->weigh.armed) return false;   // armed: what is pending went another way
+  if (s == NULL || !s->pending || s->acks || s->weigh.armed) return false;   // armed: what is pending went another way
   sent = bx_session_sent(c->server, s);
   if (s->ping_position != sent) s->ping_handed = s->handed;   // else the older ping's pong would speak for it
   s->ping_position = *position = sent;
@@ -387,5 +414,5 @@ bool bx_connection_ping_position(struct bx_connection *c, bx_position *position)
 }
 
 void bx_connection_pong(struct bx_connection *c, bx_position position) {
-  if (c->session != NULL) bx_session_confirm_ping(c->server, c->session, position);
+  if (c->session != NULL && !c->session->acks) bx_session_confirm_ping(c->server, c->session, position);
 }

@@ -55,6 +55,8 @@
   X(over_replies, COUNTER, "mora_over_replies_total", "Websockets closed with 1013: they do not read their replies.") \
   X(lagging_sessions, COUNTER, "mora_lagging_sessions_total", "Sessions that missed more than limits.lag.")           \
   X(bad_event_ids, COUNTER, "mora_event_ids_refused_total", "Last-Event-IDs that were none of the session's.")        \
+  X(acking_sessions, COUNTER, "mora_ack_sessions_total", "Sessions created for clients that acknowledge (ext.ack).")  \
+  X(bad_acks, COUNTER, "mora_acks_refused_total", "Numbers in ext.ack that no answer to the client can have had.")    \
   X(gaps, COUNTER, "mora_journal_gaps_total", "Positions missing in the journal's tail.")                             \
   X(moves, COUNTER, "mora_session_moves_total", "Sessions that moved here from another node.")                        \
   X(forced_moves, COUNTER, "mora_session_forced_moves_total", "Sessions claimed from a node that was gone.")

@@ -95,6 +95,7 @@ static void welcome(struct bx_pending *p) {
   bx_buffer_lit(out, ",\"supportedConnectionTypes\":" BX_CONNECTION_TYPES);
   if (!early) bx_buffer_printf(out, ",\"clientId\":\"%s\"", s->id);
   bx_reply_advice(out, batch->server->draining ? bx_server_uniform(batch->server, 1000, 5000) : 0, s->life / 2);
+  if (bx_ack_is_wanted(m)) bx_ack_offer(batch->server, p->session, &p->ext);
   bx_reply_ext(out, bx_buffer_view(&p->ext));
   bx_reply_close(batch, p->index);
 }

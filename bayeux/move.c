@@ -14,6 +14,7 @@ struct bx_session *bx_session_adopt(struct bx_server *server, const struct bx_re
   s->conf = r->conf;
   s->cursor = s->written = r->sent;
   s->pending = r->sent > r->conf;
+  s->told = r->sent;
   if (r->sent > server->lost_from && r->sent < server->lost_to) s->passed = r->sent;   // before the rollback
   s->settled = BX_ARRIVAL_PENDING;   // TCP knows nothing here of an answer that was given elsewhere
   s->connect_id = r->connect_id;
@@ -35,7 +36,7 @@ struct bx_session *bx_session_adopt(struct bx_server *server, const struct bx_re
 static void weigh(struct bx_server *server, struct bx_session *s) {
   enum bx_arrival arrival = bx_session_arrival(s);
 
-  if (!s->pending) return;
+  if (!s->pending || s->acks) return;
   if (arrival == BX_ARRIVAL_LOST || arrival == BX_ARRIVAL_RESET || (s->from_stream && arrival != BX_ARRIVAL_YES))
     bx_session_fall_back(server, s);   // no connect id speaks for a stream
   else if (arrival == BX_ARRIVAL_YES && (s->from_stream || !s->ids_vary))

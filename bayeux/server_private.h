@@ -124,6 +124,8 @@ void bx_session_settle(struct bx_server *, struct bx_session *);
 void bx_session_unrelease(struct bx_server *, struct bx_session *);
 // The session leaves its connection: a poll is answered, a stream flushed and closed.
 void bx_session_supersede(struct bx_server *, struct bx_session *);
+// `told` of a session that was handed something and given no number since.
+#define BX_TOLD_NOTHING UINT64_MAX
 // A subscription as a record tells it: no event, no counter of new ones.
 void bx_session_restore(struct bx_server *, struct bx_session *, struct bx_slice pattern, bx_position start,
                         bx_position upto);
@@ -162,6 +164,16 @@ bool bx_connects_due(struct bx_server *);
 uint32_t bx_connect_interval(struct bx_connection *);
 
 static inline bool bx_connection_is_poll(const struct bx_connection *c) { return c->kind == BX_CONNECTION_POLL; }
+
+// -- acknowledging clients (CometD's ack extension) ---------------------------------------------------
+// A handshake that asks for it.
+bool bx_ack_is_wanted(const struct bx_message *);
+// The number of a connect. False: it has none, and is that of a client that does not acknowledge.
+bool bx_ack_read(const struct bx_message *, bx_position *number);
+// ,"ext":{"ack":N} for the answer to a connect of a client that acknowledges.
+void bx_ack_write(struct bx_server *, struct bx_session *, struct bx_buffer *out);
+// Adds "ack":{"enabled":true,"batch":N} to `ext`, an object or empty.
+void bx_ack_offer(struct bx_server *, struct bx_session *, struct bx_buffer *ext);
 
 // What is known of the last answer.
 enum bx_arrival bx_session_arrival(const struct bx_session *);

@@ -319,6 +319,7 @@ struct bx_frame *bx_session_hand_over(struct bx_server *server, struct bx_sessio
 
   if (s->outbox.count == 0) return NULL;
   f = outbox_take(server, &s->outbox);
+  s->told = BX_TOLD_NOTHING;
   if (!s->pending) {
     s->pending = true;
     if (s->written > s->conf) s->conf = s->written;
@@ -401,6 +402,7 @@ void bx_session_restore(struct bx_server *server, struct bx_session *s, struct b
   // What was backfilled elsewhere and not confirmed comes again. Something behind it was: so was it.
   sub->behind = upto >= s->conf && upto > 0;
   sub->upto = sub->behind ? upto : 0;
+  sub->adopted = true;
   s->backfilled |= sub->behind;
   bx_topic_add(t, sub);
   bx_list_append(&s->subscriptions, &sub->link);

@@ -13,6 +13,8 @@
 // Invariants: conf <= cursor <= head; conf never falls, and the cursor falls only to conf.
 //
 // Evidence moves conf: bx_session_confirm_all() and the like. A connection that ends without it: bx_session_fall_back().
+// Of a client that acknowledges (`acks`, CometD's ack extension) the number in its next connect is the only evidence,
+// and a connection that ends leaves what it carried pending until that connect comes: bx_session_acknowledge().
 #pragma once
 
 #include "bayeux/counters.h"
@@ -82,6 +84,8 @@ struct bx_session {
   bx_position passed;          // at the last rollback it had been served up to here: twins of that are skipped
   bx_position last_pushed;     // several patterns that match are one delivery
   bool pending;                // something handed over is not confirmed
+  bool acks;                   // the last connect carried a number: messages go in answers to connects only
+  bx_position told;            // the number in the answer that came with, or behind, all that was handed over
   bool backfilled;             // some subscription has `upto` or `behind`
   uint32_t handed;             // messages handed over
   uint32_t sequence;           // the number that the last of them had, on mounts that number them
@@ -160,6 +164,15 @@ void bx_session_fall_back(struct bx_server *, struct bx_session *);
 // The same for a stream. Its client may have any part of it, and tells when it comes back: what comes again
 // is counted then, here.
 void bx_session_lose_stream(struct bx_server *, struct bx_session *);
+// Its stream has ended: the same, unless its client is going to say what it has.
+void bx_session_part(struct bx_server *, struct bx_session *);
+// The client has everything up to this position and nothing behind it, as the connect says that it sends now. A number
+// below conf is an old one: conf stays. One above `sent` is believed of a client that comes from another node, which may
+// have died before it wrote down what it had sent; the number then is where the session goes on.
+void bx_session_acknowledge(struct bx_server *, struct bx_session *, bx_position);
+// The number for an answer that goes out now: up to there nothing is missing for any subscription, nor for one that is
+// being made. To be called when the last message of the answer was handed over.
+bx_position bx_session_tell(struct bx_server *, struct bx_session *);
 
 // It may still find something for its connection: an empty answer would be too early. Not so one that waits
 // for the journal to get to where it stands, or for its end.

@@ -37,7 +37,8 @@ struct bx_subscription {
   bx_position from;    // while `behind`: entries above it are still to be read
   bx_position known;   // (start, known] of it is confirmed
   bool behind;
-  bool noted;   // its record has an `upto`
+  bool noted;     // its record has an `upto`
+  bool adopted;   // it came with the session from another node
 };
 
 struct bx_topics {

@@ -28,6 +28,7 @@ json_t *bk_admin_describe_whole(const struct bk_admin *a, const struct bx_sessio
   json_object_set_new(row, "generation", json_integer(s->generation));
   json_object_set_new(row, "sent", json_integer((json_int_t)bx_session_sent(server, s)));
   json_object_set_new(row, "conf", json_integer((json_int_t)bx_session_conf(server, s)));
+  if (s->acks) json_object_set_new(row, "ack", json_true());
   // A session that came from another node knows by its record when it was made.
   json_object_set_new(row, "created", s->born ? json_integer((json_int_t)s->born) : wall_time(a, s->created));
   json_object_set_new(row, "last_connect", wall_time(a, s->last_connect));

@@ -166,6 +166,25 @@ static void ext_comes_with_the_replies(void **state) {
 }
 
 // What a subscriber gets of a publish, and the publisher's reply.
+// CometD's ack extension answers in the same object.
+static void ext_of_a_handshake_has_room_for_more(void **state) {
+  static const char *const rows[][2] = {
+      {"{\"a\":[1]}", "'ext':{'a':[1],'ack':{'enabled':true,'batch':"},
+      {"{ }", "'ext':{ 'ack':{'enabled':true,'batch':"},
+      {"", "'ext':{'ack':{'enabled':true,'batch':"},
+  };
+  struct guard g;
+  struct world w;
+
+  (void)state;
+  for (size_t i = 0; i < 3; i++) {
+    guard(&w, &g);
+    g.given.ext = bx_slice_of(rows[i][0]);
+    assert_non_null(strstr(world_ask(&w, "{" HELLO ",'ext':{'ack':true}}"), rows[i][1]));
+    world_fini(&w);
+  }
+}
+
 static const char *published(struct bx_access_answer given, const char *text, const char **reply) {
   static char out[512], said[512];
   struct world w;
@@ -443,6 +462,7 @@ int main(void) {
       cmocka_unit_test(names_that_are_none_are_refused),
       cmocka_unit_test(denials_say_what_the_decider_says),
       cmocka_unit_test(ext_comes_with_the_replies),
+      cmocka_unit_test(ext_of_a_handshake_has_room_for_more),
       cmocka_unit_test(publishes_that_are_only_acknowledged),
       cmocka_unit_test(ext_is_forwarded_without_secrets),
       cmocka_unit_test(numbers_join_what_is_forwarded),
