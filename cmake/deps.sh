@@ -5,12 +5,12 @@
 # command and stops. Node comes from wherever it is; Debian's only where there is none.
 set -eu
 
-build="build-essential cmake ninja-build pkg-config libwebsockets-dev libwebsockets-evlib-uv libuv1-dev
-  libhiredis-dev libjansson-dev uuid-dev libssl-dev libcurl4-openssl-dev zlib1g-dev libcjose-dev libcmocka-dev ca-certificates"
+build="build-essential cmake ninja-build pkg-config libuv1-dev libhiredis-dev libjansson-dev uuid-dev libssl-dev
+  libcurl4-openssl-dev zlib1g-dev libcjose-dev libcmocka-dev ca-certificates"
 run="redis-server"
 tests="chromium clang clang-format clang-tidy libclang-rt-14-dev llvm universal-ctags valgrind libc6-dbg liblua5.1-0-dev openssl nginx-light haproxy iproute2"
-# The peers of the bench that Debian has or that need its tools: Nchan, CometD.
-bench="nginx-light libnginx-mod-nchan maven default-jdk-headless"
+# The peers of the bench that Debian has or that need its tools, and the library to compare with: Nchan, CometD.
+bench="libwebsockets-dev libwebsockets-evlib-uv nginx-light libnginx-mod-nchan maven default-jdk-headless"
 
 case "${1:-build}" in
 build) wanted=$build ;;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// One accepted socket: what it waits for, who watches it, how it ends, and what its end says about
-// the answer that was written last.
+// One accepted socket: what it waits for, how it ends, and what its end says about the answer that was
+// written last.
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "broker/host/internal.h"
 
@@ -14,7 +15,7 @@
 #define LINGER_DISCARD (16 * 1024 * 1024)   // bytes of what is not wanted, read until then
 
 static void on_timer(struct bx_timer *timer);
-static void on_parked(uv_poll_t *handle, int status, int events);
+static void on_ready(struct bk_watch *watch, uint32_t events);
 
 void bk_connection_timer(struct bk_connection *c, bx_millis after) {
   bx_wheel_set(&c->loop->wheel, &c->timer, bk_loop_now(c->loop) + after);
@@ -22,20 +23,29 @@ void bk_connection_timer(struct bk_connection *c, bx_millis after) {
 
 void bk_connection_no_timer(struct bk_connection *c) { bx_wheel_cancel(&c->loop->wheel, &c->timer); }
 
-void bk_connection_create(struct bk_listener *l, int fd, const struct bk_peer *peer) {
+static struct bk_connection *create(struct bk_listener *l, int fd, const struct bk_peer *peer) {
   struct bk_connection *c = bx_alloc(sizeof *c);
-  c->magic = BK_CONNECTION_MAGIC;
+  if (!bk_watch_open(l->loop, &c->wire.watch, fd, EPOLLIN, on_ready)) {
+    bk_host_counters.accept_failures++;
+    close(fd);
+    bx_free(c);
+    return NULL;
+  }
   c->loop = l->loop;
   c->listener = l;
-  c->fd = fd;
   c->hop = *peer;
-  c->tls = l->tls;
   bx_list_append(&l->connections, &c->link);
   bx_list_init(&c->doomed);
   bx_timer_init(&c->timer, on_timer);
   l->count++;
   bk_host_counters.accepted++;
   bk_host_counters.open++;
+  return c;
+}
+
+void bk_connection_create(struct bk_listener *l, int fd, const struct bk_peer *peer) {
+  struct bk_connection *c = create(l, fd, peer);
+  if (!c) return;
   if (l->proxy_protocol && bk_proxies_have(l->proxies, peer))
     bk_greeting_await(c);
   else
@@ -44,26 +54,21 @@ void bk_connection_create(struct bk_listener *l, int fd, const struct bk_peer *p
 
 void bk_connection_begin(struct bk_connection *c) {
   c->who = c->hop;
+  c->tls = c->listener->tls != NULL;
   c->secure = c->tls;
   c->state = BK_CONNECTION_IDLE;
   bk_peer_text(&c->who, c->peer, sizeof c->peer);
-  if (bk_lws_adopt(c->loop, c->fd, c))
-    bk_connection_timer(c, c->listener->header_time);
-  else
-    bk_connection_free(c);
+  if (c->tls) bk_tls_attach(c->listener->tls, c);
+  bk_connection_timer(c, c->listener->header_time);
 }
 
 void bk_connection_free(struct bk_connection *c) {
-  c->fd = -1;   // closed by now, perhaps another connection's
-  if (c->state != BK_CONNECTION_CLOSED) bk_connection_on_closed(c);
-  if (c->tls && !c->tls_ready) bk_host_counters.tls_failures++;
-  bk_connection_no_timer(c);
+  BX_BUG_ON(c->state != BK_CONNECTION_CLOSED || c->exchange);
   bx_list_remove(&c->link);
   bx_list_remove(&c->doomed);
   bx_buffer_fini(&c->in);
   c->listener->count--;
   bk_host_counters.open--;
-  c->magic = 0;
   bx_free(c);
 }
 
@@ -73,17 +78,26 @@ void bk_connection_doom(struct bk_connection *c) {
   bx_list_append(&c->loop->doomed, &c->doomed);
 }
 
-// Tells libwebsockets that the socket has died: it closes without another word. Its callback for
-// the close comes from inside this call.
+// Before the socket is closed: what it says about the last answer.
+static void learn_arrival(struct bk_connection *c) {
+  struct bk_exchange *x = c->exchange;
+  if (!x || !x->answered || x->arrival_known) return;
+  x->arrival = x->out.len > 0 ? BK_ARRIVAL_LOST : bk_connection_evidence(c);
+  x->arrival_known = true;
+}
+
 void bk_connection_close_now(struct bk_connection *c) {
-  if (c->state == BK_CONNECTION_GREETING) {
-    bk_greeting_close(c);
-    bk_connection_free(c);
-    return;
-  }
-  if (c->state == BK_CONNECTION_CLOSED || uv_is_closing((uv_handle_t *)c->poll)) return;
-  bk_connection_on_unbind(c);
-  c->loop->lws_poll(c->poll, UV_EBADF, 0);
+  if (c->state == BK_CONNECTION_CLOSED) return;
+  learn_arrival(c);
+  bk_greeting_end(c);
+  if (c->tls && !c->tls_ready) bk_host_counters.tls_failures++;
+  c->state = BK_CONNECTION_CLOSED;
+  bk_connection_no_timer(c);
+  bx_list_remove(&c->doomed);
+  bx_list_append(&c->loop->gone, &c->doomed);
+  if (c->exchange) bk_exchange_finish(c->exchange, c->exchange->answered ? c->exchange->arrival : BK_ARRIVAL_NONE);
+  if (c->ws.ops) bk_websocket_over(c);
+  bk_wire_close(c->loop, &c->wire);
 }
 
 // -- what is not complete ----------------------------------------------------------------------
@@ -105,14 +119,7 @@ void bk_connection_gathered(struct bk_connection *c) {
   bk_gathered_release(c->listener->gathered, &c->gathered);
 }
 
-// -- who watches the socket --------------------------------------------------------------------
-
-void bk_connection_park(struct bk_connection *c, int events) {
-  if (!c->half_closed) events |= UV_DISCONNECT;
-  if (c->parked == events && c->poll->poll_cb == on_parked) return;
-  c->parked = events;
-  uv_poll_start(c->poll, events, on_parked);
-}
+// -- what it waits for -------------------------------------------------------------------------
 
 void bk_connection_idle(struct bk_connection *c) {
   c->state = BK_CONNECTION_IDLE;
@@ -120,31 +127,28 @@ void bk_connection_idle(struct bk_connection *c) {
   bk_connection_timer(c, c->listener->idle_time);
 }
 
-static bool parks(const struct bk_connection *c) {
+static bool is_answering(const struct bk_connection *c) {
   return c->state == BK_CONNECTION_BUSY || c->state == BK_CONNECTION_DRAINING;
 }
 
-static bool wants_writable(const struct bk_connection *c) {
+static bool wants_to_write(const struct bk_connection *c) {
   const struct bk_exchange *x = c->exchange;
-  return c->state == BK_CONNECTION_DRAINING || (x && (x->want || x->out.len > 0)) || bk_lws_unsent(c->wsi);
+  if (bk_wire_unsent(&c->wire) || c->wire.blocked) return true;
+  if (c->state == BK_CONNECTION_WEBSOCKET) return c->ws.want;
+  return c->state == BK_CONNECTION_DRAINING || (x && (x->want || x->stream_over || x->out.len > 0));
 }
 
+// Who is not read is watched for its end, until that was seen: it would be told for ever.
 void bk_connection_settle(struct bk_connection *c) {
-  if (parks(c))
-    bk_connection_park(c, wants_writable(c) ? UV_WRITABLE : 0);
-  else if ((bk_connection_takes_bytes(c) || c->state == BK_CONNECTION_WEBSOCKET) && bk_lws_unsent(c->wsi))
-    bk_connection_park(c, UV_WRITABLE);
+  uint32_t events = EPOLLIN;
+  if (c->state == BK_CONNECTION_CLOSED) return;
+  if (is_answering(c) || (c->state != BK_CONNECTION_LINGERING && bk_wire_unsent(&c->wire)))
+    events = c->half_closed ? 0 : EPOLLRDHUP;
+  if (c->state != BK_CONNECTION_LINGERING && wants_to_write(c)) events |= EPOLLOUT;
+  bk_watch_set(c->loop, &c->wire.watch, events);
 }
 
-// Behind the last bytes it had kept libwebsockets waits for one more event before it calls. It may
-// have that at once.
-static void let_write(struct bk_connection *c) {
-  bool unsent = bk_lws_unsent(c->wsi);
-  c->parked = 0;
-  c->loop->lws_poll(c->poll, 0, UV_WRITABLE);
-  if (unsent && c->state != BK_CONNECTION_CLOSED && !bk_lws_unsent(c->wsi)) c->loop->lws_poll(c->poll, 0, UV_WRITABLE);
-  if (c->state != BK_CONNECTION_CLOSED) bk_connection_settle(c);
-}
+// -- what happened to its socket ---------------------------------------------------------------
 
 // The peer has half closed or reset while a request is held. One that already has its answer gets
 // it first: it may have half closed on purpose.
@@ -154,41 +158,89 @@ static bool answer_waits(const struct bk_connection *c) {
 }
 
 static void discard(struct bk_connection *c) {
-  char bytes[16384];
-  ssize_t n = recv(c->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+  ssize_t n = recv(c->wire.watch.fd, c->loop->input, BK_INPUT, MSG_DONTWAIT);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (n > 0 && (c->discarded += (size_t)n) < LINGER_DISCARD) return;
   if (n < 0) c->reset = true;
-  bk_connection_close_now(c);
+  c->failed = true;
 }
 
-static void on_parked(uv_poll_t *handle, int status, int events) {
-  struct bk_connection *c = bk_lws_connection(handle);
-  if (status < 0) {
-    c->reset = true;
-    bk_connection_close_now(c);
+// Whatever waited for the last answer, and for the upgrade in front of it.
+static void take(struct bk_connection *c, char *at, size_t len) {
+  if (bk_connection_takes_bytes(c)) {
+    bk_request_take(c, at, len);
+    if (c->state != BK_CONNECTION_WEBSOCKET || c->failed) return;
+    struct bx_buffer rest = c->in;   // frames that were sent behind the upgrade
+    c->in = (struct bx_buffer){0};
+    bk_websocket_take(c, rest.at, rest.len);
+    bx_buffer_fini(&rest);
+  } else if (c->state == BK_CONNECTION_WEBSOCKET) {
+    bk_websocket_take(c, at, len);
+  }
+}
+
+static void read_some(struct bk_connection *c) {
+  long n = bk_wire_read(&c->wire, c->loop->input, BK_INPUT);
+  if (n > 0)
+    take(c, c->loop->input, (size_t)n);
+  else if (n != BK_WIRE_LATER)
+    c->failed = true;
+  if (n == BK_WIRE_BROKEN && !c->tls) c->reset = true;
+}
+
+static void write_some(struct bk_connection *c) {
+  if (!bk_wire_flush(&c->wire)) {
+    c->failed = true;
+    return;
+  }
+  if (bk_wire_unsent(&c->wire)) return;
+  if (c->state == BK_CONNECTION_WEBSOCKET)
+    bk_websocket_on_writable(c);
+  else if (c->state == BK_CONNECTION_DRAINING)
+    bk_exchange_drained(c->exchange);
+  else if (c->state == BK_CONNECTION_BUSY)
+    bk_exchange_on_writable(c->exchange);
+  if (!c->failed && c->in.len > 0 && bk_connection_takes_bytes(c)) take(c, NULL, 0);
+}
+
+// Nothing is to be read, but its end is told.
+static void notice_end(struct bk_connection *c, uint32_t events) {
+  if (events & EPOLLERR) c->reset = true;
+  if (c->reset || !answer_waits(c))
+    c->failed = true;
+  else
+    c->half_closed = true;
+}
+
+static void on_ready(struct bk_watch *watch, uint32_t events) {
+  struct bk_connection *c = bx_container_of(watch, struct bk_connection, wire.watch);
+  bool reads = watch->events & EPOLLIN;
+  if (c->state == BK_CONNECTION_GREETING) {
+    bk_greeting_ready(c);
   } else if (c->state == BK_CONNECTION_LINGERING) {
     discard(c);
-  } else if ((events & UV_DISCONNECT) && !answer_waits(c)) {
-    bk_connection_close_now(c);
-  } else if (events & UV_WRITABLE) {
-    let_write(c);
-  } else if (events & UV_DISCONNECT) {
-    c->half_closed = true;   // noted; it would be reported for ever
-    bk_connection_park(c, UV_WRITABLE);
+  } else {
+    if (!reads && (events & ~(uint32_t)EPOLLOUT)) notice_end(c, events);
+    if (!c->failed && (events & EPOLLOUT)) write_some(c);
+    if (!c->failed && reads && !bk_wire_unsent(&c->wire) && ((events & ~(uint32_t)EPOLLOUT) || c->wire.blocked))
+      read_some(c);
   }
+  if (c->failed)
+    bk_connection_close_now(c);
+  else
+    bk_connection_settle(c);
 }
 
 // -- time --------------------------------------------------------------------------------------
 
 void bk_connection_drain(struct bk_connection *c) {
-  c->unsent = bk_socket_unsent(c->fd);
+  c->unsent = bk_socket_unsent(c->wire.watch.fd);
   bk_connection_timer(c, c->listener->answer_time);
 }
 
 // Who takes bytes, however slowly, gets its answer.
 static void on_drain_time(struct bk_connection *c) {
-  int unsent = bk_socket_unsent(c->fd);
+  int unsent = bk_socket_unsent(c->wire.watch.fd);
   if (unsent >= 0 && unsent != c->unsent) {
     bk_connection_drain(c);
   } else {
@@ -214,7 +266,7 @@ static void on_timer(struct bx_timer *timer) {
   struct bk_connection *c = bx_container_of(timer, struct bk_connection, timer);
   if (bk_connection_takes_bytes(c) || c->state == BK_CONNECTION_GREETING)
     on_request_time(c);
-  else if (parks(c))
+  else if (is_answering(c))
     on_drain_time(c);
   else
     bk_connection_doom(c);
@@ -225,9 +277,9 @@ static void on_timer(struct bx_timer *timer) {
 void bk_connection_linger(struct bk_connection *c) {
   c->state = BK_CONNECTION_LINGERING;
   c->fin_sent = true;
-  shutdown(c->fd, SHUT_WR);
+  shutdown(c->wire.watch.fd, SHUT_WR);
   bk_connection_timer(c, LINGER_TIME);
-  bk_connection_park(c, UV_READABLE);
+  bk_connection_settle(c);
 }
 
 // -- evidence ----------------------------------------------------------------------------------
@@ -243,72 +295,17 @@ static bool was_reset(const struct bk_connection *c) {
   struct tcp_info info;
   socklen_t len = sizeof info;
   if (c->reset) return true;
-  if (!c->fin_sent && getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0) return info.tcpi_state == TCP_CLOSE;
+  if (!c->fin_sent && getsockopt(c->wire.watch.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
+    return info.tcpi_state == TCP_CLOSE;
   int error = 0;
   len = sizeof error;
-  return getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error != 0;
+  return getsockopt(c->wire.watch.fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error != 0;
 }
 
 // A reset leaves the count of unacknowledged bytes as it was. Our own end of stream counts as one.
 enum bk_arrival bk_connection_evidence(struct bk_connection *c) {
   c->reset = was_reset(c);
-  int unsent = bk_socket_unsent(c->fd);
-  if (unsent < 0 || unsent > (c->fin_sent ? 1 : 0) || bk_lws_unsent(c->wsi)) return BK_ARRIVAL_LOST;
+  int unsent = bk_socket_unsent(c->wire.watch.fd);
+  if (unsent < 0 || unsent > (c->fin_sent ? 1 : 0) || bk_wire_unsent(&c->wire)) return BK_ARRIVAL_LOST;
   return c->reset ? BK_ARRIVAL_RESET : BK_ARRIVAL_YES;
-}
-
-// -- what libwebsockets reports ----------------------------------------------------------------
-
-// Whatever waited for the last answer, and for the upgrade in front of it.
-static int take(struct bk_connection *c, char *at, size_t len) {
-  if (bk_connection_takes_bytes(c)) {
-    bk_request_take(c, at, len);
-    if (c->state != BK_CONNECTION_WEBSOCKET) return c->failed ? -1 : 0;
-    struct bx_buffer rest = c->in;   // frames that were sent behind the upgrade
-    c->in = (struct bx_buffer){0};
-    int result = c->failed ? -1 : bk_websocket_take(c, rest.at, rest.len);
-    bx_buffer_fini(&rest);
-    return result;
-  }
-  if (c->state == BK_CONNECTION_WEBSOCKET) return bk_websocket_take(c, at, len);
-  if (parks(c)) bx_buffer_add(&c->in, at, len);   // of a TLS record that was open already
-  return 0;
-}
-
-int bk_connection_on_bytes(struct bk_connection *c, char *at, size_t len) {
-  int result = take(c, at, len);
-  if (result == 0) bk_connection_settle(c);
-  return result;
-}
-
-int bk_connection_on_writable(struct bk_connection *c) {
-  int result = 0;
-  c->parked = 0;
-  if (c->state == BK_CONNECTION_WEBSOCKET)
-    result = bk_websocket_on_writable(c);
-  else if (c->exchange && parks(c))
-    result =
-        c->state == BK_CONNECTION_DRAINING ? bk_exchange_drained(c->exchange) : bk_exchange_on_writable(c->exchange);
-  if (result == 0 && c->in.len > 0 && bk_connection_takes_bytes(c)) result = take(c, NULL, 0);
-  if (result == 0) bk_connection_settle(c);
-  return result;
-}
-
-// The last callback in which the socket is as the peer left it: soon libwebsockets shuts it down.
-void bk_connection_on_unbind(struct bk_connection *c) {
-  struct bk_exchange *x = c->exchange;
-  if (!x || !x->answered || x->arrival_known) return;
-  x->arrival = x->out.len > 0 ? BK_ARRIVAL_LOST : bk_connection_evidence(c);
-  x->arrival_known = true;
-}
-
-void bk_connection_on_closed(struct bk_connection *c) {
-  if (c->state == BK_CONNECTION_CLOSED) return;
-  bk_connection_on_unbind(c);
-  bool websocket = c->ws.ops != NULL;
-  c->state = BK_CONNECTION_CLOSED;
-  bk_connection_no_timer(c);
-  bx_list_remove(&c->doomed);
-  if (c->exchange) bk_exchange_finish(c->exchange, c->exchange->answered ? c->exchange->arrival : BK_ARRIVAL_NONE);
-  if (websocket) bk_websocket_over(c);
 }

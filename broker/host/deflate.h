@@ -3,9 +3,6 @@
 // alone. So one compressor and one decompressor serve all connections, an idle connection has
 // neither, and a message that goes to many is compressed once.
 //
-// libwebsockets' own extension is not used: it keeps both for each connection, splits what is written
-// over later callbacks, and has no bound on what a message may become.
-//
 // None of this knows of sockets: bytes in, bytes out.
 #pragma once
 

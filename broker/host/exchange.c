@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A request and its answer: at once, later, or as a stream.
 //
-// Writing is right from inside two kinds of callbacks (connection.can_write): the one that brought
-// the request, and the one that says that the socket takes bytes. An answer that is given elsewhere
-// waits in `out` for the latter.
+// An answer is written in the connection's own turn (connection.can_write): when its request comes, or
+// when its socket takes bytes. One that is given elsewhere waits in `out` for the latter.
 // Streams are written directly, once per turn.
 #include <errno.h>
 #include <stdio.h>
@@ -80,11 +79,11 @@ bool bk_exchange_header(const struct bk_exchange *x, const char *name, char *out
 
 // -- the answer --------------------------------------------------------------------------------
 
-// All of the answer is with the library.
+// All of the answer is with the wire.
 static void complete(struct bk_exchange *x) {
   struct bk_connection *c = x->connection;
   if (!x->in_handler) bk_exchange_forget_body(x);
-  if (bk_lws_unsent(c->wsi)) {
+  if (bk_wire_unsent(&c->wire)) {
     c->state = BK_CONNECTION_DRAINING;
     bk_connection_drain(c);
   } else if (x->close_after) {
@@ -95,7 +94,7 @@ static void complete(struct bk_exchange *x) {
 }
 
 static void write_now(struct bk_exchange *x, struct bx_slice bytes) {
-  if (bk_lws_write(x->connection->wsi, bytes.at, bytes.len)) {
+  if (bk_wire_write(&x->connection->wire, bytes.at, bytes.len)) {
     complete(x);
   } else {
     x->connection->failed = true;
@@ -106,7 +105,7 @@ static void write_now(struct bk_exchange *x, struct bx_slice bytes) {
 
 static void want_socket(struct bk_exchange *x) {
   struct bk_connection *c = x->connection;
-  if (!c->can_write) bk_connection_park(c, UV_WRITABLE);   // else on leaving the callback
+  if (!c->can_write) bk_connection_settle(c);   // else behind its turn
 }
 
 void bk_exchange_respond(struct bk_exchange *x, const struct bk_response *r) {
@@ -200,25 +199,24 @@ void bk_exchange_stream_end(struct bk_exchange *x) {
 }
 
 bool bk_exchange_stream_ready(const struct bk_exchange *x) {
-  return x->out.len < STREAM_TURN && !bk_lws_unsent(x->connection->wsi);
+  return x->out.len < STREAM_TURN && !bk_wire_unsent(&x->connection->wire);
 }
 
 uint64_t bk_exchange_stream_taken(const struct bk_exchange *x) {
-  int unsent = bk_socket_unsent(x->connection->fd);
+  int unsent = bk_socket_unsent(x->connection->wire.watch.fd);
   return x->written - (unsent > 0 ? (uint64_t)unsent : 0);
 }
 
 static bool flush(struct bk_exchange *x) {
   struct bk_connection *c = x->connection;
-  if (x->out.len == 0 || bk_lws_unsent(c->wsi)) return true;
-  if (!bk_lws_write(c->wsi, x->out.at, x->out.len)) {
+  if (x->out.len == 0 || bk_wire_unsent(&c->wire)) return true;
+  if (!bk_wire_write(&c->wire, x->out.at, x->out.len)) {
     x->arrival = BK_ARRIVAL_LOST;
     x->arrival_known = true;
     return false;
   }
   x->written += x->out.len;
   bx_buffer_fini(&x->out);   // an idle stream holds no buffer
-  c->parked = 0;             // the library may have asked for the socket
   return true;
 }
 
@@ -229,13 +227,12 @@ void bk_exchange_flush(struct bk_exchange *x) {
     bk_connection_doom(c);
     return;
   }
-  bool more = x->out.len > 0 || x->stream_over || x->want || bk_lws_unsent(c->wsi);
-  bk_connection_park(c, more ? UV_WRITABLE : 0);
+  bk_connection_settle(c);
 }
 
-// -- from the library --------------------------------------------------------------------------
+// -- the socket takes bytes ---------------------------------------------------------------------
 
-int bk_exchange_on_writable(struct bk_exchange *x) {
+void bk_exchange_on_writable(struct bk_exchange *x) {
   struct bk_connection *c = x->connection;
   c->can_write = true;
   if (x->streaming && !flush(x)) {
@@ -254,21 +251,19 @@ int bk_exchange_on_writable(struct bk_exchange *x) {
   c->can_write = false;
   bool over = c->state != BK_CONNECTION_BUSY && c->state != BK_CONNECTION_DRAINING;
   if (over && !x->ops) bk_exchange_finish(x, BK_ARRIVAL_NONE);
-  return c->failed ? -1 : 0;
 }
 
-int bk_exchange_drained(struct bk_exchange *x) {
+void bk_exchange_drained(struct bk_exchange *x) {
   struct bk_connection *c = x->connection;
   complete(x);
   if (!x->ops && c->state != BK_CONNECTION_DRAINING) bk_exchange_finish(x, BK_ARRIVAL_NONE);
-  return c->failed ? -1 : 0;
 }
 
 // -- what is known of the peer -----------------------------------------------------------------
 
 bool bk_exchange_peer_gone(const struct bk_exchange *x) {
   char byte;
-  ssize_t n = recv(x->connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  ssize_t n = recv(x->connection->wire.watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Listeners, HTTP requests and their answers, for all three daemons. libwebsockets is behind this
-// header and seen by nobody.
+// Listeners, HTTP requests and their answers, for all three daemons.
 //
 // An *exchange* is one request and its answer. When the request's body is complete it is handed to
 // the route's handler, which

@@ -1,24 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the files of broker/host share; nobody outside includes it.
 //
-//   loop        uv loop, turns, hooks, wheel; owns listeners and the libwebsockets context
+//   loop        uv loop, turns, hooks, wheel; owns listeners
 //   listener    a listening socket; accepts, makes connections
 //   connection  one accepted socket from accept to close: what it waits for, who watches it
 //   exchange    one request and its answer, at most one per connection
+//   wire        the bytes of a connection's socket, in plain text or TLS
+//   watch       who is called when a socket is ready
 //
-// libwebsockets reads and writes the sockets (its raw role, with TLS where there is some); what the
-// bytes mean is ours: heads (head.h), chunks, websocket frames (frames.h).
-//
-// A connection's socket is registered with libuv by libwebsockets. While a request is being answered,
-// a connection is being closed, or libwebsockets has bytes that the socket did not take, nothing is to
-// be read (libwebsockets would spin on it), so the connection *parks*: the same uv_poll_t, our
-// callback, our events. Handing an event over to libwebsockets unparks. So a peer that does not read
-// is not listened to.
+// What a connection watches its socket for follows from its state, see bk_connection_settle(). While a
+// request is being answered, a connection is being closed, or the socket did not take all bytes, it is
+// not read: a peer that does not read is not listened to. That it has gone is seen all the same.
 //
 // Nothing is closed from inside a call of ours: bk_connection_doom() enlists, the end of the turn
-// closes. A connection is freed when libwebsockets has freed its side.
+// closes. What is closed is freed at the end of the turn.
 #pragma once
 
+#include <sys/epoll.h>
 #include <uv.h>
 
 #include "bayeux/buffer.h"
@@ -34,11 +32,7 @@
 #include "broker/host/tls.h"
 #include "broker/host/websocket.h"
 
-struct lws;
-struct lws_context;
-struct lws_vhost;
 struct ssl_st;
-struct ssl_ctx_st;
 
 // A terminated text of one's own; bx_free.
 static inline char *bk_copy_text(const char *text) {
@@ -61,45 +55,72 @@ struct bk_loop {
   struct bx_list hooks;
   struct bx_list signals;
   struct bx_list listeners;
-  struct bx_list doomed;     // connections to close at the end of the turn
-  struct bx_list flushing;   // streams with bytes to write at the end of the turn
-  struct lws_context *lws;
-  struct lws_vhost *vhost;
-  struct lws_vhost *tls_vhost;   // NULL: no listener speaks TLS
-  struct bk_tls *tls;            // whose it is
-  struct bk_deflate *deflate;    // NULL: nobody has asked for it yet
-  int max_fds;                   // descriptors from here on do not fit into libwebsockets' tables
-  uv_poll_cb lws_poll;           // libwebsockets' own callback, learned from the first connection
-  struct bx_buffer scratch;      // answers are put together here
+  struct bx_list doomed;        // connections to close at the end of the turn
+  struct bx_list flushing;      // streams with bytes to write at the end of the turn
+  struct bx_list gone;          // connections to free at the end of the turn
+  int epoll;                    // of the watches
+  uv_poll_t poll;               // of `epoll`
+  struct bk_deflate *deflate;   // NULL: nobody has asked for it yet
+  int max_fds;                  // descriptors from here on are not for connections
+  struct bx_buffer scratch;     // answers are put together here
+  char *input;                  // BK_INPUT bytes that every connection reads into
 };
+
+#define BK_INPUT 65536   // more than a TLS record, so that none is left over in OpenSSL
 
 // Closes what is doomed, frees listeners that have no connection left.
 void bk_loop_reap(struct bk_loop *);
 
-// -- libwebsockets (lws_glue.c) ----------------------------------------------------------------
+// -- watching (watch.c) --------------------------------------------------------------------------
 
-bool bk_lws_open(struct bk_loop *);
-void bk_lws_close(struct bk_loop *);   // begins; again when the loop has run until its handles are closed
+struct bk_watch {
+  int fd;            // -1: closed
+  uint32_t events;   // EPOLLIN, EPOLLOUT, EPOLLRDHUP; errors and the end of both sides are always told
+  void (*ready)(struct bk_watch *, uint32_t events);
+};
 
-struct bk_connection;
-// Before the first connection of a listener with TLS. A loop has one set of certificates.
-bool bk_lws_open_tls(struct bk_loop *, struct bk_tls *) BX_MUST_CHECK;
-// Takes `fd`, which is below loop->max_fds. False: it is closed already, for what came first is no
-// TLS.
-bool bk_lws_adopt(struct bk_loop *, int fd, struct bk_connection *) BX_MUST_CHECK;
-struct bk_connection *bk_lws_connection(uv_poll_t *);
-bool bk_lws_unsent(struct lws *);
-bool bk_lws_write(struct lws *, const char *at, size_t len);
-void bk_lws_want_writable(struct lws *);
-// The answer to a Sec-WebSocket-Key, terminated.
-void bk_lws_accept_key(struct bx_slice key, char out[32]);
+void bk_watches_init(struct bk_loop *);
+void bk_watches_fini(struct bk_loop *);
+// False: the kernel has no room for one more. `fd` is then as it was.
+bool bk_watch_open(struct bk_loop *, struct bk_watch *, int fd, uint32_t events,
+                   void (*ready)(struct bk_watch *, uint32_t events)) BX_MUST_CHECK;
+void bk_watch_set(struct bk_loop *, struct bk_watch *, uint32_t events);
+// Closes the descriptor. `ready` is not called any more; the memory has to stay until the end of the turn.
+void bk_watch_close(struct bk_loop *, struct bk_watch *);
+
+// -- a socket's bytes (wire.c) -------------------------------------------------------------------
+
+struct bk_unsent {
+  struct bx_buffer bytes;
+  size_t from;   // those before it are sent
+};
+
+struct bk_wire {
+  struct bk_watch watch;
+  struct ssl_st *ssl;         // NULL: plain text
+  struct bk_unsent *unsent;   // what the socket did not take; NULL: nothing
+  bool blocked;               // reading waits for the socket to take bytes: of a TLS handshake
+};
+
+enum { BK_WIRE_LATER = -1, BK_WIRE_BROKEN = -2 };
+// How many bytes came; 0: no more will; or one of the above. In TLS `size` is BK_INPUT, else a rest of a
+// record would wait inside, unseen.
+long bk_wire_read(struct bk_wire *, char *at, size_t size);
+// Keeps what the socket does not take. False: the socket is broken.
+bool bk_wire_write(struct bk_wire *, const char *at, size_t len) BX_MUST_CHECK;
+bool bk_wire_flush(struct bk_wire *) BX_MUST_CHECK;
+static inline bool bk_wire_unsent(const struct bk_wire *w) { return w->unsent != NULL; }
+// Closing will be with a reset.
+void bk_wire_reset(struct bk_wire *);
+void bk_wire_close(struct bk_loop *, struct bk_wire *);
 
 // -- TLS (tls.c) ---------------------------------------------------------------------------------
 
-void bk_tls_configure(struct bk_tls *, struct ssl_ctx_st *);
-void bk_tls_attach(struct ssl_st *, struct bk_connection *);
-// Logs what each certificate is good for.
-void bk_tls_report(const struct bk_tls *);
+// Before the first listener that has it. False: OpenSSL has no memory, or a configuration that it refuses.
+bool bk_tls_open(struct bk_tls *) BX_MUST_CHECK;
+struct bk_connection;
+// For a connection of a listener with TLS: its wire speaks TLS from now on.
+void bk_tls_attach(struct bk_tls *, struct bk_connection *);
 
 // -- sockets that listen (sockets.c) -------------------------------------------------------------
 
@@ -123,7 +144,8 @@ struct bk_listener {
   const struct bk_proxies *proxies;   // NULL: none is trusted
   bool proxy_protocol;
   bx_millis complain_from;   // of bad PROXY headers
-  bool tls, deflate;
+  struct bk_tls *tls;        // NULL: plain text
+  bool deflate;
   const struct bk_route *routes;
   const struct bk_gate *gate;
   const struct cf_strings *names;   // NULL: it may be called by any name
@@ -132,8 +154,7 @@ struct bk_listener {
   size_t max_body, max_head;
   struct bk_gathered *gathered;
   bx_millis header_time, idle_time, answer_time;
-  int fd;   // -1: stopped
-  uv_poll_t *poll;
+  struct bk_watch watch;   // closed: stopped
   bx_millis failure_logged;
   struct bx_timer resume;   // accepts again after the process ran out of descriptors
   struct bx_list connections;
@@ -147,14 +168,14 @@ void bk_listener_free(struct bk_listener *);
 // -- connections -------------------------------------------------------------------------------
 
 enum bk_connection_state {
-  BK_CONNECTION_GREETING,    // its PROXY header is coming in; libwebsockets knows nothing of it
+  BK_CONNECTION_GREETING,    // its PROXY header is coming in
   BK_CONNECTION_IDLE,        // waits for a request, or its headers are coming in
   BK_CONNECTION_BODY,        // the request's body is coming in
   BK_CONNECTION_BUSY,        // its exchange is with a handler
   BK_CONNECTION_DRAINING,    // the answer is given, not all of it is with the kernel
   BK_CONNECTION_LINGERING,   // answered and half closed: waits for the peer to close
   BK_CONNECTION_WEBSOCKET,
-  BK_CONNECTION_CLOSED,   // libwebsockets has closed it; the memory goes in this turn
+  BK_CONNECTION_CLOSED,   // the memory goes at the end of the turn
 };
 
 struct bk_websocket {
@@ -180,21 +201,15 @@ struct bk_websocket {
   char *close_reason;
 };
 
-#define BK_CONNECTION_MAGIC 0x626b636eu
-
 struct bk_connection {
-  uint32_t magic;
   enum bk_connection_state state;
   struct bx_list link;     // in the listener
-  struct bx_list doomed;   // in the loop
+  struct bx_list doomed;   // in the loop; when closed, on its list `gone`
   struct bk_loop *loop;
   struct bk_listener *listener;
-  struct lws *wsi;
-  uv_poll_t *poll;
-  int fd;
-  int parked;       // events we watch for; 0: libwebsockets watches
-  bool can_write;   // a callback of libwebsockets in which writing is right is running
-  bool failed;      // that callback has to say: close
+  struct bk_wire wire;
+  bool can_write;   // it is the connection's own turn: what happened to its socket is handed out
+  bool failed;      // it is to be closed behind that
   bool between;     // has had an answer; nothing of a next request has come
   bool fin_sent;
   bool half_closed;   // the peer sends no more, but waits for its answer
@@ -220,19 +235,17 @@ struct bk_connection {
 };
 
 void bk_connection_create(struct bk_listener *, int fd, const struct bk_peer *);
-// `hop` is known: libwebsockets gets the socket.
+// `hop` is known.
 void bk_connection_begin(struct bk_connection *);
 void bk_connection_free(struct bk_connection *);
 void bk_connection_doom(struct bk_connection *);
 void bk_connection_close_now(struct bk_connection *);   // only when no callback of it is running
 void bk_connection_timer(struct bk_connection *, bx_millis after);
 void bk_connection_no_timer(struct bk_connection *);
-// Our callback watches for hang-up and `events` besides.
-void bk_connection_park(struct bk_connection *, int events);
 void bk_connection_idle(struct bk_connection *);
 // An answer waits for the peer: it is closed when it takes nothing for long.
 void bk_connection_drain(struct bk_connection *);
-// Parks when nothing more is to be read for now. Behind everything that wrote.
+// Watches for what the state asks for. Behind everything that may have changed it.
 void bk_connection_settle(struct bk_connection *);
 // Half closes and waits for the peer's end, so that the answer arrives.
 void bk_connection_linger(struct bk_connection *);
@@ -253,19 +266,14 @@ static inline struct bk_connection *bk_connection_of_websocket(const struct bk_w
 
 // proxy.c
 void bk_greeting_await(struct bk_connection *);
-void bk_greeting_close(struct bk_connection *);
+void bk_greeting_ready(struct bk_connection *);   // bytes of it came
+void bk_greeting_end(struct bk_connection *);
 // The headers of a request are there: who asks?
 void bk_connection_identify(struct bk_connection *);
 
 // Bytes that the peer's TCP has not acknowledged; -1: not known.
 int bk_socket_unsent(int fd);
 enum bk_arrival bk_connection_evidence(struct bk_connection *);
-
-// Called by the glue; an int is what libwebsockets gets back: nonzero closes.
-int bk_connection_on_bytes(struct bk_connection *, char *at, size_t len);   // bytes may be changed
-int bk_connection_on_writable(struct bk_connection *);
-void bk_connection_on_unbind(struct bk_connection *);
-void bk_connection_on_closed(struct bk_connection *);
 
 // -- exchanges ---------------------------------------------------------------------------------
 
@@ -327,8 +335,8 @@ void bk_request_refuse(struct bk_exchange *, int status, const char *text, const
 struct bk_exchange *bk_exchange_create(struct bk_connection *);
 void bk_exchange_finish(struct bk_exchange *, enum bk_arrival);   // calls `ended`, frees
 void bk_exchange_forget_body(struct bk_exchange *);
-int bk_exchange_on_writable(struct bk_exchange *);
-int bk_exchange_drained(struct bk_exchange *);
+void bk_exchange_on_writable(struct bk_exchange *);
+void bk_exchange_drained(struct bk_exchange *);   // what the wire had kept of its answer is sent
 void bk_exchange_flush(struct bk_exchange *);
 
 // response.c: appends an answer as it goes over the wire.
@@ -366,7 +374,7 @@ void bk_address_text(const struct sockaddr *, char *out, size_t size);
 void bk_websocket_upgrade(struct bk_exchange *);
 // One frame, with BK_WEBSOCKET_HEADROOM bytes in front of `at`. False: the socket is broken.
 bool bk_websocket_frame(struct bk_connection *, char *at, size_t len, unsigned opcode);
-// Nonzero: close. Takes bytes while the connection is a websocket.
-int bk_websocket_take(struct bk_connection *, char *at, size_t len);
-int bk_websocket_on_writable(struct bk_connection *);
+// Takes bytes, which may be changed, while the connection is a websocket. Sets c->failed.
+void bk_websocket_take(struct bk_connection *, char *at, size_t len);
+void bk_websocket_on_writable(struct bk_connection *);
 void bk_websocket_over(struct bk_connection *);

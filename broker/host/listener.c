@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Listening sockets: ours, not libwebsockets', so that accepting can be limited, stopped and shared.
+// Listening sockets: accepting can be limited, stopped and shared between processes.
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -15,11 +15,10 @@
 #define ANSWER_TIME 30000   // ms, see http.h
 #define UNSENT 65536        // bytes not yet on their way that the kernel takes for a peer which does not read
 
-static void on_acceptable(uv_poll_t *poll, int status, int events);
-
-static void watch(struct bk_listener *l) { uv_poll_start(l->poll, UV_READABLE, on_acceptable); }
-
-static void on_resume(struct bx_timer *timer) { watch(bx_container_of(timer, struct bk_listener, resume)); }
+static void on_resume(struct bx_timer *timer) {
+  struct bk_listener *l = bx_container_of(timer, struct bk_listener, resume);
+  bk_watch_set(l->loop, &l->watch, EPOLLIN);
+}
 
 // With a reset: the kernel keeps nothing of it.
 static void turn_away(int fd) {
@@ -37,7 +36,7 @@ static void accept_one(struct bk_listener *l, int fd, const struct sockaddr_stor
     bk_host_counters.accept_refused++;
     return;
   }
-  if (fd >= l->loop->max_fds) {   // libwebsockets has no room for it
+  if (fd >= l->loop->max_fds) {
     close(fd);
     bk_host_counters.accept_failures++;
     return;
@@ -50,7 +49,7 @@ static void accept_one(struct bk_listener *l, int fd, const struct sockaddr_stor
 }
 
 static void rest(struct bk_listener *l, bx_millis time) {
-  uv_poll_stop(l->poll);
+  bk_watch_set(l->loop, &l->watch, 0);
   bx_wheel_set(&l->loop->wheel, &l->resume, bk_loop_now(l->loop) + time);
 }
 
@@ -72,15 +71,14 @@ static void out_of_descriptors(struct bk_listener *l) {
   rest(l, RESUME_AFTER);
 }
 
-static void on_acceptable(uv_poll_t *poll, int status, int events) {
-  struct bk_listener *l = poll->data;
+static void on_acceptable(struct bk_watch *watch, uint32_t events) {
+  struct bk_listener *l = bx_container_of(watch, struct bk_listener, watch);
   (void)events;
-  if (status < 0) return;
-  for (int i = 0; i < ACCEPTS_PER_EVENT && l->fd >= 0; i++) {
+  for (int i = 0; i < ACCEPTS_PER_EVENT && watch->fd >= 0; i++) {
     if (waits(l)) return;
     struct sockaddr_storage from = {0};
     socklen_t len = sizeof from;
-    int fd = accept4(l->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(watch->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
       accept_one(l, fd, &from);
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -100,7 +98,7 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
     return NULL;
   }
   bool tls = o->tls && !address.unix_path;
-  if (tls && !bk_lws_open_tls(loop, o->tls)) {
+  if (tls && !bk_tls_open(o->tls)) {
     snprintf(error, size, "%s: TLS could not be set up", o->address);
     return NULL;
   }
@@ -108,14 +106,13 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
   if (fd == 0 && (fd = bk_socket_open(&address, o->address, o->unix_mode, false, error, size)) < 0) return NULL;
   struct bk_listener *l = bx_alloc(sizeof *l);
   l->loop = loop;
-  l->fd = fd;
   l->name = bk_copy_text(o->name);
   l->address = bk_socket_address(fd, &address, o->address);
   if (address.unix_path && o->fd == 0) {
     l->unix_path = bk_copy_text(address.unix_path);
     bk_socket_find_file(l->unix_path, &l->unix_file);
   }
-  l->tls = tls;
+  l->tls = tls ? o->tls : NULL;
   l->deflate = o->deflate;
   l->proxies = o->proxies;
   l->proxy_protocol = o->proxy_protocol && o->proxies;
@@ -132,10 +129,7 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
   bx_list_init(&l->connections);
   bx_list_append(&loop->listeners, &l->link);
   bx_timer_init(&l->resume, on_resume);
-  l->poll = bx_alloc(sizeof *l->poll);
-  l->poll->data = l;
-  BX_BUG_ON(uv_poll_init(&loop->uv, l->poll, fd) != 0);
-  watch(l);
+  BX_BUG_ON(!bk_watch_open(loop, &l->watch, fd, EPOLLIN, on_acceptable));
   if (o->fd > 0) return l;
   if (tls)
     bk_info("listening", bk_s("listener", l->name), bk_s("address", l->address), bk_s("protocol", "tls"));
@@ -148,16 +142,10 @@ const char *bk_listener_name(const struct bk_listener *l) { return l->name; }
 const char *bk_listener_address(const struct bk_listener *l) { return l->address; }
 size_t bk_listener_connections(const struct bk_listener *l) { return l->count; }
 
-static void free_handle(uv_handle_t *handle) { bx_free(handle); }
-
 void bk_listener_stop(struct bk_listener *l) {
-  if (l->fd < 0) return;
+  if (l->watch.fd < 0) return;
   bx_wheel_cancel(&l->loop->wheel, &l->resume);
-  uv_poll_stop(l->poll);
-  uv_close((uv_handle_t *)l->poll, free_handle);
-  l->poll = NULL;
-  close(l->fd);
-  l->fd = -1;
+  bk_watch_close(l->loop, &l->watch);
   if (l->unix_path) bk_socket_remove_file(l->unix_path, &l->unix_file);
 }
 

@@ -5,8 +5,11 @@
 // (timers, sockets, closed handles) has been handed out by then.
 #include <signal.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "broker/host/internal.h"
+
+#define SPARE_FDS 8   // kept from connections: for engines, authorities, files
 
 struct signal_watch {
   struct bx_list link;
@@ -48,6 +51,8 @@ static void flush_streams(struct bk_loop *loop) {
 void bk_loop_reap(struct bk_loop *loop) {
   for (struct bx_list *l; (l = bx_list_take(&loop->doomed));)
     bk_connection_close_now(bx_container_of(l, struct bk_connection, doomed));
+  for (struct bx_list *l; (l = bx_list_take(&loop->gone));)
+    bk_connection_free(bx_container_of(l, struct bk_connection, doomed));
   bx_list_each (l, &loop->listeners) {
     struct bk_listener *listener = bx_container_of(l, struct bk_listener, link);
     if (listener->closing && listener->count == 0) bk_listener_free(listener);
@@ -90,9 +95,12 @@ struct bk_loop *bk_loop_create(void) {
   bx_list_init(&loop->signals);
   bx_list_init(&loop->listeners);
   bx_list_init(&loop->doomed);
+  bx_list_init(&loop->gone);
   bx_list_init(&loop->flushing);
   bx_wheel_init(&loop->wheel, uv_now(&loop->uv));
-  BX_BUG_ON(!bk_lws_open(loop));
+  loop->input = bx_alloc(BK_INPUT);
+  loop->max_fds = getdtablesize() - SPARE_FDS;
+  bk_watches_init(loop);
   return loop;
 }
 
@@ -113,7 +121,7 @@ void bk_loop_destroy(struct bk_loop *loop) {
   BX_BUG_ON(loop->running);
   bx_list_each (l, &loop->listeners) bk_listener_begin_close(bx_container_of(l, struct bk_listener, link));
   bk_loop_reap(loop);
-  bk_lws_close(loop);
+  bk_watches_fini(loop);
   bk_loop_hold_hangups(true);
   for (struct bx_list *l; (l = bx_list_take(&loop->signals));)
     uv_close((uv_handle_t *)&bx_container_of(l, struct signal_watch, link)->handle, free_signal);
@@ -121,11 +129,10 @@ void bk_loop_destroy(struct bk_loop *loop) {
   uv_close((uv_handle_t *)&loop->timer, NULL);
   uv_close((uv_handle_t *)&loop->again, NULL);
   uv_run(&loop->uv, UV_RUN_DEFAULT);
-  bk_lws_close(loop);
-  bk_loop_reap(loop);
   BX_BUG_ON(!bx_list_empty(&loop->listeners));
   BX_BUG_ON(uv_loop_close(&loop->uv) != 0);
   bx_buffer_fini(&loop->scratch);
+  bx_free(loop->input);
   bk_deflate_destroy(loop->deflate);
   bx_free(loop);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The event loop of a daemon: one thread, libuv underneath, libwebsockets joined to it.
+// The event loop of a daemon: one thread, libuv underneath.
 //
 // A turn: libuv hands out what happened (bytes, connections, timers); then every turn hook runs
 // once, in the order in which they were added; then what asked to be freed is freed. Nothing is

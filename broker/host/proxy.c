@@ -1,36 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 // Connections that come through a trusted proxy: the PROXY header in front of their first byte is
-// read here, before libwebsockets gets the socket; X-Forwarded-* per request.
+// read here; X-Forwarded-* per request.
 //
 // The header is looked at before it is taken, so that not a byte behind it is touched.
 #include <errno.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "broker/host/internal.h"
 
 #define COMPLAIN_EVERY 1000   // ms
 
 struct bk_greeting {
-  uv_poll_t poll;
-  struct bk_connection *connection;
   size_t len;
   char bytes[BK_PROXY_HEADER_MAX];
 };
 
-static void free_greeting(uv_handle_t *handle) {
-  bx_free(bx_container_of((uv_poll_t *)handle, struct bk_greeting, poll));
-}
-
-static void end_greeting(struct bk_connection *c) {
-  uv_close((uv_handle_t *)&c->greeting->poll, free_greeting);
+void bk_greeting_end(struct bk_connection *c) {
+  bx_free(c->greeting);
   c->greeting = NULL;
 }
 
 // Takes `count` bytes that were seen. False: they are not there any more, which cannot be.
-static bool take(struct bk_greeting *g, size_t count) {
-  ssize_t got = recv(g->connection->fd, g->bytes + g->len, count, MSG_DONTWAIT);
+static bool take(struct bk_connection *c, size_t count) {
+  struct bk_greeting *g = c->greeting;
+  ssize_t got = recv(c->wire.watch.fd, g->bytes + g->len, count, MSG_DONTWAIT);
   if (got != (ssize_t)count) return false;
   g->len += count;
   return true;
@@ -46,42 +40,31 @@ static void refuse(struct bk_connection *c) {
     bk_warn("proxy.bad_header", bk_s("listener", l->name), bk_s("peer", text));
     l->complain_from = now + COMPLAIN_EVERY;
   }
-  bk_connection_close_now(c);
+  c->failed = true;
 }
 
-static void on_greeting(uv_poll_t *poll, int status, int events) {
-  struct bk_greeting *g = bx_container_of(poll, struct bk_greeting, poll);
-  struct bk_connection *c = g->connection;
-  (void)events;
-  ssize_t seen = status < 0 ? 0 : recv(c->fd, g->bytes + g->len, sizeof g->bytes - g->len, MSG_PEEK | MSG_DONTWAIT);
+void bk_greeting_ready(struct bk_connection *c) {
+  struct bk_greeting *g = c->greeting;
+  ssize_t seen = recv(c->wire.watch.fd, g->bytes + g->len, sizeof g->bytes - g->len, MSG_PEEK | MSG_DONTWAIT);
   if (seen < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (seen <= 0) {   // gone without a word: a health check that only connects
-    bk_connection_close_now(c);
+    c->failed = true;
     return;
   }
   long len = bk_proxy_header((struct bx_slice){g->bytes, g->len + (size_t)seen}, &c->hop);
-  if (len < 0 || !take(g, len == 0 ? (size_t)seen : (size_t)len - g->len)) {
+  if (len < 0 || !take(c, len == 0 ? (size_t)seen : (size_t)len - g->len)) {
     refuse(c);
   } else if (len > 0) {
-    end_greeting(c);
+    bk_greeting_end(c);
     c->forwarded = true;
     bk_connection_begin(c);
   }
 }
 
 void bk_greeting_await(struct bk_connection *c) {
-  struct bk_greeting *g = bx_alloc(sizeof *g);
-  g->connection = c;
-  c->greeting = g;
+  c->greeting = bx_alloc(sizeof *c->greeting);
   c->state = BK_CONNECTION_GREETING;
-  BX_BUG_ON(uv_poll_init(&c->loop->uv, &g->poll, c->fd) != 0);
-  uv_poll_start(&g->poll, UV_READABLE, on_greeting);
   bk_connection_timer(c, c->listener->header_time);
-}
-
-void bk_greeting_close(struct bk_connection *c) {
-  end_greeting(c);
-  close(c->fd);
 }
 
 // -- requests ----------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ static void await_body(struct bk_exchange *x) {
   c->body_credit = BODY_CREDIT;
   bk_connection_timer(c, c->listener->header_time);
   if (x->chunked_answer && bk_head_has(x->fields, "expect", "100-continue"))
-    if (!bk_lws_write(c->wsi, go_on, sizeof go_on - 1)) c->failed = true;
+    if (!bk_wire_write(&c->wire, go_on, sizeof go_on - 1)) c->failed = true;
 }
 
 // 405 says which methods there are.
@@ -94,7 +94,7 @@ static void route(struct bk_exchange *x) {
 static void end_last_exchange(struct bk_connection *c) {
   struct bk_exchange *x = c->exchange;
   if (!x) return;
-  bool all = x->answered && !bk_lws_unsent(c->wsi) && bk_socket_unsent(c->fd) == 0;
+  bool all = x->answered && !bk_wire_unsent(&c->wire) && bk_socket_unsent(c->wire.watch.fd) == 0;
   bk_exchange_finish(x, !x->answered ? BK_ARRIVAL_NONE : all ? BK_ARRIVAL_YES : BK_ARRIVAL_PENDING);
 }
 

@@ -18,6 +18,7 @@ struct certificate {
 };
 
 struct bk_tls {
+  SSL_CTX *context;   // NULL: no listener has it yet
   struct bk_tls_files *files;
   struct certificate *certificates;   // one for each of `files`
   size_t count;
@@ -96,6 +97,10 @@ static void report(const struct certificate *c, const char *file) {
     bk_info("tls.certificate", bk_s("file", file), bk_s("until", until));
 }
 
+static void report_all(const struct bk_tls *t) {
+  for (size_t i = 0; i < t->count; i++) report(&t->certificates[i], t->files[i].certificate);
+}
+
 static bool read_pair(struct certificate *c, const struct bk_tls_files *f, const char **file, char *error,
                       size_t size) {
   ERR_clear_error();
@@ -141,16 +146,13 @@ bool bk_tls_reload(struct bk_tls *t, const char **file, char *error, size_t size
   if (!all) return false;
   drop_all(t->certificates, t->count);   // connections have references of their own
   t->certificates = all;
-  bk_tls_report(t);
+  report_all(t);
   return true;
-}
-
-void bk_tls_report(const struct bk_tls *t) {
-  for (size_t i = 0; i < t->count; i++) report(&t->certificates[i], t->files[i].certificate);
 }
 
 void bk_tls_destroy(struct bk_tls *t) {
   if (!t) return;
+  SSL_CTX_free(t->context);
   drop_all(t->certificates, t->count);
   for (size_t i = 0; i < t->count; i++) {
     bx_free((char *)t->files[i].certificate);
@@ -190,13 +192,40 @@ static void on_progress(const SSL *ssl, int where, int result) {
   bk_host_counters.tls_handshakes++;
 }
 
-void bk_tls_configure(struct bk_tls *t, struct ssl_ctx_st *ctx) {
+// HTTP/1.1 is what we speak; who offers only other protocols may try.
+static int on_protocols(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *offered,
+                        unsigned offered_len, void *context) {
+  static const unsigned char ours[] = "\x08http/1.1";
+  (void)ssl;
+  (void)context;
+  if (SSL_select_next_proto((unsigned char **)(uintptr_t)out, out_len, ours, sizeof ours - 1, offered, offered_len) !=
+      OPENSSL_NPN_NEGOTIATED)
+    return SSL_TLSEXT_ERR_NOACK;
+  return SSL_TLSEXT_ERR_OK;
+}
+
+bool bk_tls_open(struct bk_tls *t) {
+  if (t->context) return true;
+  SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+  if (!ctx) return false;
   SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
   SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+  // An idle connection holds no record; what the socket did not take may move and grow meanwhile.
+  SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);   // tickets resume, and cost no memory
   SSL_CTX_set_cert_cb(ctx, on_certificate, t);
   SSL_CTX_set_tlsext_servername_callback(ctx, on_name);
+  SSL_CTX_set_alpn_select_cb(ctx, on_protocols, NULL);
   SSL_CTX_set_info_callback(ctx, on_progress);
+  t->context = ctx;
+  report_all(t);
+  return true;
 }
 
-void bk_tls_attach(struct ssl_st *ssl, struct bk_connection *c) { SSL_set_app_data(ssl, c); }
+void bk_tls_attach(struct bk_tls *t, struct bk_connection *c) {
+  SSL *ssl = SSL_new(t->context);
+  BX_BUG_ON(!ssl || SSL_set_fd(ssl, c->wire.watch.fd) != 1);
+  SSL_set_accept_state(ssl);
+  SSL_set_app_data(ssl, c);
+  c->wire.ssl = ssl;
+}

@@ -3,10 +3,8 @@
 //
 // After a close frame of the peer, or a fault of it, nothing more is read: our close frame goes out,
 // then our end of the stream, and the peer has some time to see both.
-#include <errno.h>
-#include <stdio.h>
-#include <strings.h>
-#include <sys/socket.h>
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 
 #include "broker/host/internal.h"
 
@@ -26,7 +24,7 @@ static bool is_open(const struct bk_connection *c) {
 
 bool bk_websocket_ready(const struct bk_websocket *w) {
   struct bk_connection *c = bk_connection_of_websocket(w);
-  return is_open(c) && !bk_lws_unsent(c->wsi);
+  return is_open(c) && !bk_wire_unsent(&c->wire);
 }
 
 // A frame's header, written in front of its payload. Returns its length.
@@ -41,11 +39,11 @@ static size_t put_header(char *payload, size_t len, unsigned opcode) {
 
 bool bk_websocket_frame(struct bk_connection *c, char *at, size_t len, unsigned opcode) {
   size_t head = put_header(at, len, opcode);
-  if (!bk_lws_write(c->wsi, at - head, head + len)) {
+  if (!bk_wire_write(&c->wire, at - head, head + len)) {
     bk_connection_doom(c);
     return false;
   }
-  if (bk_lws_unsent(c->wsi)) {
+  if (bk_wire_unsent(&c->wire)) {
     bk_host_counters.websocket_partials++;
     bk_connection_settle(c);
   }
@@ -63,16 +61,11 @@ bool bk_websocket_write(struct bk_websocket *w, char *at, size_t len) {
   return bk_websocket_frame(c, at, len, BK_FRAME_TEXT);
 }
 
-// With bytes left over the connection is parked and waits for the socket already.
-static void want_socket(struct bk_connection *c) {
-  if (!bk_lws_unsent(c->wsi)) bk_lws_want_writable(c->wsi);
-}
-
 void bk_websocket_want_writable(struct bk_websocket *w) {
   struct bk_connection *c = bk_connection_of_websocket(w);
   if (!is_open(c)) return;
   w->want = true;
-  want_socket(c);
+  bk_connection_settle(c);
 }
 
 static void write_control(struct bk_connection *c, unsigned opcode, struct bx_slice payload) {
@@ -85,7 +78,7 @@ void bk_websocket_ping(struct bk_websocket *w, struct bx_slice payload) {
   struct bk_connection *c = bk_connection_of_websocket(w);
   BX_BUG_ON(payload.len > 125);
   if (!is_open(c)) return;
-  w->has_ping = bk_lws_unsent(c->wsi);
+  w->has_ping = bk_wire_unsent(&c->wire);
   bx_buffer_clear(&w->ping);
   if (w->has_ping)
     bx_buffer_slice(&w->ping, payload);
@@ -96,7 +89,7 @@ void bk_websocket_ping(struct bk_websocket *w, struct bx_slice payload) {
 // Of several pings that wait for an answer the last one has it.
 static void pong(struct bk_connection *c, struct bx_slice payload) {
   struct bk_websocket *w = &c->ws;
-  w->has_pong = bk_lws_unsent(c->wsi);
+  w->has_pong = bk_wire_unsent(&c->wire);
   bx_buffer_clear(&w->pong);
   if (w->has_pong)
     bx_buffer_slice(&w->pong, payload);
@@ -113,7 +106,7 @@ static void send_close(struct bk_connection *c) {
   if (len) memcpy(payload + 2, c->ws.close_reason, len);
   c->ws.close_sent = true;
   write_control(c, BK_FRAME_CLOSE, (struct bx_slice){payload, code + len});
-  if (c->ws.final && bx_list_empty(&c->doomed) && !bk_lws_unsent(c->wsi)) bk_connection_linger(c);
+  if (c->ws.final && bx_list_empty(&c->doomed) && !bk_wire_unsent(&c->wire)) bk_connection_linger(c);
 }
 
 static void begin_close(struct bk_connection *c, unsigned code, const char *reason) {
@@ -122,7 +115,7 @@ static void begin_close(struct bk_connection *c, unsigned code, const char *reas
   w->close_code = (uint16_t)code;
   if (reason && *reason) w->close_reason = bk_copy_text(reason);
   bk_connection_timer(c, CLOSE_TIME);
-  if (!bk_lws_unsent(c->wsi)) send_close(c);   // else when the socket takes bytes again
+  if (!bk_wire_unsent(&c->wire)) send_close(c);   // else when the socket takes bytes again
 }
 
 void bk_websocket_close(struct bk_websocket *w, unsigned code, const char *reason) {
@@ -146,12 +139,10 @@ static void end(struct bk_connection *c, unsigned code, const char *reason) {
     c->failed = true;
 }
 
-// Dissolving the association is the one way to send a reset before the library's orderly shutdown.
 void bk_websocket_abort(struct bk_websocket *w) {
   struct bk_connection *c = bk_connection_of_websocket(w);
   if (c->state != BK_CONNECTION_WEBSOCKET && c->state != BK_CONNECTION_LINGERING) return;
-  struct sockaddr nobody = {.sa_family = AF_UNSPEC};
-  (void)connect(c->fd, &nobody, sizeof nobody);
+  bk_wire_reset(&c->wire);
   w->closing = true;
   bk_connection_doom(c);
 }
@@ -196,10 +187,21 @@ static bool agree_on_deflate(struct bk_exchange *x) {
   return agreed;
 }
 
+// The answer to a Sec-WebSocket-Key, terminated.
+static void accept_key(struct bx_slice key, char out[32]) {
+  unsigned char hash[20];
+  struct bx_buffer text = {0};
+  bx_buffer_slice(&text, key);
+  bx_buffer_lit(&text, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+  SHA1((unsigned char *)text.at, text.len, hash);
+  EVP_EncodeBlock((unsigned char *)out, hash, sizeof hash);
+  bx_buffer_fini(&text);
+}
+
 static void open_websocket(struct bk_exchange *x, struct bx_slice key) {
   struct bk_connection *c = x->connection;
   char accept[32];
-  bk_lws_accept_key(key, accept);
+  accept_key(key, accept);
   c->ws.deflate = c->ws.frames.may_compress = agree_on_deflate(x);
   struct bx_buffer *out = &c->loop->scratch;
   bx_buffer_clear(out);
@@ -209,7 +211,7 @@ static void open_websocket(struct bk_exchange *x, struct bx_slice key) {
                    accept, c->ws.deflate ? "Sec-WebSocket-Extensions: " BK_DEFLATE_AGREED "\r\n" : "");
   c->state = BK_CONNECTION_WEBSOCKET;
   bk_exchange_finish(x, BK_ARRIVAL_NONE);
-  if (!bk_lws_write(c->wsi, out->at, out->len)) {
+  if (!bk_wire_write(&c->wire, out->at, out->len)) {
     c->failed = true;
     return;
   }
@@ -382,7 +384,7 @@ static bool listens(const struct bk_connection *c) {
   return c->state == BK_CONNECTION_WEBSOCKET && !c->ws.final && !c->failed && bx_list_empty(&c->doomed);
 }
 
-int bk_websocket_take(struct bk_connection *c, char *at, size_t len) {
+void bk_websocket_take(struct bk_connection *c, char *at, size_t len) {
   struct bk_frame_piece piece;
   while (listens(c)) {
     int result = bk_frames_next(&c->ws.frames, &at, &len, &piece);
@@ -394,35 +396,33 @@ int bk_websocket_take(struct bk_connection *c, char *at, size_t len) {
     else
       on_data(c, &piece);
   }
-  return c->failed ? -1 : 0;
 }
 
 // -- the socket takes bytes --------------------------------------------------------------------
 
 static void write_waiting(struct bk_connection *c, bool *waits, struct bx_buffer *payload, unsigned opcode) {
-  if (!*waits || bk_lws_unsent(c->wsi) || !is_open(c)) return;
+  if (!*waits || bk_wire_unsent(&c->wire) || !is_open(c)) return;
   *waits = false;
   write_control(c, opcode, bx_buffer_view(payload));
   bx_buffer_fini(payload);
 }
 
-int bk_websocket_on_writable(struct bk_connection *c) {
+void bk_websocket_on_writable(struct bk_connection *c) {
   struct bk_websocket *w = &c->ws;
-  if (!bx_list_empty(&c->doomed) || bk_lws_unsent(c->wsi)) return 0;   // it calls again
+  if (!bx_list_empty(&c->doomed) || bk_wire_unsent(&c->wire)) return;
   if (w->closing) {
     if (!w->close_sent)
       send_close(c);
     else if (w->final)
       bk_connection_linger(c);
-    return 0;
+    return;
   }
   write_waiting(c, &w->has_pong, &w->pong, BK_FRAME_PONG);
   write_waiting(c, &w->has_ping, &w->ping, BK_FRAME_PING);
-  if (w->want && is_open(c) && !bk_lws_unsent(c->wsi)) {
+  if (w->want && is_open(c) && !bk_wire_unsent(&c->wire)) {
     w->want = false;
     w->ops->writable(w);
   }
-  return c->failed ? -1 : 0;
 }
 
 void bk_websocket_over(struct bk_connection *c) {

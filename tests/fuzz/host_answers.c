@@ -127,8 +127,7 @@ static bool read_head(struct bx_slice *from, struct head *h) {
     MUST(line.at[i] >= '0' && line.at[i] <= '9');
     h->status = h->status * 10 + line.at[i] - '0';
   }
-  // libwebsockets' own words for an escape in the path that it cannot read.
-  MUST(line.at[7] == '1' || (line.at[7] == '0' && h->status == 403));
+  MUST(line.at[7] == '1');
   MUST(h->status >= 100 && h->status < 600);
   while (take_until(&text, "\r\n", &line)) read_field(line, h);
   MUST(text.len == 0);

@@ -37,7 +37,7 @@ ssize_t getrandom(void *at, size_t len, unsigned flags) {
   return (ssize_t)len;
 }
 
-// Few descriptors: libwebsockets makes tables of as many as there may be.
+// Few descriptors: one that is not closed is soon seen.
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
   const struct rlimit few = {64, 64};
   (void)argc;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A whole broker in the process of a fuzzer, or of a component test: loop, libwebsockets, transports,
+// A whole broker in the process of a fuzzer, or of a component test: loop, transports,
 // server, memory engine, and clients on loopback sockets that are driven by the same thread. Made anew
 // for every input, with random numbers that are the same every time, so that an input does the same
 // every time.
