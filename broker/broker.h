@@ -26,7 +26,7 @@ struct bk_broker {
   struct bx_server *server;
   struct bk_limits limits;
   struct bk_gathered admin_gathered;   // clients may not use up what is mora-api's
-  struct bk_guard guard;   // used unless access.mode is open
+  struct bk_guard guard;               // used unless access.mode is open
   struct bk_transport transport;
   struct bk_scripts scripts;
   struct bk_admin *admin;

@@ -35,11 +35,11 @@ const struct cf_option bk_access_options[] = {
      .offset = FIELD(rules),
      .standard = "[]",
      .check = check_rules,
-     .doc =
-         "Who may subscribe and publish where; the first rule that matches decides, and what none matches is "
-         "denied. {\"channel\": \"/users/{user}/**\", \"subscribe\": \"owner\", \"publish\": \"server\", \"deny\": "
-         "\"403::Not yours\"}. Grants: any, user (has a name), owner (is {user}), authority, server, none, and for "
-         "publish ack (acknowledged, sent to nobody). A pattern needs a rule at least as wide. See docs/security.md."},
+     .doc = "Who may subscribe and publish where; the first rule that matches decides, and what none matches is "
+            "denied. {\"channel\": \"/users/{user}/**\", \"subscribe\": \"owner\", \"publish\": \"server\", \"deny\": "
+            "\"403::Not yours\"}. Grants: any, user (has a name), owner (is {user}), authority, server, none, and for "
+            "publish ack (acknowledged, sent to nobody). What a rule does not mention is for servers. A pattern needs "
+            "a rule at least as wide. See docs/security.md."},
     {.key = "access.handshake",
      .type = CF_ENUM,
      .offset = FIELD(handshake),

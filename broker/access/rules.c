@@ -255,7 +255,7 @@ static const char *read_rules(struct bx_slice json, struct bk_rules *rules) {
     if (rules->count == MAX_RULES) return "at most 1000 rules";
     rules->at = bx_realloc(rules->at, (rules->count + 1) * sizeof *rules->at);
     struct bk_rule *rule = &rules->at[rules->count++];
-    *rule = (struct bk_rule){0};
+    *rule = (struct bk_rule){.grants = {BK_GRANT_SERVER, BK_GRANT_SERVER}};
     const char *fault = read_rule(&scan, rule);
     if (fault) return fault;
   }

@@ -5,7 +5,7 @@
 //
 // A rule's channel is a pattern (/a/b, /a/*, /a/**) in which a segment may be {name}: any one segment.
 // {user} is one, too, and for `owner` it has to be the session's user. A rule decides about its
-// channels wholly: a verb that it does not mention is `none`.
+// channels wholly: a verb that it does not mention is `server`.
 //
 // Of a channel the first rule that matches it decides. A *pattern* that a client asks for is granted
 // by the first rule that is at least as wide, if no rule in front of it decides otherwise about some

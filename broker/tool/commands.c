@@ -274,4 +274,8 @@ const struct tool_command tool_commands[] = {
     {"drain", "", "let the clients go elsewhere, then end the broker", 0, drain},
     {"nodes", "", "brokers and publishers that share the journal", 0, nodes},
     {"doctor", "", "what the broker and its Redis promise less than they could", 0, doctor},
+    {"token", "--user U ...", "make a token: --expires 1h, --audience A, --key PEM, --kid K, --config FILE", -1,
+     tool_token},
+    {"check-config", "...", "which rule decides: --config FILE, --user U or --server, --subscribe or --publish CHANNEL",
+     -1, tool_check_config},
     {0}};

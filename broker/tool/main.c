@@ -30,6 +30,9 @@ static int help(void) {
        "                this machine cannot see\n"
        "  --json        for programs\n"
        "\n"
+       "token and check-config need no broker: they read --config FILE and --set KEY=VALUE as\n"
+       "mora-broker does; a token is signed with --key, else with MORA_JWT_SECRET or auth.jwt.secret.\n"
+       "\n"
        "Exit status: 0 done, 1 refused or no answer, 2 wrong usage.");
   return fflush(stdout) == 0 ? TOOL_OK : TOOL_FAILED;
 }
@@ -49,12 +52,21 @@ static const char *option_value(char **argv, int *i, const char *name) {
   return argv[++*i];
 }
 
+static bool reads_itself(const char *name) {
+  const struct tool_command *c = find(name);
+  return c && c->count < 0;
+}
+
 // Moves what is no option to the front. False: an option that does not exist.
 static bool read_options(struct tool *t, char **argv, int *count) {
   const char *value;
   bool only_words = false;
   int words = 0;
   for (int i = 1; argv[i]; i++) {
+    if (words == 0 && reads_itself(argv[i])) {
+      while (argv[i]) argv[words++] = argv[i++];
+      break;
+    }
     if (only_words || argv[i][0] != '-')
       argv[words++] = argv[i];
     else if (strcmp(argv[i], "--") == 0)
@@ -95,7 +107,8 @@ int main(int argc, char **argv) {
   if (count == 0) return tool_fail(TOOL_USAGE, "what is to be done? See mora --help");
   const struct tool_command *command = find(argv[0]);
   if (!command) return tool_fail(TOOL_USAGE, "%s: no such command; see mora --help", argv[0]);
-  if (count - 1 != command->count) return tool_fail(TOOL_USAGE, "usage: mora %s %s", command->name, command->arguments);
+  if (command->count >= 0 && count - 1 != command->count)
+    return tool_fail(TOOL_USAGE, "usage: mora %s %s", command->name, command->arguments);
   t.arguments = argv + 1;
   curl_global_init(CURL_GLOBAL_DEFAULT);
   int status = command->run(&t);

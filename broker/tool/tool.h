@@ -59,11 +59,15 @@ void tool_print_members(const json_t *object);
 // For --json: one line.
 int tool_print_json(const json_t *);
 
+// -- access.c: without a broker ---------------------------------------------------------------------
+int tool_token(const struct tool *);
+int tool_check_config(const struct tool *);
+
 // -- commands.c ------------------------------------------------------------------------------------
 
 struct tool_command {
   const char *name, *arguments, *purpose;
-  int count;   // of arguments
+  int count;   // of arguments; -1: it reads them itself, options as well
   int (*run)(const struct tool *);
 };
 extern const struct tool_command tool_commands[];   // ends with {0}

@@ -15,7 +15,7 @@ const BROKER = {
   access: ['bayeux', 'config', 'broker/host'],
   transport: ['bayeux', 'config', 'broker/host', 'broker/access'],
   admin: ['bayeux', 'config', 'engine-redis', 'broker/host', 'broker/engine', 'broker/publish', 'broker/access', 'broker/transport'],
-  tool: ['bayeux'],
+  tool: ['bayeux', 'config', 'broker/access'],
 };
 
 // What the gateways may see of broker/.
@@ -26,6 +26,7 @@ const LIBRARIES = [
   {header: /^libwebsockets\.h$/, only: ['tests/bench/reference']},
   {header: /^uv\.h$/, only: ['broker/host', 'engine-redis/link', 'tests']},
   {header: /^curl\//, only: ['broker/host', 'broker/tool']},
+  {header: /^cjose\//, only: ['broker/access']},
   {header: /^hiredis(\/|\.h$)/, only: ['engine-redis/link', 'tests']},
   {header: /^jansson\.h$/, never: ['bayeux', 'config', 'engine-redis', 'broker/host', 'broker/transport']},
 ];
