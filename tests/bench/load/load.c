@@ -16,7 +16,10 @@ static void deliver(struct bn_load *load, struct bn_conn *c, const struct bn_sta
     load->tally->stray++;
     return;
   }
-  bn_track_take(&c->track, s->sequence, load->tally);
+  if (bn_track_take(&c->track, s->sequence, load->tally)) {
+    const struct bn_options *o = load->options;
+    load->arrived[((uint64_t)s->sequence * o->channels + s->channel - o->base) % BN_WINDOW]++;
+  }
   if (!c->slow && s->time >= load->shared->from && s->time < load->shared->to && now >= s->time)
     bn_latency_add(load->tally, now - s->time);
 }
@@ -206,6 +209,16 @@ void bn_load_publish(struct bn_load *load, uint32_t channel, uint64_t due) {
   struct bn_stamp stamp = {load->shared->published[channel]++, load->options->base + channel, due};
   publish(load, &stamp);
   load->published++;
+}
+
+uint64_t bn_load_in_flight(struct bn_load *load) {
+  unsigned fan = load->options->clients / load->options->channels;
+  for (uint32_t *count; load->completed < load->published; load->completed++) {
+    count = &load->arrived[load->completed % BN_WINDOW];
+    if (*count < fan) break;
+    *count -= fan;
+  }
+  return load->published - load->completed;
 }
 
 void bn_load_publish_aside(struct bn_load *load, uint32_t channel) {

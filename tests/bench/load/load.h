@@ -9,7 +9,7 @@
 #include "tests/bench/load/dialect.h"
 #include "tests/bench/load/measure.h"
 
-enum { BN_PROCESSES = 8, BN_TARGETS = 8, BN_BLOCKS = 64 };
+enum { BN_PROCESSES = 8, BN_TARGETS = 8, BN_BLOCKS = 64, BN_WINDOW = 1024 };
 
 struct bn_options {
   const char *scenario;
@@ -17,7 +17,7 @@ struct bn_options {
   struct bn_target targets[BN_TARGETS], publish;   // clients take the targets in turn
   unsigned target_count, clients, channels, in_flight, concurrency, sources, processes;
   unsigned missed, others, slow, block, base;
-  double rate, warm, seconds, settle;
+  double rate, warm, seconds, settle, patience;
   bool count, publish_given;
   struct bn_group groups[BN_GROUPS];
   unsigned group_count;
@@ -41,8 +41,9 @@ struct bn_load {
   enum bn_phase phase;
   struct bn_conn *conns, *publishers;
   unsigned publisher_count;
-  uint64_t published;
-  unsigned long last_read;   // that brought a delivery
+  uint64_t published, completed;   // messages; completed: delivered to all, and all before them
+  uint32_t arrived[BN_WINDOW];     // deliveries of each message that is under way, by its number
+  unsigned long last_read;         // that brought a delivery
 };
 
 struct bn_block {
@@ -75,6 +76,9 @@ unsigned long bn_load_are_ready(const struct bn_load *);
 
 // A message of the channel (from 0, here and below), due at that time.
 void bn_load_publish(struct bn_load *, uint32_t channel, uint64_t due);
+// Messages that were published, channel after channel, and have not come to all their subscribers.
+// Of runs with one process only.
+uint64_t bn_load_in_flight(struct bn_load *);
 // To a channel without subscribers.
 void bn_load_publish_aside(struct bn_load *, uint32_t channel);
 

@@ -31,6 +31,7 @@ static const char usage[] =
     "  --missed N --others N   storm: messages for each client, and messages for nobody\n"
     "  --slow PERCENT    slow: clients that do not read\n"
     "  --base N          the first channel's number: another one for each run on a server that goes on (0)\n"
+    "  --patience S      without progress, then what is missing is lost (20)\n"
     "  --processes N     share the clients among processes (1)\n"
     "  --sources N       addresses 127.0.0.2... to connect from (8)\n";
 
@@ -53,6 +54,7 @@ enum {
   OTHERS,
   SLOW,
   BASE,
+  PATIENCE,
   PROCESSES,
   SOURCES
 };
@@ -78,6 +80,7 @@ static const struct option words[] = {
     {"processes", 1, NULL, PROCESSES},
     {"sources", 1, NULL, SOURCES},
     {"base", 1, NULL, BASE},
+    {"patience", 1, NULL, PATIENCE},
     {0},
 };
 
@@ -115,6 +118,7 @@ static void take_word(struct bn_options *o, int word, const char *value) {
   case MISSED: o->missed = number; break;
   case OTHERS: o->others = number; break;
   case SLOW: o->slow = number; break;
+  case PATIENCE: o->patience = strtod(value, NULL); break;
   case BASE: o->base = number; break;
   case PROCESSES: o->processes = number; break;
   case SOURCES: o->sources = number; break;
@@ -130,6 +134,8 @@ static void read_options(struct bn_options *o, int argc, char **argv) {
   if (!o->publish_given) o->publish = o->targets[0];
   if (o->channels == 0 || o->clients == 0 || o->clients % o->channels) refuse("clients are shared equally by channels");
   if (o->in_flight == 0 || o->concurrency == 0 || o->block == 0) refuse("a number may not be 0");
+  if (o->in_flight > BN_WINDOW / 2) refuse("too many in flight");
+  if (o->processes > 1 && o->rate <= 0 && strcmp(o->scenario, "fanout") == 0) refuse("several processes need a --rate");
   if (o->processes == 0 || o->processes > BN_PROCESSES) refuse("1 to 8 processes");
 }
 
@@ -233,6 +239,7 @@ int main(int argc, char **argv) {
                          .warm = .5,
                          .seconds = 2,
                          .settle = .3,
+                         .patience = 20,
                          .concurrency = 64,
                          .sources = 8,
                          .processes = 1,

@@ -9,8 +9,7 @@
 #include "tests/bench/load/load.h"
 
 #define SECOND 1000000000ull
-#define PATIENCE (30 * SECOND)   // without any progress
-#define OTHER_CHANNELS 1000      // of messages that nobody here has subscribed to
+#define OTHER_CHANNELS 1000   // of messages that nobody here has subscribed to
 #define ACKS_OWED 256
 
 static uint64_t seconds(double s) { return (uint64_t)(s * 1e9); }
@@ -42,7 +41,7 @@ static bool await(struct bn_load *load, unsigned long (*value)(const struct bn_l
     if (value(load) != last) {
       last = value(load);
       since = bn_now();
-    } else if (bn_now() - since > PATIENCE) {
+    } else if (bn_now() - since > seconds(load->options->patience)) {
       return false;
     }
   }
@@ -97,10 +96,10 @@ static void publish_next(struct bn_load *load, uint64_t due) {
   bn_load_publish(load, (uint32_t)(load->published % load->options->channels), due);
 }
 
-// So many in flight: the next is published when the deliveries of the one so many before it have come.
-static void fill_window(struct bn_load *load, uint64_t fan) {
-  uint64_t window = load->options->in_flight * fan, delivered = bn_load_delivered(load);
-  while ((load->published + 1) * fan - delivered <= window) publish_next(load, bn_now());
+// So many in flight: the next is published when one has come to all.
+static void fill_window(struct bn_load *load) {
+  for (uint64_t count = bn_load_in_flight(load); count < load->options->in_flight; count++)
+    publish_next(load, bn_now());
 }
 
 static void send_for(struct bn_load *load, double time) {
@@ -112,7 +111,7 @@ static void send_for(struct bn_load *load, double time) {
       for (; due <= now; due += interval) publish_next(load, due);   // due, not now: a late sender hides nothing
       wait = due < end ? due - now : end - now;
     } else {
-      fill_window(load, fan);
+      fill_window(load);
       wait = end - now;
     }
     bn_load_turn(load, wait < SECOND / 100 ? wait : SECOND / 100);

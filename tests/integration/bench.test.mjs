@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// The load generator of tests/bench: it counts right, and it sees what goes wrong. Tiny loads; how fast
+// anything is, is not asked here.
+
+import assert from 'node:assert/strict';
+import {spawn} from 'node:child_process';
+import {test} from './lib/suite.mjs';
+import {adopt, binary, run, startBroker, target} from './lib/daemon.mjs';
+import {within} from './lib/wait.mjs';
+import {interval, median, pairedRatio} from '../bench/lib/statistics.mjs';
+import {judge} from '../bench/lib/rounds.mjs';
+import {figures, quickFigures} from '../bench/lib/figures.mjs';
+import {pageText} from '../bench/lib/page.mjs';
+import {barChart} from '../bench/lib/plot.mjs';
+
+// One of the floors: {port, pid}; gone with the test.
+async function floor(t, name, flags = []) {
+  const child = adopt(spawn(binary(name), flags, {stdio: ['ignore', 'pipe', 'inherit']}));
+  t.after(() => child.kill('SIGTERM'));
+  const port = await within(new Promise((resolve, reject) => {
+    child.stdout.on('data', text => resolve(Number(/listening (\d+)/.exec(text)[1])));
+    child.on('close', () => reject(new Error(`${name} ended`)));
+  }), `${name} to listen`);
+  return {port, pid: child.pid};
+}
+
+const plain = ({port, pid}, dialect = 'plain') => ['--dialect', dialect, '--pids', String(pid),
+  '--url', dialect === 'plain-poll' ? `http://127.0.0.1:${port}/poll/{channel}` : `ws://127.0.0.1:${port}/sub/{channel}`,
+  '--publish-url', `ws://127.0.0.1:${port}/pub/{channel}`];
+
+const bayeux = (broker, dialect = 'bayeux') => {
+  const url = `ws://${broker.address('broker')}/bayeux`;
+  return ['--dialect', dialect, '--pids', String(broker.pid), '--url', dialect === 'bayeux-poll' ? url.replace('ws', 'http') : url, '--publish-url', url];
+};
+
+const QUICK = ['--seconds', '0.3', '--warm', '0.1', '--settle', '0.1'];
+async function load(words, expected = 0) {
+  const {code, stdout, stderr} = await run('bench_load', [...QUICK, ...words]);
+  assert.equal(code, expected, stderr || stdout);
+  return stdout ? JSON.parse(stdout) : stderr;
+}
+
+function clean(report, least = 1) {
+  const {lost, doubled, disordered, stray} = report;
+  assert.deepEqual({lost, doubled, disordered, stray}, {lost: 0, doubled: 0, disordered: 0, stray: 0});
+  assert(report.deliveries >= least, `${report.deliveries} deliveries`);
+  assert(report.total >= report.deliveries);
+}
+
+test('fan-out: Mora, raw epoll one by one and in batches, bare libwebsockets', async t => {
+  const broker = await startBroker(t);
+  for (const server of [bayeux(broker), plain(await floor(t, 'bench_epoll')), plain(await floor(t, 'bench_epoll', ['--batch'])), plain(await floor(t, 'bench_lws'))]) {
+    const report = await load(['fanout', '--clients', '20', '--in-flight', '8', ...server]);
+    clean(report, 160);
+    assert(report.groups.server.cpu_s > 0);
+    assert(report.groups.server.pss_after > 0);
+    assert(report.latency_ms.p50 > 0 && report.latency_ms.p50 <= report.latency_ms.p99 && report.latency_ms.p99 <= report.latency_ms.max);
+    clean(await load(['fanout', '--clients', '20', '--channels', '10', '--in-flight', '20', ...server]), 20);
+    clean(await load(['fanout', '--clients', '10', '--rate', '2000', '--processes', '2', ...server]), 10);
+  }
+});
+
+test('what is delivered together is counted one by one', async t => {
+  const batches = await load(['fanout', '--clients', '10', '--in-flight', '8', ...plain(await floor(t, 'bench_epoll', ['--batch']))]);
+  assert(batches.per_read > 4, `${batches.per_read} in a read`);
+  const broker = await startBroker(t);
+  const frames = await load(['fanout', '--clients', '10', '--in-flight', '8', ...bayeux(broker)]);
+  if (target === 'mora') assert(frames.per_frame > 4, `${frames.per_frame} in a frame`);
+});
+
+test('lost, doubled and disordered messages are seen', async t => {
+  for (const [how, count] of [['lose', 'lost'], ['double', 'doubled'], ['swap', 'disordered']]) {
+    const server = await floor(t, 'bench_epoll', ['--misbehave', how]);
+    const report = await load(['fanout', '--clients', '20', '--rate', '20000', '--patience', '1', ...plain(server)], 3);
+    assert(report[count] > 0, `${how}: ${JSON.stringify(report)}`);
+    for (const other of ['lost', 'doubled', 'disordered'].filter(each => each !== count)) assert.equal(report[other], 0, `${how}: ${other}`);
+  }
+});
+
+test('ping-pong, polls, idle clients, connects, a storm, slow clients', async t => {
+  const broker = await startBroker(t, {set: {'broker.timeout': '500ms', 'broker.ping': '300ms'}});
+  const lws = await floor(t, 'bench_lws');
+  const epoll = await floor(t, 'bench_epoll', ['--ping', '100', '--hold', '100']);
+  clean(await load(['fanout', '--clients', '1', ...bayeux(broker, 'bayeux-self')]));
+  clean(await load(['fanout', '--clients', '20', ...bayeux(broker, 'bayeux-poll')]), 20);
+  clean(await load(['fanout', '--clients', '20', ...plain(lws, 'plain-poll')]), 20);
+  clean(await load(['idle', '--clients', '20', '--channels', '20', ...bayeux(broker)]), 0);
+  clean(await load(['idle', '--clients', '20', '--channels', '20', ...plain(epoll, 'renew')]), 0);
+  for (const server of [bayeux(broker), plain(lws, 'echo')]) {
+    const report = await load(['connect', '--clients', '40', '--block', '10', '--concurrency', '5', ...server]);
+    assert.equal(report.blocks.at(-1).clients, 40);
+    assert(report.blocks.length >= 3 && report.connect_cpu_us > 0);
+  }
+  const storm = await load(['storm', '--clients', '30', '--channels', '30', '--missed', '5', '--others', '100', ...bayeux(broker)]);
+  clean(storm, 150);
+  assert.equal(storm.total, 150);
+  clean(await load(['slow', '--clients', '20', '--slow', '10', '--rate', '2000', ...bayeux(broker)]), 20);
+});
+
+test('what cannot be measured ends the run', async t => {
+  const {code, stderr} = await run('bench_load', ['fanout', '--dialect', 'bayeux', '--url', 'ws://127.0.0.1:1/']);
+  assert.equal(code, 1);
+  assert.match(stderr, /Connection refused/);
+  const broker = await startBroker(t);
+  assert.match(await load(['fanout', '--dialect', 'plain', '--url', `ws://${broker.address('broker')}/nowhere`], 1), /the upgrade was refused/);
+  assert.equal((await run('bench_load', ['fanout'])).code, 2);
+});
+
+test('ratios, intervals and verdicts', () => {
+  assert.equal(median([3, 1, 2]), 2);
+  assert.equal(median([4, 1, 2, 3]), 2.5);
+  assert.deepEqual(interval([5, 5, 5]), {low: 5, high: 5});
+  const {low, high} = interval([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  assert(low >= 1 && low < 5 && high > 5 && high <= 9);
+  assert.deepEqual(pairedRatio([1, 2, 3], [2, 4, 6]), {ratio: 0.5, low: 0.5, high: 0.5, rounds: 3});
+  const rounds = {a: [1.2, 1.2, 1.2], b: [1, 1, 1]}, result = {out: {c: 'gone'}, rounds: Object.fromEntries(Object.entries(rounds).map(([name, list]) => [name, list.map(cpu => ({cpu}))]))};
+  const verdict = target => judge({value: 'cpu', of: 'a', against: 'b', ...target}, result).verdict;
+  assert.equal(verdict({limit: 1.25}), 'holds');
+  assert.equal(verdict({limit: 1.19}), 'misses');
+  assert.equal(verdict({limit: 1, lowest: true}), 'misses');
+  assert.equal(verdict({limit: 1.1, atLeast: true}), 'holds');
+  assert.equal(verdict({against: undefined, limit: 1.2}), 'holds');
+  assert.equal(verdict({against: 'c', limit: 1}), 'not measured');
+});
+
+test('every target names entries and values of its figure; the page holds them all', () => {
+  for (const figure of [...figures, ...quickFigures]) {
+    const names = figure.entries.map(({name}) => name);
+    assert.equal(new Set(names).size, names.length, figure.id);
+    assert(!figure.chart || figure.values[figure.chart], figure.id);
+    for (const {of, against, value} of figure.targets) {
+      assert(names.includes(of) && (!against || names.includes(against)), `${figure.id}: ${of}, ${against}`);
+      assert(figure.values[value], `${figure.id}: ${value}`);
+    }
+  }
+  const figure = {id: 'x', title: 'Title', chart: 'cpu', units: {cpu: 'us'}, out: {c: 'gone'}, entries: [{name: 'a', values: {cpu: {median: 1.5, low: 1, high: 2}}}],
+    targets: [{value: 'cpu', of: 'a', against: 'b', limit: 1.25, ratio: 1.5, low: 1, high: 2, verdict: 'misses'}]};
+  const page = pageText({machine: {cpu: 'C', memory: '1 GB', kernel: '6', descriptors: 20000}, versions: {mora: 'v'}, date: 'today', minutes: 1, rounds: 9, figures: [figure]});
+  assert.match(page, /Title: cpu of a over b \| <= 1\.25 \| 1\.5 \| 1 to 2 \| \*\*misses\*\* \|/);
+  assert.match(page, /\| a \| 1\.5 <sub>1 to 2<\/sub> \|/);
+  assert.match(page, /c: gone\./);
+  assert.match(barChart({title: 'a < b', unit: 'us', bars: [{name: 'a', value: 1, low: 1, high: 2}]}), /a &lt; b/);
+});
