@@ -90,7 +90,8 @@ _Noreturn static void refuse(const char *what) {
 }
 
 static void take_word(struct bn_options *o, int word, const char *value) {
-  unsigned number = value ? (unsigned)strtoul(value, NULL, 10) : 0;
+  if (!value) value = "";   // --count
+  unsigned number = (unsigned)strtoul(value, NULL, 10);
   switch (word) {
   case DIALECT:
     if (!(o->dialect = bn_dialect_find(value))) refuse("no such dialect");
