@@ -29,7 +29,7 @@ struct er_node {
   size_t finding_count;
 };
 
-static const char *const names[ER_LINKS] = {[ER_COMMAND] = "command", [ER_TAIL] = "tail"};
+static const char *const names[ER_LINKS] = {[ER_COMMAND] = "command", [ER_TAIL] = "tail", [ER_CONFIRM] = "confirm"};
 
 static bx_millis now_of(const struct er_node *n) { return n->options.now(n->options.context); }
 
@@ -81,11 +81,11 @@ static void reply(void *context, const struct er_reply *r) {
   wake_when_due(l->node);
 }
 
-// Both links see the same Redis.
+// All links see the same Redis.
 static void notice(void *context, const char *id, const char *text) {
   struct node_link *l = context;
   struct er_node *n = l->node;
-  if (l->which == ER_TAIL) return;
+  if (l->which != ER_COMMAND) return;
   event(n, id, l, text);
   if (strcmp(id, "redis.primary") == 0 || n->finding_count == ER_FINDINGS) return;
   struct er_finding *f = &n->findings[n->finding_count++];
@@ -96,6 +96,9 @@ static void notice(void *context, const char *id, const char *text) {
 static void create_link(struct er_node *n, enum er_which which, struct uv_loop_s *loop) {
   static const struct er_link_events events = {up, down, reply, notice};
   const struct er_core_options *core = &n->options.core;
+  // WAIT is answered late on purpose, reads of the tail as well.
+  const bx_millis answer_timeout[ER_LINKS] = {
+      [ER_COMMAND] = core->command_timeout, [ER_TAIL] = TAIL_SILENCE, [ER_CONFIRM] = core->command_timeout + STEP_TIME};
   char name[96];
   snprintf(name, sizeof name, "mora:%.*s:%s", (int)core->node.len, core->node.at, names[which]);
   n->links[which] = (struct node_link){.node = n, .which = which};
@@ -105,9 +108,10 @@ static void create_link(struct er_node *n, enum er_which which, struct uv_loop_s
                          .url = n->options.url,
                          .name = name,
                          .scripts = er_scripts,
-                         .script_count = which == ER_COMMAND ? er_script_count : 0,
+                         .script_count = which == ER_TAIL ? 0 : er_script_count,
                          .step_timeout = core->command_timeout > STEP_TIME ? core->command_timeout : STEP_TIME,
-                         .answer_timeout = which == ER_COMMAND ? core->command_timeout : TAIL_SILENCE,
+                         .answer_timeout = answer_timeout[which],
+                         .replicas = core->wait,
                          .events = &events,
                          .context = &n->links[which],
                      });
@@ -147,7 +151,9 @@ struct er_node *er_node_create(struct uv_loop_s *loop, struct bx_wheel *wheel, c
   n->options = *options;
   n->wheel = wheel;
   n->core = er_core_create(&env, &options->core, now_of(n));
-  for (enum er_which which = 0; which < ER_LINKS; which++) create_link(n, which, loop);
+  create_link(n, ER_COMMAND, loop);
+  create_link(n, ER_TAIL, loop);
+  if (options->core.wait > 0) create_link(n, ER_CONFIRM, loop);
   if (options->pod_count > 0) n->pods = er_pods_create(loop, wheel, options);
   // Theirs was for this call; the links and the core have copies.
   n->options.url = n->options.pods = NULL;
@@ -194,4 +200,4 @@ struct er_core *er_node_core(struct er_node *n) {
 
 void er_node_leave(struct er_node *n) { er_core_leave(n->core, now_of(n)); }
 
-bool er_node_has_left(const struct er_node *n) { return !n->links[ER_COMMAND].up || er_core_has_left(n->core); }
+bool er_node_has_left(const struct er_node *n) { return er_core_has_left(n->core); }

@@ -54,7 +54,7 @@ struct er_pod_info er_node_pod(const struct er_node *, size_t i);
 const struct er_relay_counters *er_node_relay_counters(const struct er_node *);   // zeros without other pods
 size_t er_node_pod_count(const struct er_node *);
 
-// Takes leave: call it when the last connection is gone, and run the loop until it has left. Without a
-// Redis there is nobody to take leave of.
+// Takes leave: call it when the last connection is gone, and run the loop until it has left: at the latest
+// after 3 s, when Redis does not answer.
 void er_node_leave(struct er_node *);
 bool er_node_has_left(const struct er_node *);

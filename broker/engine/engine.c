@@ -77,6 +77,13 @@ const struct cf_option bk_engine_options[] = {
      .max = 60000,
      .doc = "How long Redis may take to answer. Then the connection to it is given up, and a publish that it was "
             "asked for is refused, or unknown half a second later."},
+    {.key = "engine.wait",
+     .type = CF_NUMBER,
+     .offset = FIELD(wait),
+     .standard = "0",
+     .max = 16,
+     .doc = "How many replicas of Redis must have a message before its publish is acknowledged. When they are not "
+            "heard of within engine.command_timeout and half a second it is unknown. 0: the one Redis is enough."},
     {.key = "journal.messages",
      .type = CF_NUMBER,
      .offset = FIELD(journal_messages),
@@ -118,6 +125,8 @@ void bk_engine_check(const struct cf_set *config, const struct bk_engine_options
                      cf_origin(config, "engine.pods"));
   if (o->pod && o->type != BK_ENGINE_REDIS)
     bx_buffer_printf(faults, "%s: engine.pod: pods need engine.type redis\n", cf_origin(config, "engine.pod"));
+  if (o->wait > 0 && o->type != BK_ENGINE_REDIS)
+    bx_buffer_printf(faults, "%s: engine.wait: replicas need engine.type redis\n", cf_origin(config, "engine.wait"));
 }
 
 // -- events ----------------------------------------------------------------------------------------
@@ -226,7 +235,8 @@ struct bk_engine *bk_engine_create(struct bk_loop *loop, const struct bk_engine_
                                         .address = bx_slice_of(address),
                                         .command_timeout = o->command_timeout,
                                         .life = life,
-                                        .journal_messages = o->journal_messages},
+                                        .journal_messages = o->journal_messages,
+                                        .wait = (unsigned)o->wait},
                                .now = now_of,
                                .event = event,
                                .context = e,

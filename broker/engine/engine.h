@@ -20,7 +20,7 @@ struct bk_engine_options {
   const char *pod;          // a letter; NULL: there are no others
   struct cf_strings pods;   // URLs
   bx_millis command_timeout;
-  uint64_t journal_messages;
+  uint64_t journal_messages, wait;
   uint64_t max_message, max_channel_length, max_channel_depth;
 };
 extern const struct cf_option bk_engine_options[];

@@ -9,6 +9,8 @@
 //                       |------ hello has answered on a new link (which fenced the old one), the tail
 //                       |       has passed the head that it saw, and the entry is not there --> refused
 //                       +------ the time is up --> unknown
+//
+// With engine.wait what is acknowledged here is held until replicas have it: confirm.c.
 #include "engine-redis/core/private.h"
 
 #define GRACE 500   // ms beyond the command's time in which an unsure publish may still become known
@@ -24,6 +26,7 @@ struct er_publish {
   bx_millis told_at;      // the first of the two
   bool overdue;           // ER_ACK_DELAY ago, at the last look
   bool resolves;          // unsure, and a new hello has answered since
+  bool held;              // on that list
 };
 
 struct append_call {
@@ -39,9 +42,43 @@ static void finish(struct er_core *c, struct er_publish *p, enum bx_outcome outc
 
   if (outcome == BX_ACKNOWLEDGED && !request->repeated) er_own_keep(c, request, p->sequence, position);
 
+  if (p->held) {
+    c->held_count--;
+    c->held_bytes -= request->frame->len;
+  }
   bx_list_remove(&p->link);
   bx_free(p);
   request->done(request, outcome, position);
+}
+
+static void acknowledge(struct er_core *c, struct er_publish *p, bx_position position) {
+  if (er_confirmed(c, position)) {
+    finish(c, p, BX_ACKNOWLEDGED, position);
+    return;
+  }
+  p->position = position;
+  p->held = true;
+  c->held_count++;
+  c->held_bytes += p->request->frame->len;
+  bx_list_remove(&p->link);
+  bx_list_append(&c->held, &p->link);
+  er_confirm_want(c, position);
+}
+
+static void finish_unconfirmed(struct er_core *c, struct er_publish *p) {
+  c->counters.unconfirmed++;
+  finish(c, p, BX_UNKNOWN, 0);
+}
+
+void er_append_confirmed(struct er_core *c) {
+  bx_list_each (link, &c->held) {
+    struct er_publish *p = of(link);
+
+    if (er_confirmed(c, p->position))
+      finish(c, p, BX_ACKNOWLEDGED, p->position);
+    else if (er_confirm_void(c, p->position))
+      finish_unconfirmed(c, p);
+  }
 }
 
 static void finish_all(struct er_core *c, struct bx_list *list, enum bx_outcome outcome) {
@@ -60,7 +97,8 @@ void er_publish(struct er_core *c, struct bx_request *request) {
   p->deadline = c->now + c->options.command_timeout + GRACE;
   bx_list_init(&p->link);
   // What cannot be taken is told in the turn, as everything is.
-  if (c->waiting_count >= ER_WAITING_COUNT || c->waiting_bytes + bytes > ER_WAITING_BYTES || !er_usable(c)) {
+  if (c->waiting_count >= ER_WAITING_COUNT || c->waiting_bytes + bytes > ER_WAITING_BYTES || !er_usable(c) ||
+      c->held_count >= ER_HELD_COUNT || c->held_bytes + bytes > ER_HELD_BYTES) {
     bx_list_append(&c->told, &p->link);
     return;
   }
@@ -92,7 +130,7 @@ static void take_result(struct er_core *c, struct er_publish *p, struct bx_slice
   uint64_t position;
 
   if (p->seen != 0) {
-    finish(c, p, BX_ACKNOWLEDGED, p->seen);
+    acknowledge(c, p, p->seen);
   } else if (bx_slice_equal(result, BX_LIT("-401"))) {
     finish(c, p, BX_NO_SESSION, 0);
   } else if (!er_text_u64(digits, &position) || position == 0) {
@@ -101,8 +139,9 @@ static void take_result(struct er_core *c, struct er_publish *p, struct bx_slice
   } else {
     p->request->repeated = repeated;
     p->position = position;
+    er_confirm_want(c, position);
     if (position <= c->head)
-      finish(c, p, BX_ACKNOWLEDGED, position);
+      acknowledge(c, p, position);
     else
       wait_for_tail(c, p);
   }
@@ -111,7 +150,11 @@ static void take_result(struct er_core *c, struct er_publish *p, struct bx_slice
 static void end_call(struct er_core *c, const struct append_call *a, enum bx_outcome outcome) {
   for (uint64_t s = a->first; s < a->first + a->count; s++) {
     struct er_publish *p = sent_as(c, s);
-    if (p != NULL) finish(c, p, p->seen ? BX_ACKNOWLEDGED : outcome, p->seen);
+    if (p == NULL) continue;
+    if (p->seen != 0)
+      acknowledge(c, p, p->seen);
+    else
+      finish(c, p, outcome, 0);
   }
 }
 
@@ -143,7 +186,7 @@ static void appended(struct er_core *c, struct er_call *call, const struct er_re
     if (er_reply_is(reply, "EPOCH")) er_hello(c);
     if (er_reply_is(reply, "FENCED")) {
       c->counters.fenced++;
-      c->env.reset(c->env.context, ER_COMMAND, "fenced");
+      er_fenced(c, "fenced");
     }
     if (er_reply_is(reply, "FULL")) er_event(c, "engine.full", "Redis is out of memory");
     if (er_reply_is_error(reply)) er_event(c, "engine.refused", "%.*s", (int)reply->text.len, reply->text.at);
@@ -208,7 +251,7 @@ bool er_append_busy(const struct er_core *c) {
 static void acknowledge_from(struct er_core *c, struct bx_list *list, uint64_t sequence, bx_position position) {
   bx_list_each (link, list) {
     if (of(link)->sequence != sequence) continue;
-    finish(c, of(link), BX_ACKNOWLEDGED, position);
+    acknowledge(c, of(link), position);
     return;
   }
 }
@@ -221,7 +264,7 @@ void er_append_saw(struct er_core *c, uint64_t sequence, bx_position position) {
   if (p == NULL) {
     acknowledge_from(c, &c->unsure, sequence, position);
   } else if (p->position != 0 || c->records_answered >= p->behind) {
-    finish(c, p, BX_ACKNOWLEDGED, position);
+    acknowledge(c, p, position);
   } else {
     p->seen = position;
     wait_for_tail(c, p);
@@ -232,8 +275,7 @@ void er_append_saw(struct er_core *c, uint64_t sequence, bx_position position) {
 // link that carried it can not write any more.
 void er_append_tailed(struct er_core *c) {
   bx_list_each (link, &c->sent)
-    if (of(link)->position != 0 && of(link)->position <= c->head)
-      finish(c, of(link), BX_ACKNOWLEDGED, of(link)->position);
+    if (of(link)->position != 0 && of(link)->position <= c->head) acknowledge(c, of(link), of(link)->position);
   if (c->head < c->hello_p) return;
   if (c->greeted) er_recover_tailed(c);
   bx_list_each (link, &c->unsure)
@@ -243,7 +285,7 @@ void er_append_tailed(struct er_core *c) {
 void er_append_link_down(struct er_core *c) {
   bx_list_each (link, &c->sent) {
     if (of(link)->seen != 0 || of(link)->position != 0)
-      finish(c, of(link), BX_ACKNOWLEDGED, of(link)->seen ? of(link)->seen : of(link)->position);
+      acknowledge(c, of(link), of(link)->seen ? of(link)->seen : of(link)->position);
     else
       bx_list_remove(link), bx_list_append(&c->unsure, link);
   }
@@ -254,6 +296,7 @@ void er_append_link_down(struct er_core *c) {
 void er_append_greeted(struct er_core *c) {
   bx_list_each (link, &c->unsure) of(link)->resolves = true;
   er_append_tailed(c);
+  er_confirm(c);
 }
 
 // Twice overdue: at the first look the process may have slept, with the tail's entry in its socket.
@@ -266,7 +309,7 @@ static void acknowledge_overdue(struct er_core *c) {
 
     if (known == 0) continue;
     if (p->overdue) {
-      finish(c, p, BX_ACKNOWLEDGED, known);
+      acknowledge(c, p, known);
       continue;
     }
     p->overdue = c->now >= due;
@@ -277,8 +320,11 @@ static void acknowledge_overdue(struct er_core *c) {
 
 void er_append_tick(struct er_core *c) {
   acknowledge_overdue(c);
+  er_confirm(c);
   bx_list_each (link, &c->unsure)
     if (c->now >= of(link)->deadline) finish(c, of(link), BX_UNKNOWN, 0);
+  bx_list_each (link, &c->held)
+    if (c->now >= of(link)->deadline) finish_unconfirmed(c, of(link));
 }
 
 void er_append_refuse_all(struct er_core *c) {
@@ -286,4 +332,5 @@ void er_append_refuse_all(struct er_core *c) {
   finish_all(c, &c->waiting, BX_REFUSED);
   finish_all(c, &c->sent, BX_UNKNOWN);
   finish_all(c, &c->unsure, BX_UNKNOWN);
+  finish_all(c, &c->held, BX_UNKNOWN);
 }

@@ -85,10 +85,11 @@ static void refuse_requests(struct er_core *c) {
 static void destroy(struct bx_engine *engine) {
   struct er_core *c = er_core_of(engine);
 
-  c->up[ER_COMMAND] = c->up[ER_TAIL] = c->greeted = false;
+  c->up[ER_COMMAND] = c->up[ER_TAIL] = c->up[ER_CONFIRM] = c->greeted = false;
   c->tail = ER_TAIL_DOWN;
   drop_calls(c, ER_TAIL);
   drop_calls(c, ER_COMMAND);
+  drop_calls(c, ER_CONFIRM);
   er_locate_end_all(c, BX_REFUSED);
   er_survey_end_all(c);
   do {   // what is submitted from `done`, too
@@ -138,6 +139,7 @@ struct er_core *er_core_create(const struct er_core_env *env, const struct er_co
   bx_list_init(&c->waiting);
   bx_list_init(&c->sent);
   bx_list_init(&c->unsure);
+  bx_list_init(&c->held);
   bx_list_init(&c->told);
   bx_list_init(&c->own);
   bx_list_init(&c->orphans);
@@ -164,6 +166,10 @@ void er_core_up(struct er_core *c, enum er_which which, struct bx_slice run_id, 
     er_tail_up(c);
     return;
   }
+  if (which == ER_CONFIRM) {
+    er_confirm(c);
+    return;
+  }
   bx_buffer_clear(&c->run);
   bx_buffer_slice(&c->run, run_id);
   er_hello(c);
@@ -185,8 +191,8 @@ void er_core_reply(struct er_core *c, enum er_which which, const struct er_reply
 void er_core_down(struct er_core *c, enum er_which which, bx_millis now) {
   c->now = now;
   c->up[which] = false;
-  if (which == ER_TAIL) {
-    er_tail_down(c);
+  if (which != ER_COMMAND) {
+    if (which == ER_TAIL) er_tail_down(c);
     drop_calls(c, which);
     return;
   }
@@ -257,6 +263,7 @@ void er_core_tick(struct er_core *c, bx_millis now) {
   er_recover_tick(c);
   er_locate_tick(c);
   er_survey_tick(c);
+  if (c->leaving && now >= c->leave_until) c->left = true;
   if (!er_usable(c)) return;
   er_marks_tick(c);
   trim(c);
@@ -270,6 +277,7 @@ void er_core_leave(struct er_core *c, bx_millis now) {
 
   c->now = now;
   c->leaving = true;
+  c->leave_until = now + ER_HEARTBEAT;   // from then on others take its sessions without it
   for (int state = 0; server != NULL && state < BX_SESSION_CLOSING; state++)
     bx_list_each (link, &server->states[state]) {
       struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
@@ -280,7 +288,7 @@ void er_core_leave(struct er_core *c, bx_millis now) {
       bx_list_remove(&s->mark.link);
       er_changed(&c->engine, s, false);
     }
-  if (!er_usable(c) || !c->warm) c->left = true;
+  if (!c->warm) c->left = true;
 }
 
 // The last tick is answered: others need not wait for the heartbeat to end.

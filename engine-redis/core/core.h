@@ -3,7 +3,8 @@
 // what the server is to know go out. Pure, as bayeux/ is, so that a simulator can drive it.
 //
 // A node has two links. *Command*: scripts, answered in order. *Tail*: reads the journal and the
-// node's inbox, and nothing else may wait behind it. Whoever drives a core tells it when a link is
+// node's inbox, and nothing else may wait behind it. With `wait` a third, *confirm*: asks whether replicas
+// have what was appended. Whoever drives a core tells it when a link is
 // up (er_core_up), what was answered (er_core_reply), and when a link ended (er_core_down); and calls
 // er_core_tick() every ER_TICK ms. Everything the core tells the server (bayeux/engine.h) it tells
 // from inside these calls and from the engine's turn.
@@ -18,8 +19,8 @@
 
 #define ER_TICK 200   // ms
 
-enum er_which { ER_COMMAND, ER_TAIL };
-#define ER_LINKS 2
+enum er_which { ER_COMMAND, ER_TAIL, ER_CONFIRM };
+#define ER_LINKS 3
 
 struct er_core;
 
@@ -42,6 +43,7 @@ struct er_core_options {
   bx_millis command_timeout;
   bx_millis life;              // the longest of a session: so long nothing is reaped after a new epoch
   uint64_t journal_messages;   // the stream is kept at about twice as many
+  unsigned wait;               // replicas that must have an entry before it is acknowledged; 0: no third link
 };
 
 // What the engine counts, beyond the server's counters.
@@ -58,6 +60,7 @@ struct er_core_options {
   X(claims, COUNTER, "mora_engine_claims_total", "Sessions claimed from nodes that did not answer.")                 \
   X(released, COUNTER, "mora_engine_released_total", "Sessions given to other nodes.")                               \
   X(reaped, COUNTER, "mora_engine_reaped_total", "Sessions whose deadline was past and that nobody ended.")          \
+  X(unconfirmed, COUNTER, "mora_engine_unconfirmed_total", "Publishes answered unknown for want of replicas.")       \
   X(recovered, COUNTER, "mora_engine_recovered_total", "Entries of this node lost with a Redis and appended again.") \
   X(not_recovered, COUNTER, "mora_engine_not_recovered_total", "Entries lost with a Redis and not appended again.")
 
@@ -81,7 +84,8 @@ bx_millis er_core_due(const struct er_core *);
 void er_core_wake(struct er_core *, bx_millis now);
 
 // Writes where every session stands, and takes leave of the other nodes. Call after the last
-// connection is gone; er_core_has_left() tells when it is done.
+// connection is gone; er_core_has_left() tells when it is done, or has been tried for as long as others
+// wait for its heartbeat.
 void er_core_leave(struct er_core *, bx_millis now);
 bool er_core_has_left(const struct er_core *);
 

@@ -33,6 +33,7 @@ static void greeted(struct er_core *c, struct er_call *call, const struct er_rep
   if (c->epoch == 0) {
     c->epoch = c->engine.epoch = epoch;
     c->survived = survived;
+    c->epoch_first = first;
     c->epoch_since = c->now;
   } else {
     er_learn_epoch(c, epoch, first, survived);
@@ -63,6 +64,11 @@ void er_hello(struct er_core *c) {
   er_send(c, ER_COMMAND, "hello", &args, &h->call);
 }
 
+// A hello that is on its way makes the link good again; a node that has departed needs none.
+void er_fenced(struct er_core *c, const char *why) {
+  if (!c->greeting && !c->departing) c->env.reset(c->env.context, ER_COMMAND, why);
+}
+
 // From hello, or from the entry itself, whichever comes first.
 void er_learn_epoch(struct er_core *c, uint64_t epoch, bx_position first, bx_position survived) {
   uint64_t entries;
@@ -76,6 +82,7 @@ void er_learn_epoch(struct er_core *c, uint64_t epoch, bx_position first, bx_pos
            (unsigned long long)first, (unsigned long long)survived);
   entries = c->engine.events.epoch(c->engine.events.context, epoch, first, survived);
   er_recover_epoch(c, first, survived, entries);
+  er_confirm_epoch(c, first, survived);
   if (survived == 0 && c->warm && c->head < first - 1) {
     // Nothing below `first` counts any more; what is made from here on belongs to the new journal.
     c->head = first - 1;

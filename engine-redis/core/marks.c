@@ -191,9 +191,8 @@ static void ticked(struct er_core *c, struct er_call *call, const struct er_repl
 
       if (er_reply_is(reply, "FENCED")) c->counters.fenced++;
       snprintf(text, sizeof text, "the tick was refused: %.*s", (int)why.len, why.len > 0 ? why.at : "");
-      c->env.reset(c->env.context, ER_COMMAND, text);
+      er_fenced(c, text);
     }
-    if (t->last) c->left = true;   // nothing more can be told
   }
   bx_buffer_fini(&t->written);
   bx_free(t);

@@ -8,6 +8,8 @@
 #define ER_APPEND_ENTRIES 512   // entries of one call
 #define ER_WAITING_COUNT 1000   // publishes that wait, at most
 #define ER_WAITING_BYTES (4 << 20)
+#define ER_HELD_COUNT 10000   // publishes that wait for replicas, at most
+#define ER_HELD_BYTES (16 << 20)
 #define ER_ACK_DELAY 50   // ms that an acknowledgement waits for the own tail
 #define ER_ASK_TIME 300   // ms
 #define ER_CALL_TIME 2000
@@ -57,12 +59,19 @@ struct er_core {
   uint64_t recheck;       // stale: the message to itself that it waits for; 0: none was sent
 
   // publishing
-  struct bx_list waiting, sent, unsure, told;   // struct er_publish
+  struct bx_list waiting, sent, unsure, held, told;   // struct er_publish
   size_t waiting_count, waiting_bytes;
   unsigned appends;    // calls in flight
   bx_millis ack_due;   // an acknowledgement waits no longer than that for the tail
   uint64_t sequence;
   uint64_t records_sent, records_answered;   // requests of records, which share the link with publishes
+
+  // what replicas have (confirm.c)
+  bx_position epoch_first;      // the first position of this epoch
+  bx_position confirmed;        // so far the replicas are
+  bx_position confirm_wanted;   // so far they are to be
+  bool confirming;              // a pair is on its way
+  size_t held_count, held_bytes;
 
   // what a rollback may take (recover.c)
   struct bx_list own, orphans;         // acknowledged entries of this node; those that are to be appended again
@@ -96,6 +105,7 @@ struct er_core {
   void *answer_context;
   uint64_t questions;
   bool leaving, departing, left;
+  bx_millis leave_until;   // so long it tries to say where its sessions stand
 };
 
 static inline struct er_core *er_core_of(struct bx_engine *e) { return bx_container_of(e, struct er_core, engine); }
@@ -126,6 +136,7 @@ void er_malformed(struct er_core *, const char *what, struct bx_slice where);
 
 // -- epochs (hello.c) -----------------------------------------------------------------------------
 void er_hello(struct er_core *);
+void er_fenced(struct er_core *, const char *why);   // a call was refused for its link
 void er_learn_epoch(struct er_core *, uint64_t epoch, bx_position first, bx_position survived);
 
 // -- publishing (append.c) ------------------------------------------------------------------------
@@ -140,6 +151,15 @@ void er_append_refuse_all(struct er_core *);
 bool er_append_busy(const struct er_core *);
 // The arguments of an append in front of its entries, of which the first has this sequence.
 void er_append_begin(struct er_core *, struct er_arguments *, uint64_t first);
+
+void er_append_confirmed(struct er_core *);   // replicas have more, or a rollback took what they were waited for
+
+// -- replicas (confirm.c) -------------------------------------------------------------------------
+void er_confirm(struct er_core *);
+void er_confirm_want(struct er_core *, bx_position);
+void er_confirm_epoch(struct er_core *, bx_position first, bx_position survived);
+bool er_confirmed(const struct er_core *, bx_position);
+bool er_confirm_void(const struct er_core *, bx_position);
 
 // -- after a rollback (recover.c) -----------------------------------------------------------------
 void er_own_keep(struct er_core *, const struct bx_request *, uint64_t sequence, bx_position);

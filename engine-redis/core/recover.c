@@ -197,7 +197,7 @@ static void appended(struct er_core *c, struct er_call *call, const struct er_re
       drop(c, o);   // counted as one that did not come back
   }
   if (er_reply_is(reply, "EPOCH")) er_hello(c);
-  if (er_reply_is(reply, "FENCED")) c->env.reset(c->env.context, ER_COMMAND, "fenced");
+  if (er_reply_is(reply, "FENCED")) er_fenced(c, "fenced");
   bx_free(r);
 }
 

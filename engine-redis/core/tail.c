@@ -54,13 +54,21 @@ static void step_to(struct er_core *c, bx_position position) {
   c->head = position;
 }
 
+// When nothing survived, what Redis knew of this node's link is gone, too.
+static void learn(struct er_core *c, uint64_t epoch, bx_position first, bx_position survived) {
+  bool news = epoch > c->epoch;
+
+  er_learn_epoch(c, epoch, first, survived);
+  if (news && survived == 0) er_hello(c);
+}
+
 static void apply_epoch(struct er_core *c, bx_position position, const struct er_reply *fields) {
   uint64_t survived = 0, epoch = 0;
 
   if (!er_text_u64(er_entry_field(fields, "s"), &survived) || !er_text_u64(er_entry_field(fields, "e"), &epoch))
     er_malformed(c, "epoch entry", BX_LIT(""));
   else if (c->warm)
-    er_learn_epoch(c, epoch, position, survived);
+    learn(c, epoch, position, survived);
   if (position <= c->head) return;
   if (c->head < survived) gap(c, survived);   // what survived and was trimmed before it was read here
   c->head = position;

@@ -45,6 +45,7 @@ struct er_link_options {
   size_t script_count;               // 0: none, plain commands only
   bx_millis step_timeout;            // a set-up step is answered within this
   bx_millis answer_timeout;          // so is every command; the tail's has to be longer than its BLOCK
+  unsigned replicas;                 // that are wanted; fewer are a notice
   size_t reply_limit;                // bytes of one reply; more closes the link. 0: 256 MB
   const struct er_link_events *events;
   void *context;

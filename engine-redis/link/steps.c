@@ -142,6 +142,12 @@ static void advise(struct er_link *link, struct bx_slice info) {
   if (replicated && says(info, "role", "master") && !*field(info, "min_slaves_good_slaves", good, sizeof good))
     notice(link, "redis.not_fenced",
            "min-replicas-to-write is 0: a primary that is cut off from its replicas goes on taking what will be lost");
+  if (strtoul(field(info, "connected_slaves", replicas, sizeof replicas), NULL, 10) < link->options.replicas) {
+    char text[128];
+    snprintf(text, sizeof text, "connected_slaves is %s, engine.wait %u: publishes are answered unknown",
+             *replicas ? replicas : "not told", link->options.replicas);
+    notice(link, "redis.few_replicas", text);
+  }
 }
 
 static void on_info(struct er_link *link, const struct er_reply *reply) {
