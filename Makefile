@@ -7,7 +7,7 @@ DESTDIR ?=
 # Compilers at once: make JOBS=1 build.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help deps deps-build build run test test-full lint fuzz-short install clean
+.PHONY: help deps deps-build build run test test-full lint fuzz-short bench bench-quick bench-build install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,18 @@ lint: ## layers, sizes, words, headers
 fuzz-short: ## 30 seconds of fuzzing
 	@sh cmake/deps.sh test
 	@tests/run --only fuzz
+
+bench-build:
+	@sh cmake/deps.sh bench
+	@mkdir -p build
+	@cmake --preset bench >build/cmake.log 2>&1 || { cat build/cmake.log; exit 1; }
+	@cmake --build --preset bench -j $(JOBS)
+
+bench: bench-build ## measure Mora, its peers and the floors, and write docs/benchmarks.md (40 minutes)
+	@tests/bench/run
+
+bench-quick: bench-build ## two minutes: is any figure 10 % worse than recorded?
+	@tests/bench/run --quick
 
 install: build ## install below $(DESTDIR)$(PREFIX)
 	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"

@@ -8,7 +8,7 @@ import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {figures, quickFigures} from './lib/figures.mjs';
 import {Rounds} from './lib/rounds.mjs';
-import {binaries, installPeers, isPeer, machine, peerNames} from './lib/servers.mjs';
+import {binaries, installPeers, isPeer, machine, missing, peerNames} from './lib/servers.mjs';
 import {writePage} from './lib/page.mjs';
 import {short} from './lib/plot.mjs';
 
@@ -83,16 +83,16 @@ const worseBy = ({ratio, atLeast}, recorded) => (atLeast ? recorded / ratio : ra
 async function quick(options) {
   const recorded = existsSync(RECORDED) && !options.record ? JSON.parse(readFileSync(RECORDED, 'utf8')) : {};
   const list = choose(options);
-  let {results} = await measure(list, {rounds: options.rounds || 3}, {});
-  const isWorse = (figure, target) => worseBy(target, recorded[recordedName(figure, target)]) > WORSE;
+  let {results} = await measure(list, {rounds: options.rounds || 3}, missing());
+  const isWorse = (figure, target) => target.ratio !== undefined && worseBy(target, recorded[recordedName(figure, target)]) > WORSE;
   const suspects = results.filter(figure => figure.targets.some(target => isWorse(figure, target)));
   if (suspects.length > 0) {
     say('once more, what looked worse');
-    const again = await measure(list.filter(({id}) => suspects.some(each => each.id === id)), {rounds: 2 * (options.rounds || 3) + 1}, {});
+    const again = await measure(list.filter(({id}) => suspects.some(each => each.id === id)), {rounds: 2 * (options.rounds || 3) + 1}, missing());
     results = results.map(figure => again.results.find(({id}) => id === figure.id) ?? figure);
   }
   const ratios = {};
-  for (const figure of results) for (const target of figure.targets) ratios[recordedName(figure, target)] = Number(target.ratio.toPrecision(4));
+  for (const figure of results) for (const target of figure.targets) if (target.ratio !== undefined) ratios[recordedName(figure, target)] = Number(target.ratio.toPrecision(4));
   if (options.record) {
     writeFileSync(RECORDED, JSON.stringify(ratios, null, 2) + '\n');
     return say('recorded');

@@ -32,10 +32,10 @@ which Mora or a floor loses, doubles or disorders one message fails as a whole**
 |---|---|
 | \`epoll\` | \`tests/bench/reference/epoll.c\`: websockets on raw epoll; no sessions, no JSON, no limits; one send for each message and subscriber |
 | \`epoll-batch\` | the same, one send for all that a turn of its loop brought, as Mora does it |
-| \`lws\` | \`tests/bench/reference/lws.c\`: bare libwebsockets on libuv, written directly; held GETs for long polling |
+| \`lws\` | \`tests/bench/reference/lws.c\`: bare libwebsockets on libuv, written directly, the cheapest way that was found; held GETs for long polling |
 
 Floors carry 128 bytes and no envelope; acknowledge no publish; remember nothing. The floor of connects is an upgrade and three texts that come back, of idle clients one that
-sends the same pings and answers the same renewals.
+sends the same pings and answers the same renewals. The other servers, and how they are set up: [peers](benchmarks-peers.md).
 
 ## What limits each
 
@@ -64,6 +64,7 @@ function figureText(figure) {
 }
 
 export function pageText({machine, versions, date, minutes, rounds, figures}) {
+  if (figures.length === 0) return `${HEAD}\n## Targets\n\nNot recorded yet: \`make bench\` writes them here.\n`;
   const about = Object.entries(versions).map(([name, text]) => `| ${name} | ${text} |`);
   return `${HEAD}
 ## The machine

@@ -9,7 +9,7 @@
 // Kinds: `websocket`; `self`, who publishes to its own channel over the same socket; `polling`; `idle`, who
 // renews what keeps it alive; `connect`, who shakes hands.
 
-import {mkdirSync, mkdtempSync, readFileSync} from 'node:fs';
+import {existsSync, mkdirSync, mkdtempSync, readFileSync} from 'node:fs';
 import {execFileSync, spawn} from 'node:child_process';
 import {once} from 'node:events';
 import {join} from 'node:path';
@@ -121,9 +121,12 @@ const own = {
 export const isPeer = name => !own[name];
 export const peerNames = peers.map(({name}) => name);
 
+// The build leaves it out where its library is not installed.
+export const missing = () => (existsSync(binary('bench_lws')) ? {} : {lws: 'libwebsockets is not installed (Debian packages libwebsockets-dev, libwebsockets-evlib-uv)'});
+
 // Reasons by name, for peers that this machine cannot have.
 export async function installPeers(names, say) {
-  const skipped = {};
+  const skipped = missing();
   for (const peer of peers.filter(({name}) => names.includes(name))) {
     try {
       say(`installing ${peer.name}`);
