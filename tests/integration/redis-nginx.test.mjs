@@ -74,8 +74,9 @@ test('clients behind nginx: nodes are killed and drained, nginx is reloaded and 
   const steps = {
     async 'a node is killed and started again'(round) {
       const node = cluster.nodes[round % cluster.nodes.length];
+      const from = Date.now();
       await node.kill();
-      for (const each of residents) each.hidden.push(Date.now());   // nginx asks another one, and nobody notices
+      for (const each of residents) each.hidden.push({from, to: Date.now()});   // nginx asks another one, and nobody notices
       await press.more(RATE);
       await node.start();
     },

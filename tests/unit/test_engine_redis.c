@@ -96,6 +96,8 @@ static void serve_all(struct node *n) {
 
 // -- what the scripts ask for ------------------------------------------------------------------------
 
+static unsigned wait;   // of the next node: replicas
+
 static struct node *of(struct engine_host *host) { return bx_container_of(host, struct node, host); }
 
 static struct bx_engine *create(struct engine_host *host) {
@@ -107,7 +109,8 @@ static struct bx_engine *create(struct engine_host *host) {
                                     .address = BX_LIT("here"),
                                     .command_timeout = 2000,
                                     .life = 60000,
-                                    .journal_messages = 1000};
+                                    .journal_messages = 1000,
+                                    .wait = wait};
 
   n->core = er_core_create(&env, &options, n->now);
   return er_core_engine(n->core);
@@ -807,6 +810,71 @@ static void a_kick_of_nobody_and_one_without_an_answer(void **state) {
   stop(&n);
 }
 
+// -- replicas ------------------------------------------------------------------------------------------
+
+static void replicas_are(struct node *n, int64_t count) {
+  struct er_reply reply = {.type = ER_REPLY_INT, .number = count};
+
+  assert_true(serve(n, ER_CONFIRM));
+  struct command *c = bx_container_of(n->commands[ER_CONFIRM].next, struct command, link);
+  assert_string_equal(c->name, "WAIT");
+  drop(c);
+  er_core_reply(n->core, ER_CONFIRM, &reply, n->now);
+}
+
+static void run_with_replicas(struct node *n) {
+  wait = 2;
+  run(n);
+  wait = 0;
+  er_core_up(n->core, ER_CONFIRM, BX_LIT("run1"), n->now);
+}
+
+// One answer speaks for all that was known when it was asked for, and for no more.
+static void replicas_confirm(void **state) {
+  struct publish first, second, third;
+  struct node n;
+
+  (void)state;
+  run_with_replicas(&n);
+  submit(&n, &first, "", "");
+  serve_all(&n);
+  submit(&n, &second, "", "");
+  serve_all(&n);
+  assert_int_equal(first.done + second.done, 0);
+  replicas_are(&n, 2);
+  check(&first, BX_ACKNOWLEDGED, head - 1);
+  replicas_are(&n, 1);   // not enough: once more with the next tick
+  assert_int_equal(second.done, 0);
+  er_core_tick(n.core, n.now += ER_TICK);
+  replicas_are(&n, 3);
+  check(&second, BX_ACKNOWLEDGED, head);
+  submit(&n, &third, "", "");
+  serve_all(&n);
+  for (int i = 0; i < 13; i++) er_core_tick(n.core, n.now += ER_TICK);
+  check(&third, BX_UNKNOWN, 0);
+  assert_int_equal(er_core_counters(n.core)->unconfirmed, 1);
+  release(&first), release(&second), release(&third);
+  stop(&n);
+}
+
+static void a_new_journal_confirms_nothing(void **state) {
+  struct publish p;
+  struct node n;
+
+  (void)state;
+  run_with_replicas(&n);
+  er_core_engine(n.core)->events.epoch = two_are_void;
+  submit(&n, &p, "", "");
+  serve_all(&n);
+  sim_keys_clear(&n.redis->keys);
+  er_core_tick(n.core, n.now += ER_TICK);
+  serve_all(&n);
+  check(&p, BX_UNKNOWN, 0);
+  release(&p);
+  replicas_are(&n, 2);   // to a question about the old one
+  stop(&n);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(scripts_command_first),
@@ -823,6 +891,8 @@ int main(void) {
       cmocka_unit_test(what_a_rollback_took_is_appended_again),
       cmocka_unit_test(one_that_was_ended_on_its_way_is_not_taken_in),
       cmocka_unit_test(a_kick_of_nobody_and_one_without_an_answer),
+      cmocka_unit_test(replicas_confirm),
+      cmocka_unit_test(a_new_journal_confirms_nothing),
       cmocka_unit_test(in_doubt_the_tail_tells),
       cmocka_unit_test(what_does_not_come_back_is_counted),
   };

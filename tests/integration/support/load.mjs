@@ -140,7 +140,7 @@ export class Resident {
     this.breaks = [];        // when a connection ended that we had not ended
     this.since = [];         // and from when on what came on it may not have been confirmed
     this.pings = [];         // those of this connection that ask for a confirmation: {payload, at}
-    this.hidden = [];        // when a node died that it may have been at, unseen: behind a proxy
+    this.hidden = [];        // [{from, to}]: a node died then that it may have been at, unseen: behind a proxy
     this.told = [];          // [{at, interval}]: advised to handshake
     this.handshakes = 0;
     this.interval = 0;
@@ -318,8 +318,8 @@ export function judge(resident, press) {
       continue;
     }
     const before = resident.first.get(n);
-    const since = (when, from) => before >= Math.min(when - BOUND, from) && before <= when && at >= when;
-    if (resident.breaks.some((when, i) => since(when, resident.since[i] ?? when)) || resident.hidden.some(when => since(when, when))) doubled++;
+    const broken = resident.breaks.some((when, i) => before >= Math.min(when - BOUND, resident.since[i] ?? when) && before <= when && at >= when);
+    if (broken || resident.hidden.some(({from, to}) => before >= from - BOUND && before <= to && at >= from)) doubled++;
     else faults.push(`${n} came again, ${at - before} ms after the first, breaks ${resident.breaks.map(when => when - before)}`);
   }
   return {faults, doubled, lacking: absent.length - lost.length, wanted: wanted.length};
