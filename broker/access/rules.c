@@ -54,9 +54,9 @@ static bool segments_fit(struct walk rule, struct walk pattern) {
 bool bk_pattern_covers(struct bx_slice rule, struct bx_slice pattern) {
   struct walk r = walk_of(rule), p = walk_of(pattern);
   size_t depth = p.count + (p.tail != NO_TAIL);   // at least
-  bool reaches = r.tail == NO_TAIL    ? p.tail == NO_TAIL && p.count == r.count
-                 : r.tail == ONE_TAIL ? p.tail != MANY_TAIL && depth == r.count + 1 && p.count >= r.count
-                                      : depth > r.count && p.count >= r.count;
+  bool reaches = r.tail == NO_TAIL    ? p.tail == NO_TAIL && depth == r.count
+                 : r.tail == ONE_TAIL ? p.tail != MANY_TAIL && depth == r.count + 1
+                                      : depth > r.count;
   return reaches && segments_fit(r, p);
 }
 
@@ -118,7 +118,8 @@ struct bk_decision bk_rules_decide(const struct bk_rules *rules, enum bk_verb ve
 
 void bk_rules_error(const struct bk_decision *d, enum bk_verb verb, struct bx_slice channel, struct bx_buffer *out) {
   static const struct bx_slice name = {"{channel}", 9};
-  struct bx_slice text = d->rule ? d->rule->deny[verb] : (struct bx_slice){0};
+  const struct bk_rule *says = d->rule ? d->rule : d->blocking;
+  struct bx_slice text = says ? says->deny[verb] : (struct bx_slice){0};
   if (text.len == 0) text = BX_LIT("403:{channel}:Not allowed");
   for (size_t i = 0; i < text.len;) {
     if (text.len - i >= name.len && memcmp(text.at + i, name.at, name.len) == 0) {
