@@ -87,7 +87,7 @@ test('lost, doubled and disordered messages are seen', async t => {
 });
 
 test('ping-pong, polls, idle clients, connects, a storm, slow clients', async t => {
-  const broker = await startBroker(t, {set: {'broker.timeout': '500ms', 'broker.ping': '300ms'}});
+  const broker = await startBroker(t, {set: {'broker.timeout': '200ms'}});
   const lws = lwsIsThere() && await floor(t, 'bench_lws');
   const epoll = await floor(t, 'bench_epoll', ['--ping', '100', '--hold', '100']);
   clean(await load(['fanout', '--clients', '1', ...bayeux(broker, 'bayeux-self')]));
