@@ -22,6 +22,42 @@ void bx_server_kick(struct bx_server *server, struct bx_kick *k, struct bx_slice
   server->engine->ops->submit(server->engine, &k->request);
 }
 
+// Where all sessions are in one table nobody keeps them by user: they are looked for.
+static size_t find_members(struct bx_server *server, struct bx_slice user, struct bx_slice *ids) {
+  size_t count = 0;
+
+  for (int state = 0; state < BX_SESSION_CLOSING; state++)
+    bx_list_each (link, &server->states[state]) {
+      const struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
+
+      if (bx_slice_equal(bx_session_user(s), user)) ids[count++] = bx_session_id(s);
+    }
+  return count;
+}
+
+static void listed(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
+  struct bx_members *m = bx_container_of(request, struct bx_members, request);
+  struct bx_slice *ids;
+  size_t count;
+
+  (void)position;
+  if (m->server->engine->ops->locates) {
+    m->done(m, outcome, request->members, request->member_count);
+    return;
+  }
+  ids = bx_alloc((m->server->counters.sessions + 1) * sizeof *ids);
+  count = find_members(m->server, request->id, ids);
+  m->done(m, outcome, ids, count);
+  bx_free(ids);
+}
+
+void bx_server_members(struct bx_server *server, struct bx_members *m, struct bx_slice user) {
+  m->server = server;
+  m->request = (struct bx_request){.kind = BX_REQUEST_MEMBERS, .done = listed, .id = user};
+  bx_list_init(&m->request.link);
+  server->engine->ops->submit(server->engine, &m->request);
+}
+
 void bx_server_execute(struct bx_server *server, struct bx_remote_call *call) {
   bx_server_clock(server);
   bx_relay_open(server, call, false);

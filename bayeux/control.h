@@ -19,6 +19,16 @@ struct bx_kick {
 // there is none. BX_REFUSED: the engine does not answer; it may be ended or not.
 void bx_server_kick(struct bx_server *, struct bx_kick *, struct bx_slice id);
 
+// The sessions of a user. The caller's, until done, which comes from a later turn: acknowledged, with ids for the
+// time of the call, or refused: the engine does not answer.
+struct bx_members {
+  struct bx_request request;
+  struct bx_server *server;
+  void (*done)(struct bx_members *, enum bx_outcome, const struct bx_slice *ids, size_t count);   // set before
+};
+// `user` stays until done.
+void bx_server_members(struct bx_server *, struct bx_members *, struct bx_slice user);
+
 // Messages as a client would send them, but without one: sessions that they name and that live elsewhere are found.
 // `text` (a JSON array) stays until done, which comes from a later turn.
 void bx_server_execute(struct bx_server *, struct bx_remote_call *);

@@ -27,9 +27,10 @@ enum bx_request_kind {
   BX_REQUEST_CREATE,   // a session record; the handshake's reply waits for it
   BX_REQUEST_SUBSCRIBE,
   BX_REQUEST_UNSUBSCRIBE,
-  BX_REQUEST_END,      // exactly one end of a session is acknowledged
-  BX_REQUEST_KICK,     // the end of the session with this `id`, whoever owns it
-  BX_REQUEST_LOCATE,   // a session that is not in this server's table (engines of several nodes)
+  BX_REQUEST_END,       // exactly one end of a session is acknowledged
+  BX_REQUEST_KICK,      // the end of the session with this `id`, whoever owns it
+  BX_REQUEST_MEMBERS,   // the sessions of a user, wherever they live (engines of several nodes)
+  BX_REQUEST_LOCATE,    // a session that is not in this server's table (engines of several nodes)
 };
 
 struct bx_request {
@@ -52,7 +53,11 @@ struct bx_request {
 
   enum { BX_REASON_DISCONNECT, BX_REASON_EXPIRED, BX_REASON_LOST } reason;   // end
 
-  // kick: `id` only.
+  // kick: `id` only. members: `id` is the user; acknowledged: out, for the time of `done`, their ids. Not those that
+  // end, or are made, at that moment; of very many some.
+  struct bx_slice *members;
+  size_t member_count;
+
   // locate. A mover is a message that brings the session here (a connect); others are executed where
   // it lives. Acknowledged: it is in the table now, on its way through `adopt`.
   struct bx_slice id;

@@ -120,6 +120,20 @@ static void create_server(struct bk_broker *b) {
   if (o->access.mode != BK_ACCESS_OPEN) bx_server_guard(b->server, &b->guard.access);
 }
 
+static void create_authority(struct bk_broker *b) {
+  const struct bk_access_options *o = &b->options->access;
+  struct bx_table_key secret;
+  if (!o->authority_url) return;
+  random_bytes(NULL, &secret, sizeof secret);
+  b->authority = bk_authority_create(b->loop, &b->guard,
+                                     &(struct bk_authority_options){.url = o->authority_url,
+                                                                    .token = o->authority_token,
+                                                                    .timeout = o->authority_timeout,
+                                                                    .cache = o->authority_cache,
+                                                                    .concurrency = o->authority_concurrency},
+                                     secret);
+}
+
 // -- health ----------------------------------------------------------------------------------------
 
 static void not_ready(void *context, struct bk_health *health) {
@@ -185,6 +199,7 @@ static void create_admin(struct bk_broker *b) {
       .node = b->node,
       .token = b->options->admin_token,
       .max_message = b->options->engine.max_message,
+      .authority = b->authority,
       .owed = &b->owed,
       .board = b->worker ? b->worker->board : NULL,
       .slot = b->worker ? b->worker->number : 0,
@@ -291,6 +306,7 @@ void bk_broker_init(struct bk_broker *b, const struct bk_options *options, struc
 static void create_parts(struct bk_broker *b) {
   const struct bk_options *options = b->options;
   create_server(b);
+  create_authority(b);
   bk_scripts_load(&b->scripts);
   bk_transport_init(&b->transport, b->loop, b->server,
                     &(struct bk_transport_options){
@@ -351,6 +367,7 @@ void bk_broker_fini(struct bk_broker *b, struct bx_counters *left) {
   bk_transport_fini(&b->transport);
   bk_scripts_fini(&b->scripts);
   bx_server_destroy(b->server, left);
+  bk_authority_destroy(b->authority);
   bk_limits_fini(&b->limits);
   bk_guard_fini(&b->guard);
   bk_admin_destroy(b->admin);

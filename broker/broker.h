@@ -6,6 +6,7 @@
 // it within broker.drain. A second signal ends the process at once.
 #pragma once
 
+#include "broker/access/authority.h"
 #include "broker/access/guard.h"
 #include "broker/access/limits.h"
 #include "broker/admin/admin.h"
@@ -25,6 +26,7 @@ struct bk_broker {
   struct bk_engine *engine;   // NULL: the memory engine
   struct bx_server *server;
   struct bk_limits limits;
+  struct bk_authority *authority;      // NULL: nobody is asked
   struct bk_gathered admin_gathered;   // clients may not use up what is mora-api's
   struct bk_guard guard;               // used unless access.mode is open
   struct bk_transport transport;

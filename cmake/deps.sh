@@ -8,7 +8,7 @@ set -eu
 build="build-essential cmake ninja-build pkg-config libuv1-dev libhiredis-dev libjansson-dev uuid-dev libssl-dev
   libcurl4-openssl-dev zlib1g-dev libcjose-dev libcmocka-dev ca-certificates"
 run="redis-server"
-tests="chromium clang clang-format clang-tidy libclang-rt-14-dev llvm universal-ctags valgrind curl libc6-dbg liblua5.1-0-dev openssl nginx-light haproxy iproute2"
+tests="chromium clang clang-format clang-tidy libclang-rt-14-dev llvm universal-ctags valgrind curl libc6-dbg liblua5.1-0-dev openssl nginx-light haproxy iproute2 python3"
 # The peers of the bench that Debian has or that need its tools, and the library to compare with: Nchan, CometD.
 bench="libwebsockets-dev libwebsockets-evlib-uv nginx-light libnginx-mod-nchan maven default-jdk-headless"
 

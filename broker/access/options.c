@@ -20,6 +20,18 @@ static const char *check_algorithm(struct bx_slice name) {
   return known ? NULL : "HS256, RS256 or ES256";
 }
 
+// Host and port are judged when it is asked; what would change the request is refused here.
+static const char *check_url(struct bx_slice text) {
+  static const char expected[] = "an http:// or https:// URL";
+  size_t scheme = 0;
+  if (text.len > 7 && memcmp(text.at, "http://", 7) == 0) scheme = 7;
+  if (text.len > 8 && memcmp(text.at, "https://", 8) == 0) scheme = 8;
+  if (scheme == 0 || text.at[scheme] == '/') return expected;
+  for (size_t i = 0; i < text.len; i++)
+    if ((unsigned char)text.at[i] <= ' ' || text.at[i] == 0x7f) return expected;
+  return NULL;
+}
+
 #define FIELD(field) offsetof(struct bk_access_options, field)
 
 const struct cf_option bk_access_options[] = {
@@ -89,6 +101,37 @@ const struct cf_option bk_access_options[] = {
      .check = check_algorithm,
      .doc = "HS256, RS256, ES256: which of them are accepted. Without it: those that the keys are for, HS256 with "
             "auth.jwt.secret, RS256 and ES256 with auth.jwt.jwks."},
+    {.key = "authority.url",
+     .type = CF_STRING,
+     .offset = FIELD(authority_url),
+     .check = check_url,
+     .doc = "The HTTP service that decides who may shake hands, subscribe and publish; see authority.md. Without it "
+            "nobody is asked."},
+    {.key = "authority.token",
+     .type = CF_SECRET,
+     .offset = FIELD(authority_token),
+     .doc = "Sent to it as Authorization: Bearer."},
+    {.key = "authority.timeout",
+     .type = CF_DURATION,
+     .offset = FIELD(authority_timeout),
+     .standard = "5s",
+     .min = 10,
+     .max = 60000,
+     .doc = "How long a request to it may take, and how long a message may wait to be asked for. Beyond it: 503."},
+    {.key = "authority.cache",
+     .type = CF_DURATION,
+     .offset = FIELD(authority_cache),
+     .standard = "0s",
+     .max = 86400000,
+     .doc = "How long a permission holds for the same user and channel without asking again. 0s: it is asked every "
+            "time."},
+    {.key = "authority.concurrency",
+     .type = CF_NUMBER,
+     .offset = FIELD(authority_concurrency),
+     .standard = "16",
+     .min = 1,
+     .max = 64,
+     .doc = "Requests to it at the same time. What comes meanwhile is gathered into the next ones."},
     {0}};
 
 // -- tokens ----------------------------------------------------------------------------------------
@@ -131,6 +174,26 @@ static void check_tokens(const struct cf_set *config, const struct bk_access_opt
 
 // -- what the keys mean together -------------------------------------------------------------------
 
+static bool asks_authority(const struct bk_access_options *o) {
+  struct bk_rules rules;
+  bool asks = o->handshake == BK_HANDSHAKE_AUTHORITY;
+  if (bk_rules_read(o->rules, &rules) != NULL) return asks;
+  for (size_t i = 0; i < rules.count; i++)
+    asks |=
+        rules.at[i].grants[BK_SUBSCRIBE] == BK_GRANT_AUTHORITY || rules.at[i].grants[BK_PUBLISH] == BK_GRANT_AUTHORITY;
+  bk_rules_fini(&rules);
+  return asks;
+}
+
+static void check_authority(const struct cf_set *config, const struct bk_access_options *o, struct bx_buffer *faults) {
+  const char *from = cf_origin(config, "authority.url");
+  if (asks_authority(o) && !o->authority_url)
+    bx_buffer_printf(
+        faults, "%s: authority.url: access.rules or access.handshake name the authority, and it is not set\n", from);
+  if (o->authority_url && o->mode == BK_ACCESS_OPEN)
+    bx_buffer_printf(faults, "%s: authority.url: nobody asks it while access.mode is open\n", from);
+}
+
 static bool has_rules(const struct bk_access_options *o) {
   struct bk_rules rules;
   if (bk_rules_read(o->rules, &rules) != NULL) return false;
@@ -150,6 +213,7 @@ void bk_access_check(const struct cf_set *config, struct bk_access_options *o, s
   if (o->mode == BK_ACCESS_OPEN && o->handshake != BK_HANDSHAKE_ANY)
     bx_buffer_printf(faults, "%s: access.handshake: set access.mode to rules\n", cf_origin(config, "access.handshake"));
   check_tokens(config, o, faults);
+  check_authority(config, o, faults);
   if (o->handshake == BK_HANDSHAKE_SERVER && o->superclient.count == 0)
     bx_buffer_printf(faults, "%s: access.handshake: no server has a secret: set auth.superclient\n",
                      cf_origin(config, "access.handshake"));

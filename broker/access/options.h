@@ -18,6 +18,9 @@ struct bk_access_options {
   struct cf_strings superclient;
   const char *jwks, *audience;
   struct cf_strings jwt_secrets, jwt_algorithms;
+  const char *authority_url, *authority_token;
+  bx_millis authority_timeout, authority_cache;
+  uint64_t authority_concurrency;
 };
 
 extern const struct cf_option bk_access_options[];

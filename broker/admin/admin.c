@@ -49,6 +49,8 @@ static const struct {
     {BK_GET, "/v1/doctor", bk_admin_doctor},
     {BK_DELETE, "/v1/clients/:id", bk_admin_kick},
     {BK_POST, "/v1/clients/:id/unsubscribe", bk_admin_unsubscribe},
+    {BK_DELETE, "/v1/clients", bk_admin_kick_user},
+    {BK_POST, "/v1/unsubscribe", bk_admin_unsubscribe_user},
     {BK_POST, "/v1/drain", bk_admin_begin_drain},
 };
 

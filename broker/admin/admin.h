@@ -6,6 +6,7 @@
 // publisher's last completions come from the server's end).
 #pragma once
 
+#include "broker/access/authority.h"
 #include "broker/host/http.h"
 #include "broker/publish/owed.h"
 #include "broker/transport/transport.h"
@@ -25,10 +26,11 @@ struct bk_admin_options {
   size_t max_message;                     // bytes of one message's data
   struct bk_listener *const *listeners;   // of the process; may grow until the loop runs
   const size_t *listener_count;
-  struct bk_owed *owed;           // answers that a drain waits for
-  struct bk_board *board;         // of all workers, see numbers.h; NULL: this process is the whole broker
-  size_t slot;                    // of this worker
-  void (*drain)(void *context);   // asked to drain, by somebody who may
+  struct bk_authority *authority;   // NULL: there is none
+  struct bk_owed *owed;             // answers that a drain waits for
+  struct bk_board *board;           // of all workers, see numbers.h; NULL: this process is the whole broker
+  size_t slot;                      // of this worker
+  void (*drain)(void *context);     // asked to drain, by somebody who may
   void *drain_context;
 };
 

@@ -6,18 +6,28 @@
 #include "broker/admin/parts.h"
 #include "broker/host/log.h"
 
-enum { MAX_ID = 64 };   // a longer one is nobody's
+enum {
+  MAX_ID = 64,     // a longer one is nobody's
+  AT_ONCE = 100,   // sessions of a user that are worked on at the same time
+};
 
 // A request under way. It is answered when nothing is open.
 struct deed {
   struct bk_asked asked;
   struct bk_admin *admin;
-  struct bx_buffer subject;   // the client
+  struct bx_buffer subject;   // the client, or the user
+  bool of_user;
+  void (*each)(struct deed *, struct bx_slice id);
+  struct bx_members members;
+  struct bx_buffer *ids;   // of a user's sessions, those from `next` on are still to be worked on
+  size_t id_count, next;
+  bool going_on;
   struct bx_buffer channel;   // unsubscribe: a subscription, or (covered) all that this pattern covers
   bool covered;
   size_t open;   // sessions that are worked on, and 1 while they are looked for
   size_t done;   // sessions that were ended, or have lost something
   size_t absent, failed;
+  size_t taken;    // unsubscribe of a user: subscriptions
   json_t *names;   // unsubscribe: what was taken away
 };
 
@@ -26,6 +36,8 @@ static struct bx_slice subject_of(const struct deed *d) { return bx_buffer_view(
 static void release(struct bk_asked *asked) {
   struct deed *d = bx_container_of(asked, struct deed, asked);
   json_decref(d->names);
+  for (size_t i = 0; i < d->id_count; i++) bx_buffer_fini(&d->ids[i]);
+  bx_free(d->ids);
   bx_buffer_fini(&d->subject);
   bx_buffer_fini(&d->channel);
   bx_free(d);
@@ -38,8 +50,18 @@ static struct deed *deed_begin(struct bk_admin *a, struct bx_slice subject) {
   return d;
 }
 
+// Of a user: sessions that ended by themselves meanwhile are none that are left.
+static json_t *told_of_user(const struct deed *d) {
+  json_t *body = json_pack("{s:o}", "user", bk_admin_string(subject_of(d)));
+  json_object_set_new(body, d->names ? "clients" : "ended", json_integer((json_int_t)d->done));
+  if (d->names) json_object_set_new(body, "unsubscribed", json_integer((json_int_t)d->taken));
+  return body;
+}
+
 static void answer(struct deed *d, struct bk_exchange *x) {
-  if (d->failed > 0) {
+  if (d->failed == 0 && d->of_user) {
+    bk_admin_answer(x, told_of_user(d));
+  } else if (d->failed > 0) {
     bk_exchange_refuse(x, 503, "Redis does not answer: ask again");
   } else if (d->absent > 0) {
     bk_exchange_refuse(x, 404, "no such client");
@@ -54,7 +76,12 @@ static void answer(struct deed *d, struct bk_exchange *x) {
 }
 
 static void close_one(struct deed *d) {
-  if (--d->open > 0) return;
+  d->open--;
+  if (d->going_on) return;   // one that was done at once
+  d->going_on = true;
+  while (d->next < d->id_count && d->open < AT_ONCE) d->each(d, bx_buffer_view(&d->ids[d->next++]));
+  d->going_on = false;
+  if (d->open > 0) return;
   struct bk_exchange *x = bk_asked_answer(&d->asked);
   if (x) answer(d, x);
   bk_asked_done(&d->asked);
@@ -67,6 +94,33 @@ static void count(struct deed *d, enum bx_outcome outcome) {
     d->absent++;
   else
     d->failed++;
+}
+
+// -- of a user -------------------------------------------------------------------------------------
+
+static void listed(struct bx_members *m, enum bx_outcome outcome, const struct bx_slice *ids, size_t count) {
+  struct deed *d = bx_container_of(m, struct deed, members);
+  if (outcome != BX_ACKNOWLEDGED) d->failed++;
+  d->ids = bx_alloc((count + 1) * sizeof *d->ids);
+  for (size_t i = 0; i < count; i++)
+    if (ids[i].len <= MAX_ID) bx_buffer_slice(&d->ids[d->id_count++], ids[i]);
+  close_one(d);
+}
+
+// ?user=. False: nobody is called so, which was answered.
+static bool read_user(struct bk_exchange *x, struct bx_buffer *user) {
+  bk_query_get(bk_exchange_query(x), "user", user);
+  if (bx_user_is_valid(bx_buffer_view(user))) return true;
+  bk_exchange_refuse(x, 400, "expected ?user=, of 1 to %d bytes of text", BX_MAX_USER);
+  bx_buffer_fini(user);
+  return false;
+}
+
+static void for_each_of_user(struct deed *d, void (*each)(struct deed *, struct bx_slice)) {
+  d->of_user = true;
+  d->each = each;
+  d->members.done = listed;
+  bx_server_members(d->admin->options.server, &d->members, subject_of(d));
 }
 
 // -- ending ----------------------------------------------------------------------------------------
@@ -107,12 +161,22 @@ void bk_admin_kick(struct bk_admin *a, struct bk_exchange *x) {
   close_one(d);
 }
 
+void bk_admin_kick_user(struct bk_admin *a, struct bk_exchange *x) {
+  struct bx_buffer user = {0};
+  if (!read_user(x, &user)) return;
+  struct deed *d = deed_begin(a, bx_buffer_view(&user));
+  bx_buffer_fini(&user);
+  bk_asked_begin(&d->asked, x, a->options.owed, release);
+  for_each_of_user(d, kick_one);
+}
+
 // -- taking subscriptions away ---------------------------------------------------------------------
 
 static void stripped(void *context, enum bx_outcome outcome, const json_t *names, size_t taken) {
   struct deed *d = context;
-  for (size_t i = 0; i < taken; i++) json_array_append(d->names, json_array_get(names, i));
-  count(d, outcome);
+  for (size_t i = 0; i < taken && !d->of_user; i++) json_array_append(d->names, json_array_get(names, i));
+  d->taken += taken;
+  if (taken > 0 || !d->of_user || outcome == BX_REFUSED) count(d, outcome);
   close_one(d);
 }
 
@@ -133,22 +197,37 @@ static bool read_channel(struct deed *d, struct bx_slice body) {
   return good && bx_channel_classify(bx_buffer_view(&d->channel)) != BX_CHANNEL_INVALID;
 }
 
-void bk_admin_unsubscribe(struct bk_admin *a, struct bk_exchange *x) {
-  struct bx_slice id = bk_exchange_parameter(x, "id");
-  struct deed *d = deed_begin(a, id);
-  if (!read_channel(d, bk_exchange_body(x)) || id.len > MAX_ID) {
-    if (id.len > MAX_ID)
-      bk_exchange_refuse(x, 404, "no such client");
-    else
-      bk_exchange_refuse(x, 400,
-                         "expected {\"channel\": \"/a/b\"}, or {\"pattern\": \"/a/**\"} for all that it covers");
+// NULL: it was answered.
+static struct deed *strip_begin(struct bk_admin *a, struct bk_exchange *x, struct bx_slice subject) {
+  struct deed *d = deed_begin(a, subject);
+  if (!read_channel(d, bk_exchange_body(x))) {
+    bk_exchange_refuse(x, 400, "expected {\"channel\": \"/a/b\"}, or {\"pattern\": \"/a/**\"} for all that it covers");
     release(&d->asked);
-    return;
+    return NULL;
   }
   d->names = json_array();
   bk_asked_begin(&d->asked, x, a->options.owed, release);
+  return d;
+}
+
+void bk_admin_unsubscribe(struct bk_admin *a, struct bk_exchange *x) {
+  struct bx_slice id = bk_exchange_parameter(x, "id");
+  if (id.len > MAX_ID) {
+    bk_exchange_refuse(x, 404, "no such client");
+    return;
+  }
+  struct deed *d = strip_begin(a, x, id);
+  if (!d) return;
   strip_one(d, id);
   close_one(d);
+}
+
+void bk_admin_unsubscribe_user(struct bk_admin *a, struct bk_exchange *x) {
+  struct bx_buffer user = {0};
+  if (!read_user(x, &user)) return;
+  struct deed *d = strip_begin(a, x, bx_buffer_view(&user));
+  bx_buffer_fini(&user);
+  if (d) for_each_of_user(d, strip_one);
 }
 
 // -- draining --------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 
+#include "broker/access/authority.h"
 #include "broker/admin/admin.h"
 #include "broker/host/metrics.h"
 #include "broker/publish/handler.h"
@@ -34,6 +35,7 @@ struct bk_numbers {
   struct bk_transport_counters transport;
   struct bk_publish_counters publish;
   struct bk_admin_counters admin;
+  struct bk_authority_counters authority;
   struct bk_host_counters host;
 };
 

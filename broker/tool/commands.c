@@ -198,6 +198,46 @@ static int disconnect(const struct tool *t) {
   return status;
 }
 
+// "/v1/<path>?user=<name>"
+static struct bx_buffer user_path(const char *path_of_all, const char *name) {
+  struct bx_buffer path = {0};
+  bx_buffer_printf(&path, "/v1/%s?user=", path_of_all);
+  tool_add_segment(&path, name);
+  bx_buffer_char(&path, 0);
+  return path;
+}
+
+// Takes the answer: a number of it, then the words.
+static int show_number(const struct tool *t, json_t *answer, const char *member, const char *words) {
+  char text[64];
+  snprintf(text, sizeof text, "%lld %s", (long long)json_integer_value(json_object_get(answer, member)), words);
+  return show_done(t, answer, text);
+}
+
+static int disconnect_user(const struct tool *t) {
+  struct bx_buffer path = user_path("clients", t->arguments[0]);
+  int status = show_number(t, tool_send(t, "DELETE", path.at, (struct bx_slice){0}), "ended", "ended");
+  bx_buffer_fini(&path);
+  return status;
+}
+
+static struct bx_buffer channel_body(const char *channel) {
+  struct bx_buffer post = {0};
+  bx_buffer_lit(&post, "{\"channel\":");
+  bx_buffer_json_string(&post, bx_slice_of(channel));
+  bx_buffer_char(&post, '}');
+  return post;
+}
+
+static int unsubscribe_user(const struct tool *t) {
+  struct bx_buffer path = user_path("unsubscribe", t->arguments[0]), post = channel_body(t->arguments[1]);
+  int status =
+      show_number(t, tool_send(t, NULL, path.at, bx_buffer_view(&post)), "unsubscribed", "subscriptions taken away");
+  bx_buffer_fini(&post);
+  bx_buffer_fini(&path);
+  return status;
+}
+
 // The names that were taken away, a line each.
 static int show_unsubscribed(const struct tool *t, json_t *answer) {
   const json_t *names = json_object_get(answer, "unsubscribed"), *name;
@@ -211,10 +251,7 @@ static int show_unsubscribed(const struct tool *t, json_t *answer) {
 }
 
 static int unsubscribe(const struct tool *t) {
-  struct bx_buffer path = path_of("clients", t->arguments[0], "/unsubscribe"), post = {0};
-  bx_buffer_lit(&post, "{\"channel\":");
-  bx_buffer_json_string(&post, bx_slice_of(t->arguments[1]));
-  bx_buffer_char(&post, '}');
+  struct bx_buffer path = path_of("clients", t->arguments[0], "/unsubscribe"), post = channel_body(t->arguments[1]);
   int status = show_unsubscribed(t, tool_send(t, NULL, path.at, bx_buffer_view(&post)));
   bx_buffer_fini(&post);
   bx_buffer_fini(&path);
@@ -271,6 +308,8 @@ const struct tool_command tool_commands[] = {
     {"publish", "CHANNEL JSON", "publish a message", 2, publish},
     {"disconnect", "ID", "end a session: its client is told, and may come back", 1, disconnect},
     {"unsubscribe", "ID CHANNEL", "take a subscription from a session", 2, unsubscribe},
+    {"disconnect-user", "USER", "end all sessions of a user", 1, disconnect_user},
+    {"unsubscribe-user", "USER CHANNEL", "take a subscription from all sessions of a user", 2, unsubscribe_user},
     {"drain", "", "let the clients go elsewhere, then end the broker", 0, drain},
     {"nodes", "", "brokers and publishers that share the journal", 0, nodes},
     {"doctor", "", "what the broker and its Redis promise less than they could", 0, doctor},

@@ -22,7 +22,7 @@ static int help(void) {
   for (const struct tool_command *c = tool_commands; c->name; c++) {
     char usage[64];
     snprintf(usage, sizeof usage, "%s %s", c->name, c->arguments);
-    printf("  %-22s  %s\n", usage, c->purpose);
+    printf("  %-30s  %s\n", usage, c->purpose);
   }
   puts("\n"
        "  --admin URL   http://127.0.0.1:8001, or unix:/path; also by MORA_ADMIN\n"

@@ -127,11 +127,17 @@ static void each_written(struct er_core *c, const struct tick_call *t,
   }
 }
 
-// A record that names another owner, or none: this copy is not the session any more.
-static void refused(struct er_core *c, struct bx_slice id) {
+// A record that names another owner, or none: this copy is not the session any more. That it has ended, and
+// why, stands in the inbox, behind what was published before; or this node is the one that says so there.
+static void refused(struct er_core *c, struct bx_slice text) {
+  const char *colon = memchr(text.at, ':', text.len);
+  struct bx_slice id = {text.at, colon == NULL ? text.len : (size_t)(colon - text.at)};
   struct bx_session *s = c->engine.events.find(c->engine.events.context, id);
 
-  if (s != NULL) c->engine.events.forget(c->engine.events.context, s);
+  if (s != NULL && colon != NULL)
+    er_post(c, c->options.node, "ended", id, 0, "reason", (struct bx_slice){colon + 1, text.len - id.len - 1});
+  else if (s != NULL)
+    c->engine.events.forget(c->engine.events.context, s);
 }
 
 static void departed(struct er_core *c, struct er_call *call, const struct er_reply *reply) {

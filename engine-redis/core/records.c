@@ -3,6 +3,8 @@
 // generation that it believes in; a script refuses one that is not the record's any more.
 #include "engine-redis/core/private.h"
 
+#define MEMBERS 10000   // sessions of a user that are listed at once
+
 struct record_call {
   struct er_call call;
   struct bx_request *request;
@@ -140,6 +142,33 @@ void er_kick(struct er_core *c, struct bx_request *r) {
   er_arguments_u64(&args, 1);
   er_arguments_text(&args, c->options.node);
   er_send(c, ER_COMMAND, "end", &args, &rc->call);
+}
+
+static void listed(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
+  struct record_call *rc = bx_container_of(call, struct record_call, call);
+  struct bx_request *r = rc->request;
+  enum bx_outcome outcome = er_reply_is(reply, "OK") ? BX_ACKNOWLEDGED : BX_REFUSED;
+  size_t count = outcome == BX_ACKNOWLEDGED ? reply->count - 1 : 0;
+  struct bx_slice *members = bx_alloc((count + 1) * sizeof *members);
+
+  bx_free(rc);
+  if (er_reply_is(reply, "BAD")) er_malformed(c, "user", er_reply_text(reply, 1));
+  for (size_t i = 0; i < count; i++) members[i] = er_reply_text(reply, i + 1);
+  r->members = members;
+  r->member_count = count;
+  finish(r, outcome);
+  bx_free(members);
+}
+
+void er_members(struct er_core *c, struct bx_request *r) {
+  struct record_call *rc = bx_alloc(sizeof *rc);
+  struct er_arguments args = {0};
+
+  rc->call.done = listed;
+  rc->request = r;
+  er_arguments_text(&args, r->id);
+  er_arguments_u64(&args, MEMBERS);
+  er_send(c, ER_COMMAND, "members", &args, &rc->call);
 }
 
 // -- taking in -------------------------------------------------------------------------------------

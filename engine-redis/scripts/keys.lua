@@ -41,7 +41,7 @@ local function node_key(node) return ns .. ':node:' .. node end     -- hash head
 local function mark_key(node) return ns .. ':mark:' .. node end     -- position:epoch
 local function link_key(node) return ns .. ':link:' .. node end     -- hash i role address since
 local function inbox_key(node) return ns .. ':inbox:' .. node end   -- stream
-local function ended_key(id) return ns .. ':ended:' .. id end       -- 1
+local function ended_key(id) return ns .. ':ended:' .. id end       -- why
 local function relay_key(pod) return ns .. ':relay:' .. pod end     -- the node that relays from this pod
 local function from_key(node) return ns .. ':from:' .. node end     -- number of the last entry of a node of another pod
 local function once_key(key) return ns .. ':once:' .. key end       -- position
@@ -183,7 +183,7 @@ local function finish(id, r, reason, me)
   local user = r and r.user or ''
   if user ~= '' then redis.call('SREM', user_key(user), id) end
   if not was then return false end
-  redis.call('SET', ended_key(id), '1', 'PX', ENDED_LIFE)
+  redis.call('SET', ended_key(id), reason, 'PX', ENDED_LIFE)
   redis.call('XADD', events_key, 'MAXLEN', '~', EVENTS_LENGTH, '*',
              'k', 'disconnect', 'id', id, 'reason', reason, 'user', user)
   if r and r.n ~= '' and r.n ~= me then post(r.n, 't', 'ended', 'id', id, 'reason', reason) end

@@ -3,7 +3,7 @@
 -- sessions that stopped being live get their exact positions before the mark may pass them.
 --
 -- ns e n incarnation head sessions mark N [id g k sent cid vary]xN M [id g]xM T [id fromnow]xT
---   -> OK e time p [refused id]... | EPOCH e time p | FENCED | BAD key
+--   -> OK e time p [refused id, or id:reason of one that has ended]... | EPOCH e time p | FENCED | BAD key
 -- N: exact positions. M: live now, with conf = sent. T: deadlines. mark may be empty: a node
 -- without sessions has none.
 
@@ -35,7 +35,10 @@ if bad then return {'BAD', bad} end
 
 local reply, refusals = {'OK', decimal(is), decimal(time), decimal(p)}, {}
 local function refuse(id)
-  if not refusals[id] then reply[#reply + 1] = id end
+  if not refusals[id] then
+    local reason = redis.pcall('GET', ended_key(id))
+    reply[#reply + 1] = type(reason) == 'string' and id .. ':' .. reason or id
+  end
   refusals[id] = true
 end
 

@@ -286,8 +286,8 @@ test('what handshakes are told can be configured: ext, and advice for ten days',
     supportedConnectionTypes: reply.supportedConnectionTypes, advice: {reconnect: 'none', interval: 864000000}});
 });
 
-test('without an authority what it decides is unavailable, and nobody is sent away for good', async t => {
-  const broker = await startBroker(t, {set: {...SET, 'access.rules': [{channel: '/a', subscribe: 'authority', publish: 'authority'}], 'access.denied_reconnect': 'none'}});
+test('where no authority listens what it decides is unavailable, and nobody is sent away for good', async t => {
+  const broker = await startBroker(t, {set: {...SET, 'access.rules': [{channel: '/a', subscribe: 'authority', publish: 'authority'}], 'authority.url': 'http://127.0.0.1:1/', 'access.denied_reconnect': 'none'}});
   const session = await sessionOf(broker, 'alice');
   assert.equal(await subscribing(session, '/a'), '503:/a:Authority unavailable');
   assert.equal(await publishing(session, '/a'), '503:/a:Authority unavailable');

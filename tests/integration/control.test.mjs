@@ -3,11 +3,12 @@
 // several nodes every request goes to another one than the session's. MORA_TEST_ENGINE=memory: one node.
 
 import assert from 'node:assert/strict';
+import {createHmac} from 'node:crypto';
 import {createRequire} from 'node:module';
 import faye from 'faye';
 import {test} from './lib/suite.mjs';
 import {run, startBroker} from './lib/daemon.mjs';
-import {deliveries, replies} from './lib/bayeux.mjs';
+import {PollSession, deliveries, replies} from './lib/bayeux.mjs';
 import {getJson, postJson, request} from './lib/http.mjs';
 import {Feed, until, within} from './lib/wait.mjs';
 import {Wire, asSocketUrl, drain, hold, poller, pollerOf, publish, settle} from './support/wire.mjs';
@@ -211,6 +212,73 @@ test('unsubscribe: many at once, of a node that was killed, and what is refused'
   assert.deepEqual((await drain(pollerOf(first.bayeux, orphan.clientId))).map(({data}) => data), ['b']);
 });
 
+// -- users -----------------------------------------------------------------------------------------
+
+const SECRET = 'a secret of thirty-two bytes, at least';
+const USERS = {'access.rules': [{channel: '/**', subscribe: 'any', publish: 'any'}], 'auth.jwt.secret': [SECRET]};
+
+function tokenOf(user) {
+  const part = value => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const text = `${part({alg: 'HS256', typ: 'JWT'})}.${part({sub: user, exp: Math.floor(Date.now() / 1000) + 600})}`;
+  return `${text}.${createHmac('sha256', SECRET).update(text).digest('base64url')}`;
+}
+
+async function sessionOf(node, user, ...channels) {
+  const session = new PollSession(node.bayeux);
+  await session.handshake({ext: {token: tokenOf(user)}});
+  for (const channel of channels) await session.subscribe(channel);
+  return session;
+}
+
+const query = user => `?user=${encodeURIComponent(user)}`;
+const kickUser = (node, user) => request(node.admin(`/v1/clients${query(user)}`), {method: 'DELETE'});
+const stripUser = (node, user, body) => postJson(node.admin(`/v1/unsubscribe${query(user)}`), body);
+
+test('DELETE /v1/clients?user=: all of a user on all nodes, held or not, and of nobody else', async t => {
+  const cluster = await start(t, USERS);
+  const name = 'Ann é/%&';
+  const held = [], sessions = [];
+  for (let i = 0; i < 30; i++) {
+    const session = await sessionOf(cluster.nodes[i % NODES], i < 24 ? name : 'Ann é', '/a');
+    sessions.push(session);
+    held.push(hold(session));
+    await held[i].sent;
+  }
+  for (const node of cluster.nodes) await settle(node.bayeux);
+  const {status, json} = await kickUser(cluster.nodes[0], name);
+  assert.deepEqual([status, json], [200, {user: name, ended: 24}]);
+  for (let i = 0; i < 24; i++) isDismissal((await held[i].answer)[0], sessions[i].clientId);
+  await publish(cluster.nodes[1].bayeux, '/a', 'still here');
+  for (let i = 24; i < 30; i++) assert.deepEqual(deliveries(await held[i].answer).map(({data}) => data), ['still here']);
+  assert.deepEqual((await kickUser(cluster.nodes[2], name)).json, {user: name, ended: 0});
+  const again = await sessionOf(cluster.nodes[1], name);   // the end is no ban
+  assert.equal((await kickUser(cluster.nodes[0], name)).json.ended, 1);
+  assert.equal((await again.connect())[0].successful, false);
+  for (const bad of ['', '?', '?user=', '?user=%00', `?user=${'x'.repeat(129)}`, '?user=%01', '?client=a']) {
+    assert.equal((await request(cluster.nodes[0].admin(`/v1/clients${bad}`), {method: 'DELETE'})).status, 400, bad);
+  }
+});
+
+test('POST /v1/unsubscribe?user=; sessions of a node that died; a set of sessions that says too much is put right', async t => {
+  const cluster = await start(t, USERS);
+  const [first, second, third] = cluster.nodes;
+  const mine = [];
+  for (const node of [first, second, third]) mine.push(await sessionOf(node, 'ann', '/room/1', '/room/1/events', '/other'));
+  const other = await sessionOf(second, 'bob', '/room/1');
+  assert.deepEqual((await stripUser(first, 'ann', {channel: '/room/1'})).json, {user: 'ann', clients: 3, unsubscribed: 3});
+  assert.deepEqual((await stripUser(second, 'ann', {pattern: '/room/**'})).json, {user: 'ann', clients: 3, unsubscribed: 3});
+  assert.deepEqual((await stripUser(second, 'ann', {pattern: '/room/**'})).json, {user: 'ann', clients: 0, unsubscribed: 0});
+  assert.equal((await stripUser(second, 'ann', {})).status, 400);
+  for (const session of mine) assert.deepEqual((await getJson(first.admin(`/v1/clients/${session.clientId}`))).json.subscriptions.map(({pattern}) => pattern), ['/other']);
+  assert.equal((await getJson(first.admin(`/v1/clients/${other.clientId}`))).json.subscriptions.length, 1);
+  if (onMemory) return;
+  await cluster.redis.call('SADD', cluster.key('user:ann'), 'never-was', other.clientId);
+  await third.kill();
+  assert.deepEqual((await kickUser(second, 'ann')).json, {user: 'ann', ended: 3});
+  assert.equal(await cluster.redis.call('EXISTS', cluster.key('user:ann')), 0);
+  assert.equal((await other.connect({timeout: 0}))[0].successful, true);
+});
+
 // -- without Redis, tokens, the tool, drain --------------------------------------------------------
 
 test('Redis is away: 503, it may be done or not; when asked again it is', async t => {
@@ -250,6 +318,8 @@ test('mora disconnect, unsubscribe, drain; POST /v1/drain ends the broker as SIG
   assert.equal((await mora('--json', 'disconnect', session.clientId)).stdout, `{"client":"${session.clientId}","ended":true}\n`);
   const {code, stderr} = await mora('disconnect', session.clientId);
   assert.deepEqual([code, stderr], [1, 'mora: no such client (status 404)\n']);
+  assert.equal((await mora('disconnect-user', 'a/b c')).stdout, '0 ended\n');
+  assert.equal((await mora('unsubscribe-user', 'a/b c', '/a')).stdout, '0 subscriptions taken away\n');
   const socket = await Wire.client(t, asSocketUrl(broker.bayeux), '/a');
   socket.deafen();   // it holds the drain up
   assert.match((await mora('drain')).stdout, /^draining; /);

@@ -472,7 +472,7 @@ scenario('end: exactly one call ends a session, and tells; afterwards every verb
   await db.is(['NONE'], 'claim', 's', 1, 'B');
   assert.deepEqual(await db.append('s', '', '/a', '1'), ['OK', '-401']);
   const refused = await db.run('tick', E, 'A', 1, F, 0, F, 1, 's', 1, 1, 1, '', 0, 1, 's', 1, 1, 's', 60000);
-  assert.deepEqual(refused.slice(4), ['s'], 'told once');
+  assert.deepEqual(refused.slice(4), ['s:disconnect'], 'told once, and why');
   await db.isRaw(0, 'EXISTS', 'ns:session:s', 'ns:sessions');
 });
 
@@ -494,6 +494,22 @@ scenario('end: by force, and once the deadline is past, whoever owns it; the own
   await db.unchanged(() => db.is(['BAD', 'ns:session:u'], 'end', 'u', 'A', 1, 1, 'disconnect', 0, 'A'));
   await db.is(['OK'], 'end', 'u', 'A', 1, 1, 'kick', 1, 'A');
   await db.isRaw(0, 'EXISTS', 'ns:session:u', 'ns:sessions');
+});
+
+scenario('members: the sessions of a user, to the limit; what the records do not bear out leaves the set', async db => {
+  await db.begin();
+  for (const id of ['a', 'b', 'c']) await db.create(id, id === 'b' ? 'B' : 'A');
+  await db.create('d', 'A', 'ann');
+  await db.is(['OK'], 'members', 'nobody', 10);
+  await db.is(['OK', 'd'], 'members', 'ann', 10);
+  await db.raw('SADD', 'ns:user:bob', 'd', 'gone');
+  await db.raw('DEL', 'ns:session:b');
+  assert.deepEqual((await db.run('members', 'bob', 10)).sort(), ['OK', 'a', 'c']);
+  assert.deepEqual((await db.raw('SMEMBERS', 'ns:user:bob')).sort(), ['a', 'c']);
+  assert.equal((await db.run('members', 'bob', 1)).length, 2);
+  await db.fails(/^ERR wrong arguments/, 'members', 'bob');
+  await db.raw('SET', 'ns:user:x', 'x');
+  await db.unchanged(() => db.is(['BAD', 'ns:user:x'], 'members', 'x', 10));
 });
 
 scenario('reap: all whose deadline is before the time, oldest first, to the limit; none whose deadline lies ahead', async db => {

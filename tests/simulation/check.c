@@ -52,8 +52,13 @@ void sim_check_before(struct sim *s, const struct sim_exchange *e, struct sim_be
 // ns e n incarnation head sessions mark N [id g k sent cid vary]xN M [id g]xM ...: a session that is not
 // at (n, g) has to be among the refused.
 static bool was_refused(const struct er_reply *r, struct bx_slice id) {
-  for (size_t i = 4; i < r->count; i++)
-    if (bx_slice_equal(er_reply_text(r, i), id)) return true;
+  for (size_t i = 4; i < r->count; i++) {
+    struct bx_slice text = er_reply_text(r, i);   // the id, or id:reason
+    bool ended = text.len > id.len && text.at[id.len] == ':';
+
+    if (ended) text.len = id.len;
+    if (bx_slice_equal(text, id)) return true;
+  }
   return false;
 }
 
