@@ -24,7 +24,6 @@ struct bk_guard {
   struct bk_rules rules;
   struct bk_tokens *tokens;            // NULL: none can be checked
   struct bx_access *authority;         // NULL: there is none
-  uint64_t servers;                    // messages that carried a secret
   struct bx_buffer user, ext, error;   // texts of the answer that is being given
 };
 

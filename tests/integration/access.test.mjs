@@ -184,7 +184,8 @@ test('secrets and tokens are not delivered, not tailed, not logged', async t => 
 
 const refused = {reconnect: 'handshake'};
 async function assertRefused(broker, token, message) {
-  const reply = await hello(broker.bayeux, {token});
+  const [reply, ...more] = await post(broker.bayeux, [{...HELLO, ext: {token}}]);
+  assert.deepEqual(more, [], 'one reply');
   assert.equal(reply.error, '401::Invalid access token', message);
   assert.equal(reply.successful, false);
   assert.equal(reply.clientId, undefined);
@@ -263,6 +264,18 @@ test('keys are read again: when the file changes, and at SIGHUP; a broken file c
   process.kill(broker.pid, 'SIGHUP');
   await until(async () => !(await passes(first)), 'the first key to go');
   assert.equal(await passes(second), true);
+});
+
+test('a token admits: the session goes on when it is over, and a new one needs a new token', async t => {
+  const broker = await startBroker(t, {set: SET});
+  const token = hs256({sub: 'alice', exp: now() - 57});   // a minute is given to clocks
+  const session = new PollSession(broker.bayeux);
+  await session.handshake({ext: {token}});
+  await until(async () => (await hello(broker.bayeux, {token})).error === '401::Invalid access token', 'the token to be over');
+  await session.subscribe('/users/alice/x');
+  await session.publish('/rooms/1/x', 1);
+  await session.connect({timeout: 0});
+  assert.equal((await getJson(broker.admin(`/v1/clients/${session.clientId}`))).json.user, 'alice');
 });
 
 test('access.handshake: who gets a session at all', async t => {
