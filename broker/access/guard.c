@@ -95,6 +95,8 @@ static enum bx_verdict look_at_token(struct bk_guard *g, const struct bx_access_
     return g->options->handshake == BK_HANDSHAKE_USER ? deny(a, "401::Access token required") : BX_ALLOW;
   const char *why =
       token.type == BX_JSON_STRING ? bk_tokens_check(g->tokens, bx_value_inside(&token), &g->user) : "it is no text";
+  const char *trouble = bk_tokens_trouble(g->tokens);
+  if (trouble) bk_error("tokens.reload_failed", bk_s("error", trouble));
   if (why) {
     bk_debug("token.refused", bk_s("why", why));
     return deny(a, "401::Invalid access token");

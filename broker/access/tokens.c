@@ -29,6 +29,8 @@ struct bk_tokens {
   struct timespec file_time;
   off_t file_size;
   uint64_t looked;
+  char trouble[256];
+  bool troubled;
 };
 
 static const struct algorithm {
@@ -122,13 +124,18 @@ bool bk_tokens_reload(struct bk_tokens *t, char *error, size_t size) {
 static void look_again(struct bk_tokens *t) {
   uint64_t now = t->options.clock();
   struct stat st;
-  char error[256];
   if (!t->options.jwks || (now >= t->looked && now < t->looked + LOOK_EVERY)) return;
   t->looked = now;
-  if (!look_at_file(t, &st, error, sizeof error)) return;
+  if (!look_at_file(t, &st, t->trouble, sizeof t->trouble)) return;   // being replaced, perhaps
   if (st.st_size != t->file_size || st.st_mtim.tv_sec != t->file_time.tv_sec ||
       st.st_mtim.tv_nsec != t->file_time.tv_nsec)
-    bk_tokens_reload(t, error, sizeof error);
+    t->troubled = !bk_tokens_reload(t, t->trouble, sizeof t->trouble);
+}
+
+const char *bk_tokens_trouble(struct bk_tokens *t) {
+  bool was = t->troubled;
+  t->troubled = false;
+  return was ? t->trouble : NULL;
 }
 
 // -- life ------------------------------------------------------------------------------------------

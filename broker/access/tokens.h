@@ -35,5 +35,8 @@ void bk_tokens_destroy(struct bk_tokens *);
 // False: the file can not be used, *error says why; what was read before goes on.
 bool bk_tokens_reload(struct bk_tokens *, char *error, size_t size);
 
+// Why the file could not be read again by itself; told once for each time that it changed. NULL: it could.
+const char *bk_tokens_trouble(struct bk_tokens *);
+
 // NULL: it is good, its user is appended. Else why not: static text, for the log, not for clients.
 const char *bk_tokens_check(struct bk_tokens *, struct bx_slice token, struct bx_buffer *user);

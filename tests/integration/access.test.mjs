@@ -256,9 +256,11 @@ test('keys are read again: when the file changes, and at SIGHUP; a broken file c
   assert.deepEqual([await passes(first), await passes(second)], [true, false]);
   write('keys.json', jwks({1: first, 2: second}));
   await until(() => passes(second), 'the second key');
+  const failures = () => broker.log.items.filter(({event}) => event === 'tokens.reload_failed').length;
   write('keys.json', '{');
+  await until(async () => await passes(first) && failures() === 1, 'the broken file to be noticed');
   process.kill(broker.pid, 'SIGHUP');
-  await broker.log.when(lines => lines.some(({event}) => event === 'tokens.reload_failed'), 'tokens.reload_failed');
+  await until(() => failures() === 2, 'the answer to SIGHUP');
   assert.deepEqual([await passes(first), await passes(second)], [true, true]);
   write('keys.json', jwks({2: second}));
   process.kill(broker.pid, 'SIGHUP');
