@@ -332,7 +332,7 @@ static void unavailable_is_no_ban(void **state) {
   decide(&w, &g, unavailable);
   got = wire_take(&x);
   assert_non_null(strstr(got, "'error':'503::Authority unavailable','advice':{'reconnect':'handshake','interval':"));
-  assert_in_range(atoi(strstr(got, "'interval':") + 11), 5000, 30000);
+  assert_in_range(strtoul(strstr(got, "'interval':") + 11, NULL, 10), 5000, 30000);
   assert_true(wire_send(&x, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'/a'}", id));
   decide(&w, &g, unavailable);
   assert_non_null(strstr(wire_take(&x), "'error':'503:/a:Authority unavailable'"));
