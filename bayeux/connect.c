@@ -82,7 +82,7 @@ bool bx_connects_due(struct bx_server *server) {
     if (s != NULL && s->weigh.armed) continue;
     if (s != NULL && bx_session_is_catching_up(s))
       bx_list_append(&server->due, link);
-    else if (s == NULL ? bx_connection_is_poll(c) : carries_messages(c))
+    else if (s == NULL || carries_messages(c))
       bx_connection_wake(c);
     else
       bx_connect_answer(c, bx_connect_interval(c));
