@@ -173,8 +173,8 @@ static void what_no_channel_looks_like_matches_nothing(void **state) {
   static const char *const alike[] = {"/a%2fb",
                                       "/\xd0\xb0/b",
                                       "/A/b",
-                                      "/a\xe2\x88\x95"
-                                      "b",
+                                      ("/a\xe2\x88\x95"
+                                       "b"),   // not a hexadecimal digit more
                                       "/a/./b",
                                       "/a/../a/b"};
   (void)state;
