@@ -22,6 +22,11 @@ void bx_buffer_reserve(struct bx_buffer *b, size_t more) {
   b->cap = cap;
 }
 
+void bx_buffer_exactly(struct bx_buffer *b, struct bx_slice s) {
+  bx_buffer_fini(b);
+  if (s.len > 0) *b = (struct bx_buffer){memcpy(bx_alloc(s.len), s.at, s.len), s.len, s.len};
+}
+
 void bx_buffer_add(struct bx_buffer *b, const void *bytes, size_t len) {
   if (len == 0) return;
   bx_buffer_reserve(b, len);

@@ -17,6 +17,9 @@ void bx_buffer_fini(struct bx_buffer *);    // frees; the buffer is {0} again
 void bx_buffer_clear(struct bx_buffer *);   // keeps the memory
 void bx_buffer_reserve(struct bx_buffer *, size_t more);
 
+// Holds these bytes, and no memory besides.
+void bx_buffer_exactly(struct bx_buffer *, struct bx_slice);
+
 void bx_buffer_add(struct bx_buffer *, const void *bytes, size_t len);
 void bx_buffer_slice(struct bx_buffer *, struct bx_slice);
 void bx_buffer_char(struct bx_buffer *, char);

@@ -13,8 +13,7 @@ void bx_connect_hold(struct bx_connection *c, struct bx_slice id, bx_millis hold
   struct bx_held_connect *h = &c->connect;
 
   BX_BUG_ON(h->held);
-  bx_buffer_clear(&h->id);
-  bx_buffer_slice(&h->id, id);
+  bx_buffer_exactly(&h->id, id);   // kept for as long as the client is idle
   h->held = true;
   h->since = c->server->now;
   h->due = hold == 0;

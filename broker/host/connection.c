@@ -131,21 +131,21 @@ static bool is_answering(const struct bk_connection *c) {
   return c->state == BK_CONNECTION_BUSY || c->state == BK_CONNECTION_DRAINING;
 }
 
-static bool wants_to_write(const struct bk_connection *c) {
-  const struct bk_exchange *x = c->exchange;
-  if (bk_wire_unsent(&c->wire) || c->wire.blocked) return true;
-  if (c->state == BK_CONNECTION_WEBSOCKET) return c->ws.want;
-  return c->state == BK_CONNECTION_DRAINING || (x && (x->want || x->stream_over || x->out.len > 0));
+// Who is not read is watched for its end, until that was seen: it would be told for ever.
+static uint32_t wanted(const struct bk_connection *c) {
+  uint32_t end = c->half_closed ? 0 : EPOLLRDHUP;
+  bool unsent = bk_wire_unsent(&c->wire);
+  if (c->state == BK_CONNECTION_LINGERING) return EPOLLIN;
+  if (is_answering(c) || unsent) return end | (unsent ? EPOLLOUT : 0);
+  return EPOLLIN | end | (c->wire.blocked || c->ws.want ? EPOLLOUT : 0);
 }
 
-// Who is not read is watched for its end, until that was seen: it would be told for ever.
+// Most peers are silent while they wait for an answer: that they are not to be read is told to the kernel
+// only when they are not.
 void bk_connection_settle(struct bk_connection *c) {
-  uint32_t events = EPOLLIN;
   if (c->state == BK_CONNECTION_CLOSED) return;
-  if (is_answering(c) || (c->state != BK_CONNECTION_LINGERING && bk_wire_unsent(&c->wire)))
-    events = c->half_closed ? 0 : EPOLLRDHUP;
-  if (c->state != BK_CONNECTION_LINGERING && wants_to_write(c)) events |= EPOLLOUT;
-  bk_watch_set(c->loop, &c->wire.watch, events);
+  uint32_t events = wanted(c), now = c->wire.watch.events;
+  if (events != EPOLLRDHUP || now != (EPOLLIN | EPOLLRDHUP)) bk_watch_set(c->loop, &c->wire.watch, events);
 }
 
 // -- what happened to its socket ---------------------------------------------------------------
@@ -214,19 +214,31 @@ static void notice_end(struct bk_connection *c, uint32_t events) {
 
 static void on_ready(struct bk_watch *watch, uint32_t events) {
   struct bk_connection *c = bx_container_of(watch, struct bk_connection, wire.watch);
-  bool reads = watch->events & EPOLLIN;
+  const uint32_t ends = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+  bool reads = wanted(c) & EPOLLIN;
   if (c->state == BK_CONNECTION_GREETING) {
     bk_greeting_ready(c);
   } else if (c->state == BK_CONNECTION_LINGERING) {
     discard(c);
   } else {
-    if (!reads && (events & ~(uint32_t)EPOLLOUT)) notice_end(c, events);
+    if (!reads && (events & ends)) notice_end(c, events);
     if (!c->failed && (events & EPOLLOUT)) write_some(c);
-    if (!c->failed && reads && !bk_wire_unsent(&c->wire) && ((events & ~(uint32_t)EPOLLOUT) || c->wire.blocked))
+    if (!c->failed && reads && !bk_wire_unsent(&c->wire) && ((events & (EPOLLIN | ends)) || c->wire.blocked))
       read_some(c);
   }
   if (c->failed)
     bk_connection_close_now(c);
+  else if (!reads && (events & EPOLLIN))
+    bk_watch_set(c->loop, watch, wanted(c));
+  else
+    bk_connection_settle(c);
+}
+
+void bk_connection_flush(struct bk_connection *c) {
+  if (c->state != BK_CONNECTION_BUSY || bk_wire_unsent(&c->wire)) return;
+  write_some(c);
+  if (c->failed)
+    bk_connection_doom(c);
   else
     bk_connection_settle(c);
 }

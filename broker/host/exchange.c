@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A request and its answer: at once, later, or as a stream.
 //
-// An answer is written in the connection's own turn (connection.can_write): when its request comes, or
-// when its socket takes bytes. One that is given elsewhere waits in `out` for the latter.
+// An answer is written in the connection's own turn (connection.can_write): when its request comes, when
+// its socket takes bytes again, or at the end of the loop's turn. One that is given elsewhere waits in `out`.
 // Streams are written directly, once per turn.
 #include <errno.h>
 #include <stdio.h>
@@ -103,9 +103,11 @@ static void write_now(struct bk_exchange *x, struct bx_slice bytes) {
   }
 }
 
-static void want_socket(struct bk_exchange *x) {
-  struct bk_connection *c = x->connection;
-  if (!c->can_write) bk_connection_settle(c);   // else behind its turn
+// The end of this turn, or when the socket takes bytes again.
+static void flush_later(struct bk_exchange *x) {
+  bx_list_remove(&x->flush);
+  bx_list_append(&x->connection->loop->flushing, &x->flush);
+  bk_loop_again(x->connection->loop);
 }
 
 void bk_exchange_respond(struct bk_exchange *x, const struct bk_response *r) {
@@ -120,7 +122,7 @@ void bk_exchange_respond(struct bk_exchange *x, const struct bk_response *r) {
     write_now(x, bx_buffer_view(out));
   } else {
     bk_connection_drain(c);
-    want_socket(x);
+    flush_later(x);
   }
 }
 
@@ -150,7 +152,7 @@ void *bk_exchange_user(const struct bk_exchange *x) { return x->user; }
 void bk_exchange_want_writable(struct bk_exchange *x) {
   if (x->answered && !x->streaming) return;
   x->want = true;
-  want_socket(x);
+  flush_later(x);
 }
 
 void bk_exchange_abort(struct bk_exchange *x) { bk_connection_doom(x->connection); }
@@ -158,12 +160,6 @@ void bk_exchange_abort(struct bk_exchange *x) { bk_connection_doom(x->connection
 void bk_exchange_close_after(struct bk_exchange *x) { x->close_after = true; }
 
 // -- streams -----------------------------------------------------------------------------------
-
-static void flush_later(struct bk_exchange *x) {
-  bx_list_remove(&x->flush);
-  bx_list_append(&x->connection->loop->flushing, &x->flush);
-  bk_loop_again(x->connection->loop);
-}
 
 void bk_exchange_stream(struct bk_exchange *x, const struct bk_response *r) {
   BX_BUG_ON(x->answered || !x->held);
@@ -220,16 +216,6 @@ static bool flush(struct bk_exchange *x) {
   return true;
 }
 
-void bk_exchange_flush(struct bk_exchange *x) {
-  struct bk_connection *c = x->connection;
-  if (c->state != BK_CONNECTION_BUSY) return;
-  if (!flush(x)) {
-    bk_connection_doom(c);
-    return;
-  }
-  bk_connection_settle(c);
-}
-
 // -- the socket takes bytes ---------------------------------------------------------------------
 
 void bk_exchange_on_writable(struct bk_exchange *x) {
@@ -244,7 +230,7 @@ void bk_exchange_on_writable(struct bk_exchange *x) {
     x->out = (struct bx_buffer){0};
     write_now(x, bx_buffer_view(&out));
     bx_buffer_fini(&out);
-  } else if (x->want) {
+  } else if (x->want && !bk_wire_unsent(&c->wire)) {
     x->want = false;
     x->ops->writable(x);
   }

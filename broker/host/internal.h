@@ -56,7 +56,7 @@ struct bk_loop {
   struct bx_list signals;
   struct bx_list listeners;
   struct bx_list doomed;        // connections to close at the end of the turn
-  struct bx_list flushing;      // streams with bytes to write at the end of the turn
+  struct bx_list flushing;      // exchanges with something to write at the end of the turn
   struct bx_list gone;          // connections to free at the end of the turn
   int epoll;                    // of the watches
   uv_poll_t poll;               // of `epoll`
@@ -247,6 +247,8 @@ void bk_connection_idle(struct bk_connection *);
 void bk_connection_drain(struct bk_connection *);
 // Watches for what the state asks for. Behind everything that may have changed it.
 void bk_connection_settle(struct bk_connection *);
+// The end of the turn: its exchange has something to write.
+void bk_connection_flush(struct bk_connection *);
 // Half closes and waits for the peer's end, so that the answer arrives.
 void bk_connection_linger(struct bk_connection *);
 
@@ -337,7 +339,6 @@ void bk_exchange_finish(struct bk_exchange *, enum bk_arrival);   // calls `ende
 void bk_exchange_forget_body(struct bk_exchange *);
 void bk_exchange_on_writable(struct bk_exchange *);
 void bk_exchange_drained(struct bk_exchange *);   // what the wire had kept of its answer is sent
-void bk_exchange_flush(struct bk_exchange *);
 
 // response.c: appends an answer as it goes over the wire.
 void bk_response_write(struct bx_buffer *, const struct bk_exchange *, const struct bk_response *);

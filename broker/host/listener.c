@@ -27,10 +27,16 @@ static void turn_away(int fd) {
   close(fd);
 }
 
+// What is set here its connections have from the start.
+static void set_options(int fd) {
+  int on = 1, unsent = UNSENT;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+}
+
 static void accept_one(struct bk_listener *l, int fd, const struct sockaddr_storage *from) {
   struct bk_peer peer;
   bk_peer_of_socket(&peer, (const struct sockaddr *)from);
-  int on = 1, unsent = UNSENT;
   if (l->gate && !l->gate->admit(l->gate->context, &peer)) {
     turn_away(fd);
     bk_host_counters.accept_refused++;
@@ -40,10 +46,6 @@ static void accept_one(struct bk_listener *l, int fd, const struct sockaddr_stor
     close(fd);
     bk_host_counters.accept_failures++;
     return;
-  }
-  if (from->ss_family != AF_UNIX) {
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
   }
   bk_connection_create(l, fd, &peer);
 }
@@ -104,6 +106,7 @@ struct bk_listener *bk_listener_open(struct bk_loop *loop, const struct bk_liste
   }
   int fd = o->fd;
   if (fd == 0 && (fd = bk_socket_open(&address, o->address, o->unix_mode, false, error, size)) < 0) return NULL;
+  if (!address.unix_path) set_options(fd);
   struct bk_listener *l = bx_alloc(sizeof *l);
   l->loop = loop;
   l->name = bk_copy_text(o->name);

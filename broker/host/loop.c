@@ -41,11 +41,12 @@ static void run_hooks(struct bk_loop *loop) {
   bx_list_remove(&marker);
 }
 
-static void flush_streams(struct bk_loop *loop) {
+static void flush_exchanges(struct bk_loop *loop) {
   struct bx_list todo;
   bx_list_init(&todo);
   bx_list_splice(&todo, &loop->flushing);
-  for (struct bx_list *l; (l = bx_list_take(&todo));) bk_exchange_flush(bx_container_of(l, struct bk_exchange, flush));
+  for (struct bx_list *l; (l = bx_list_take(&todo));)
+    bk_connection_flush(bx_container_of(l, struct bk_exchange, flush)->connection);
 }
 
 void bk_loop_reap(struct bk_loop *loop) {
@@ -74,7 +75,7 @@ static void on_prepare(uv_prepare_t *prepare) {
   bk_host_counters.turns++;
   bx_wheel_advance(&loop->wheel, bk_loop_now(loop));
   run_hooks(loop);
-  flush_streams(loop);
+  flush_exchanges(loop);
   if (!bx_list_empty(&loop->doomed)) bk_loop_again(loop);   // what their closing wakes has a turn too
   bk_loop_reap(loop);
   set_timer(loop);

@@ -57,6 +57,20 @@ static void reserve_means_no_move(void **state) {
   bx_buffer_fini(&b);
 }
 
+static void exactly_what_is_needed(void **state) {
+  (void)state;
+  struct bx_buffer b = {0};
+  bx_buffer_exactly(&b, BX_LIT("abc"));
+  assert_holds(&b, BX_LIT("abc"));
+  assert_int_equal(b.cap, 3);
+  bx_buffer_exactly(&b, BX_LIT("de"));
+  assert_holds(&b, BX_LIT("de"));
+  bx_buffer_char(&b, 'f');
+  assert_holds(&b, BX_LIT("def"));
+  bx_buffer_exactly(&b, (struct bx_slice){0});
+  assert_null(b.at);
+}
+
 static void numbers(void **state) {
   (void)state;
   struct bx_buffer b = {0};
@@ -261,6 +275,7 @@ int main(void) {
       cmocka_unit_test(adding),
       cmocka_unit_test(growing_keeps_what_is_there),
       cmocka_unit_test(reserve_means_no_move),
+      cmocka_unit_test(exactly_what_is_needed),
       cmocka_unit_test(numbers),
       cmocka_unit_test(printing),
       cmocka_unit_test(taking),
