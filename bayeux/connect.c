@@ -64,7 +64,8 @@ uint32_t bx_connect_interval(struct bx_connection *c) {
 
 // Its answer is made when it is drained, with the messages in it.
 static bool carries_messages(const struct bx_connection *c) {
-  return bx_connection_is_poll(c) || (c->session->acks && c->session->outbox.count > 0 && c->unsaid == 0);
+  return bx_connection_is_poll(c) ||
+         (c->session->acks && c->session->outbox.count > 0 && c->unsaid == 0 && !bx_ack_waits(c->session));
 }
 
 // A session that is being read forward gets its slice before its connect is answered empty; one that

@@ -251,7 +251,9 @@ static bool lone_frame(const struct bx_connection *c) {
          !c->session->acks;
 }
 
-static bool messages_may_go(const struct bx_connection *c) { return c->unsaid == 0 && messages_wait(c); }
+static bool messages_may_go(const struct bx_connection *c) {
+  return c->unsaid == 0 && messages_wait(c) && !bx_ack_waits(c->session);
+}
 
 static void join_answer(struct bx_connection *c, struct bx_buffer *out, size_t from) {
   struct bx_buffer reply = {0};
@@ -311,7 +313,8 @@ static bool answer_is_due(struct bx_connection *c) {
   // The messages may be another's to give; and what came since may repeat what another has answered.
   if (c->server->engine->stale && (c->session->outbox.count > 0 || c->connect.since >= c->server->engine->stale_from))
     return c->failed = c->connect.due;
-  return c->session->outbox.count > 0 || (c->connect.due && !bx_session_is_catching_up(c->session));
+  if (c->session->outbox.count > 0 && !bx_ack_waits(c->session)) return true;
+  return c->connect.due && !bx_session_is_catching_up(c->session);
 }
 
 // From here on the session waits for evidence of what this answer carries.
@@ -352,7 +355,7 @@ bool bx_connection_answer(struct bx_connection *c, struct bx_buffer *out) {
     bool acks = s != NULL && s->acks;   // the number counts what is in front of it
 
     if (!acks) join_answer(c, out, from);
-    if (s != NULL) join_all_messages(c, out, from);
+    if (s != NULL && !bx_ack_waits(s)) join_all_messages(c, out, from);
     if (acks) join_answer(c, out, from);
   }
   bx_buffer_char(out, ']');

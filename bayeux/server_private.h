@@ -170,6 +170,9 @@ static inline bool bx_connection_is_poll(const struct bx_connection *c) { return
 bool bx_ack_is_wanted(const struct bx_message *);
 // The number of a connect. False: it has none, and is that of a client that does not acknowledge.
 bool bx_ack_read(const struct bx_message *, bx_position *number);
+// Its messages wait while a subscription is being recorded: the number has to stay below the start of that one, so it
+// could not tell of them.
+static inline bool bx_ack_waits(const struct bx_session *s) { return s->acks && s->mark.asking > 0; }
 // ,"ext":{"ack":N} for the answer to a connect of a client that acknowledges.
 void bx_ack_write(struct bx_server *, struct bx_session *, struct bx_buffer *out);
 // Adds "ack":{"enabled":true,"batch":N} to `ext`, an object or empty.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Virtual clients: pollers whose connect ids change, pollers with one id for all, websockets. Each has
-// one connect under way and at most one other request, goes to any node, loses patience and repeats.
+// Virtual clients: pollers whose connect ids change, pollers with one id for all, websockets; in a third of the
+// runs half of them acknowledge. Each has one connect under way and at most one other request, goes to any node, loses patience and repeats.
 #include "bayeux/message.h"
 #include "tests/simulation/sim.h"
 
@@ -19,10 +19,20 @@ static struct sim_node *some_node(struct sim_client *c, unsigned home_percent) {
   return s->nodes[c->home];
 }
 
+// Not drawn with the others' numbers: a run without such clients is what it was before there were any.
+static bool acknowledges(uint64_t seed, unsigned number) {
+  uint64_t x = (seed ^ seed >> 7) * 0xD1342543DE82EF95ull;
+
+  if ((x >> 40) % 3 != 0) return false;
+  x = (x + number + 1) * 0x9E3779B97F4A7C15ull;
+  return (x >> 60) % 2 == 0;
+}
+
 void sim_client_start(struct sim *s, unsigned number) {
   struct sim_client *c = &s->clients[number];
 
   *c = (struct sim_client){.sim = s, .number = number, .kind = (enum sim_kind)sim_uniform(s, 0, SIM_KINDS - 1)};
+  c->acks = acknowledges(s->seed, number);
   c->home = (unsigned)sim_uniform(s, 0, s->node_count - 1);
   c->roams = (unsigned)sim_uniform(s, 0, 60);
   sim_in(s, SIM_MS(sim_uniform(s, 300, 1500)), act, c);
@@ -63,12 +73,16 @@ void sim_client_cut(struct sim_client *c, struct sim_wire *w, enum sim_cut how) 
 }
 
 static void send_connect(struct sim_client *c, struct sim_wire *w, uint32_t id) {
-  char text[16];
+  char text[16], ext[48] = "";
 
   snprintf(text, sizeof text, "%u", id);
+  if (c->acks) {
+    snprintf(ext, sizeof ext, ",'ext':{'ack':%llu}", (unsigned long long)c->told);
+    if (c->told > c->session->loaded_sent) c->session->loaded_sent = c->told;   // it is believed
+  }
   if (c->session->since_connect == 0) c->session->since_connect = c->sim->now;
-  sim_wire_send(w, "[{'channel':'/meta/connect','clientId':'%s','connectionType':'%s','id':'%s'}]", c->session->id,
-                w->stream ? "websocket" : "long-polling", c->kind == SIM_CONSTANT ? "c" : text);
+  sim_wire_send(w, "[{'channel':'/meta/connect','clientId':'%s','connectionType':'%s','id':'%s'%s}]", c->session->id,
+                w->stream ? "websocket" : "long-polling", c->kind == SIM_CONSTANT ? "c" : text, ext);
 }
 
 static void connect(struct sim_client *c) {
@@ -77,7 +91,7 @@ static void connect(struct sim_client *c) {
   if (c->session == NULL || c->connecting || c->gone || s->now < c->not_before) return;
   if (c->wire == NULL || !c->wire->stream)
     c->wire = sim_wire_open(c, some_node(c, 100 - c->roams), c->kind == SIM_SOCKET);
-  if (!c->repeat) c->connect_id++;
+  if (!c->repeat || c->acks) c->connect_id++;
   c->repeat = false;
   c->connecting = true;
   c->connect_at = s->now;
@@ -86,7 +100,7 @@ static void connect(struct sim_client *c) {
 }
 
 void sim_client_double(struct sim_client *c) {
-  if (c->session == NULL || c->kind == SIM_SOCKET || c->second != NULL || c->gone) return;
+  if (c->session == NULL || c->kind == SIM_SOCKET || c->acks || c->second != NULL || c->gone) return;
   c->session->doubled = true;
   if (c->wire != NULL && c->wire->lost) c->session->excused = true;
   c->second = sim_wire_open(c, c->sim->nodes[sim_uniform(c->sim, 0, c->sim->node_count - 1)], false);
@@ -136,8 +150,8 @@ static void handshake(struct sim_client *c) {
   begin_errand(c, SIM_HANDSHAKE);
   sim_wire_send(
       c->errand_wire,
-      "[{'channel':'/meta/handshake','version':'1.0','supportedConnectionTypes':['long-polling'],'id':'e%u'}]",
-      c->errand_id);
+      "[{'channel':'/meta/handshake','version':'1.0','supportedConnectionTypes':['long-polling'],'id':'e%u'%s}]",
+      c->errand_id, c->acks ? ",'ext':{'ack':true}" : "");
 }
 
 static void subscribe(struct sim_client *c, const char *pattern, bool on) {
@@ -251,12 +265,25 @@ static bool fails_with(const struct bx_message *m, const char *code) {
   return m->error.type == BX_JSON_STRING && bx_slice_starts(bx_value_inside(&m->error), bx_slice_of(code));
 }
 
-static uint64_t interval(const struct bx_message *m) {
-  static const char mark[] = "\"interval\":";
-  const char *at =
-      m->advice.type == BX_JSON_OBJECT ? memmem(m->advice.raw.at, m->advice.raw.len, mark, sizeof mark - 1) : NULL;
+// 0: it is not there.
+static uint64_t number_behind(const struct bx_value *object, const char *mark) {
+  const char *at = object->type == BX_JSON_OBJECT ? memmem(object->raw.at, object->raw.len, mark, strlen(mark)) : NULL;
 
-  return at == NULL ? 0 : strtoull(at + sizeof mark - 1, NULL, 10);
+  return at == NULL ? 0 : strtoull(at + strlen(mark), NULL, 10);
+}
+
+static uint64_t interval(const struct bx_message *m) { return number_behind(&m->advice, "\"interval\":"); }
+
+// Messages come with the answer to a connect that tells a number, and not without.
+static void check_numbered(struct sim_client *c, const struct bx_messages *all) {
+  unsigned messages = 0, numbers = 0;
+
+  for (size_t i = 0; i < all->count; i++) {
+    messages += member(all, &all->at[i], "successful") == NULL;
+    numbers += number_behind(&all->at[i].ext, "\"ack\":") > 0;
+  }
+  if (c->acks ? messages > 0 && numbers != 1 : numbers > 0)
+    sim_fail(c->sim, "wire", "c%u gets %u messages with %u numbers", c->number, messages, numbers);
 }
 
 static void connected(struct sim_client *c, struct sim_wire *w, const struct bx_message *m, bool good) {
@@ -268,6 +295,7 @@ static void connected(struct sim_client *c, struct sim_wire *w, const struct bx_
   if (!good) sim_fail(c->sim, "wire", "a connect failed: %.*s", (int)m->error.raw.len, m->error.raw.at);
   c->session->last_connect = c->session->since_connect;
   c->session->since_connect = 0;
+  if (number_behind(&m->ext, "\"ack\":") > 0) c->told = number_behind(&m->ext, "\"ack\":");
   if (w == c->second) {
     c->second = NULL;
     return;
@@ -285,6 +313,9 @@ static void welcomed(struct sim_client *c, const struct bx_message *m, bool good
   if (!good || c->leaving || c->session != NULL) return;
   c->session = sim_session_new(c, bx_value_inside(&m->client_id));
   c->session->created = asked;
+  c->told = number_behind(&m->ext, "\"batch\":");
+  if (c->acks != (c->told > 0))
+    sim_fail(c->sim, "wire", "c%u asked for numbers, or did not: %llu", c->number, (unsigned long long)c->told);
   c->repeat = c->connecting = false;
   c->not_before = c->sim->now;
   SIM_TRACE(c->sim, "c%u is %.6s", c->number, c->session->id);
@@ -346,6 +377,7 @@ void sim_client_text(struct sim_client *c, struct sim_wire *w, struct bx_slice t
   SIM_TRACE(c->sim, "c%u <- %s: %.*s", c->number, w->node->name, (int)(text.len < 600 ? text.len : 600), text.at);
   if (bx_messages_parse(&messages, text, &limits) != BX_PARSE_OK)
     sim_fail(c->sim, "wire", "not JSON: %.*s", (int)text.len, text.at);
+  check_numbered(c, &messages);
   for (size_t i = 0; i < messages.count && !c->sim->failed; i++) take(c, w, &messages, &messages.at[i]);
   bx_messages_fini(&messages);
   connect(c);

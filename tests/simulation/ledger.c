@@ -197,6 +197,17 @@ static bool may_repeat(const struct sim *s, const struct sim_session *session, s
   return s->last_trouble + SIM_MS(5000) > received;
 }
 
+// A client that acknowledges gets everything once, whatever broke. What a rollback took and is appended again may have
+// been had before; and for some time after one a node may not know yet how far the others are.
+static void check_acknowledged(struct sim *s, const struct sim_session *session, uint32_t number) {
+  const struct sim_publish *p = &s->publishes[number];
+
+  if (session->received[number] == 0 || p->appended > 1) return;
+  if (is_backfill(session, p, session->received_at[number])) return;
+  sim_fail(s, "I5", "c%u (%.6s), which acknowledges, gets %u again; it got it at %.3f", session->client->number,
+           session->id, number, (double)session->received_at[number] / 1000);
+}
+
 // I4: once, when nothing broke; I5: again only what came just before something did.
 static void check_repeat(struct sim *s, struct sim_session *session, uint32_t number) {
   if (session->received[number] > 0 && !may_repeat(s, session, session->received_at[number]) &&
@@ -250,6 +261,7 @@ void sim_ledger_received(struct sim *s, struct sim_session *session, uint32_t nu
                (unsigned long long)p->positions[0], (unsigned long long)*last);
     if (p->positions[0] > *last) *last = p->positions[0];
   }
+  if (session->client->acks) check_acknowledged(s, session, number);
   check_repeat(s, session, number);
   if (session->received[number] < UINT8_MAX) session->received[number]++;
 }

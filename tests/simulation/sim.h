@@ -281,6 +281,8 @@ struct sim_client {
   struct sim *sim;
   unsigned number;
   enum sim_kind kind;
+  bool acks;          // it acknowledges: CometD's ack extension
+  bx_position told;   // the number of the last answer that it has had
   struct sim_session *session;
   unsigned home;
   bool leaving, gone;
