@@ -83,7 +83,12 @@ static void go_ahead(struct bx_server *server, struct bx_session *s, bx_position
   bx_list_each (link, &s->subscriptions) {
     struct bx_subscription *sub = subscription_of(link);
 
-    if (sub->adopted || sub->behind || sub->start >= to) continue;
+    if (sub->start >= to) continue;
+    if (sub->adopted) {   // the record still says so, but bx_session_tell() stays below what is not read back
+      sub->behind = false;
+      sub->upto = 0;
+    }
+    if (sub->adopted || sub->behind) continue;
     sub->behind = s->backfilled = true;
     sub->from = sub->known = sub->start > s->cursor ? sub->start : s->cursor;
   }

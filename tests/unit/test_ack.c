@@ -481,6 +481,30 @@ static void the_number_wins_over_a_record_that_is_old(void **state) {
   }
 }
 
+// The record remembers that something was read back for /b. The number was told when that had come.
+static void the_number_wins_over_a_backfill_in_the_record(void **state) {
+  struct bx_record_subscription subs[] = {{.pattern = BX_LIT("/a")}, {.pattern = BX_LIT("/b")}};
+  const char *id = "anothernodessessionanothernodes";
+  struct wire x;
+  struct world w;
+
+  (void)state;
+  for (unsigned said = 2; said <= 5; said += 3) {
+    world_init(&w, NULL);
+    publish(&w, 1, 2);
+    for (unsigned i = 3; i <= 6; i++) world_publish(&w, "/b", i);
+    subs[0].start = w.base;
+    subs[1].start = w.base + 2;
+    subs[1].upto = w.base + 4;
+    adopt(&w, w.base + 3, w.base + 3, subs, 2);
+    wire_open(&x, &w);
+    send(&x, id, w.base + said, HOLD);
+    assert_string_equal(numbers(wire_take(&x)), said == 5 ? "6" : "3 4 5 6");
+    wire_close(&x);
+    world_fini(&w);
+  }
+}
+
 static void a_record_with_an_open_answer(void **state) {
   struct bx_record_subscription a = {.pattern = BX_LIT("/a")};
   const char *id = "anothernodessessionanothernodes", *const expected[] = {"4 5 6", "4 5 6", "6", "6"};
@@ -770,6 +794,7 @@ int main(void) {
       cmocka_unit_test(a_number_in_between_and_a_fraction),
       cmocka_unit_test(a_number_that_no_answer_had),
       cmocka_unit_test(the_number_wins_over_a_record_that_is_old),
+      cmocka_unit_test(the_number_wins_over_a_backfill_in_the_record),
       cmocka_unit_test(a_record_with_an_open_answer),
       cmocka_unit_test(the_number_does_not_speak_for_later_subscriptions),
       cmocka_unit_test(the_number_leaves_room_for_what_is_being_read_back),
