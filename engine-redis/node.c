@@ -14,8 +14,7 @@ struct node_link {
   struct er_node *node;
   enum er_which which;
   struct er_link *link;
-  bool up;
-  char last[160];   // what ended the last attempt: an outage is one line in the log
+  struct er_outage outage;
 };
 
 struct er_node {
@@ -43,20 +42,15 @@ static void event(struct er_node *n, const char *id, const struct node_link *l, 
 
 static void up(void *context, const char *run_id) {
   struct node_link *l = context;
-  l->up = true;
-  l->last[0] = 0;
+  er_outage_end(&l->outage);
   event(l->node, "engine.link_up", l, "");
   er_core_up(l->node->core, l->which, bx_slice_of(run_id), now_of(l->node));
 }
 
 static void down(void *context, const char *reason) {
   struct node_link *l = context;
-  bool was_up = l->up;
-  char text[sizeof l->last];
-  snprintf(text, sizeof text, "%s", reason);
-  if (was_up || strcmp(text, l->last) != 0) event(l->node, "engine.link_down", l, text);
-  memcpy(l->last, text, sizeof text);
-  l->up = false;
+  bool was_up = l->outage.up;
+  if (er_outage_goes_on(&l->outage, reason)) event(l->node, "engine.link_down", l, l->outage.reason);
   if (l->which == ER_COMMAND) l->node->finding_count = 0;
   if (was_up) er_core_down(l->node->core, l->which, now_of(l->node));
 }

@@ -15,8 +15,7 @@ struct pod {
     struct pod *pod;
     enum er_which which;
     struct er_link *link;
-    bool up;
-    char last[160];   // what ended the last attempt: an outage is one line in the log
+    struct er_outage outage;
   } sides[ER_LINKS];
   char place[160];   // for the log
 };
@@ -42,22 +41,17 @@ static void event(const struct pod *p, const char *id, const char *text, struct 
 
 static void up(void *context, const char *run_id) {
   struct side *s = context;
-  s->up = true;
-  s->last[0] = 0;
+  er_outage_end(&s->outage);
   if (s->which == ER_COMMAND) event(s->pod, "pod.link_up", "", (struct bx_slice){0});
   er_relay_up(s->pod->relay, s->which, bx_slice_of(run_id), now_of(s->pod));
 }
 
 static void down(void *context, const char *reason) {
   struct side *s = context;
-  bool was_up = s->up;
-  char text[sizeof s->last];
-  snprintf(text, sizeof text, "%s", reason);
+  bool was_up = s->outage.up;
+  bool news = er_outage_goes_on(&s->outage, reason);
   // Of the own Redis the node's other links tell.
-  if (s->which == ER_COMMAND && (was_up || strcmp(text, s->last) != 0))
-    event(s->pod, "pod.link_down", "", bx_slice_of(text));
-  memcpy(s->last, text, sizeof text);
-  s->up = false;
+  if (s->which == ER_COMMAND && news) event(s->pod, "pod.link_down", "", bx_slice_of(s->outage.reason));
   if (was_up) er_relay_down(s->pod->relay, s->which, now_of(s->pod));
 }
 

@@ -223,3 +223,15 @@ bool er_link_send(struct er_link *link, const char *name, const struct bx_slice 
 void er_link_close(struct er_link *link, const char *reason) {
   if (link->state != ER_WAITING && !link->doomed) er_link_fault(link, "%s", reason);
 }
+
+void er_outage_end(struct er_outage *o) {
+  o->up = true;
+  o->reason[0] = 0;
+}
+
+bool er_outage_goes_on(struct er_outage *o, const char *why) {
+  bool news = o->up || strncmp(o->reason, why, sizeof o->reason - 1) != 0;
+  o->up = false;
+  snprintf(o->reason, sizeof o->reason, "%s", why);
+  return news;
+}

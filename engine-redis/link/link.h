@@ -73,3 +73,12 @@ bool er_link_send(struct er_link *, const char *name, const struct bx_slice *arg
 // Gives this connection up: `down` with this reason comes in the next turn, then a new attempt.
 // Nothing is sent and no reply comes any more. Without a connection it does nothing.
 void er_link_close(struct er_link *, const char *reason);
+
+// Whether a link is up, for those who drive something by it, and what ended the last attempt: an outage is
+// one line in the log, however many attempts end in the same way. All zeros: never up.
+struct er_outage {
+  bool up;
+  char reason[160];
+};
+void er_outage_end(struct er_outage *);                        // `up`
+bool er_outage_goes_on(struct er_outage *, const char *why);   // `down`. True: news, `reason` says which
