@@ -33,7 +33,8 @@ struct session {
   struct lws *wsi;
   struct channel *channel;
   bool publishes;
-  unsigned long seen;   // of polls: the last message the client has
+  struct bx_buffer part;   // of a message that came in pieces
+  unsigned long seen;      // of polls: the last message the client has
 };
 
 static struct channel *channels[CHANNELS];
@@ -88,10 +89,20 @@ static void publish(struct channel *ch, const char *at, size_t len) {
   }
 }
 
-static int received(struct lws *wsi, struct session *s, const char *at, size_t len) {
+static int take(struct lws *wsi, struct session *s, const char *at, size_t len) {
   if (!s->publishes) return write_text(wsi, at, len);
   publish(s->channel, at, len);
   return 0;
+}
+
+static int received(struct lws *wsi, struct session *s, const char *at, size_t len) {
+  bool whole = lws_is_final_fragment(wsi) && lws_remaining_packet_payload(wsi) == 0;
+  if (whole && s->part.len == 0) return take(wsi, s, at, len);
+  bx_buffer_add(&s->part, at, len);
+  if (!whole) return 0;
+  int result = take(wsi, s, s->part.at, s->part.len);
+  bx_buffer_fini(&s->part);
+  return result;
 }
 
 // -- held GETs -------------------------------------------------------------------------------------
@@ -141,7 +152,9 @@ static int on_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
   case LWS_CALLBACK_RECEIVE: return received(wsi, s, in, len);
   case LWS_CALLBACK_CLOSED:
   case LWS_CALLBACK_CLOSED_HTTP:
-    if (s && s->link.next) bx_list_remove(&s->link);
+    if (!s || !s->link.next) return 0;
+    bx_list_remove(&s->link);
+    bx_buffer_fini(&s->part);
     return 0;
   default: return 0;
   }
