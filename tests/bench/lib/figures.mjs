@@ -2,7 +2,7 @@
 // What is measured, and what has to hold.
 //
 // A figure is a load and its entries: {name, server, ...changes of the load, settings, flags}. All entries
-// are measured once in each round, in an order that changes. `values` picks numbers from a report of
+// are measured once in each round, in an order that changes (some in the first `rounds` only). `values` picks numbers from a report of
 // bench_load. A target compares the value of one entry with that of another, in pairs of one round
 // (`against`), or with a fixed number; it holds when the 95 % interval ends at or below `limit` (with
 // `atLeast`: begins at or above).
@@ -23,16 +23,17 @@ const connects = report => report.connects_per_second;
 
 const us = 'us of CPU per delivery', ms = 'ms';
 const entry = (server, more = {}) => ({name: server, server, ...more});
+const few = (server, more = {}) => entry(server, {rounds: 3, ...more});   // no target speaks of it
 const websocketPeers = ['uwebsockets', 'centrifugo', 'nchan', 'cometd', 'faye', 'faye-redis'];
 const below = (value, list, of = 'mora') => list.map(against => ({value, of, against, limit: 1, lowest: true}));
 
-const fanout = (clients, more) => ({scenario: 'fanout', kind: 'websocket', clients, warm: 0.4, seconds: 1.2, settle: 0.2, ...more});
+const fanout = (clients, more) => ({scenario: 'fanout', kind: 'websocket', clients, warm: 0.3, seconds: 1, settle: 0.15, ...more});
 const throughput = {cpu: {of: cpu, unit: us}, rate: {of: rate, unit: 'deliveries a second'}, batch: {of: batch, unit: 'deliveries in one read of a client'}};
 const latency = {p50: {of: p50, unit: ms}, p99: {of: p99, unit: ms}, p999: {of: p999, unit: ms}, cpu: {of: cpu, unit: us}};
 
 const paced = deliveries => ({
   id: `latency-${deliveries}`, title: `Latency at ${deliveries.toLocaleString('en')} deliveries a second, 1,000 subscribers`, chart: 'p99',
-  load: fanout(1000, {rate: deliveries, seconds: 2.5}), values: latency, capacity: deliveries,
+  load: fanout(1000, {rate: deliveries, seconds: 2}), values: latency, capacity: deliveries,
   entries: ['mora', 'epoll', ...websocketPeers].map(each => entry(each)),
   targets: ['p50', 'p99'].flatMap(value => [{value, of: 'mora', against: 'epoll', limit: 1.25}, ...below(value, websocketPeers)]),
 });
@@ -64,25 +65,26 @@ export const figures = [
   {
     id: 'ping-pong', title: 'Ping-pong: one message at a time, one client to itself', chart: 'cpu',
     load: fanout(1, {kind: 'self', 'in-flight': 1}), values: {...throughput, p50: {of: p50, unit: ms}},
-    entries: ['mora', 'epoll', ...websocketPeers].map(each => entry(each)),
+    entries: [...['mora', 'epoll', 'faye'].map(each => entry(each)), ...['uwebsockets', 'centrifugo', 'nchan', 'cometd', 'faye-redis'].map(each => few(each))],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll', limit: 1.5}, {value: 'cpu', of: 'mora', against: 'faye', limit: 1 / 3}],
   },
   {
     id: 'publish-heavy', title: 'One publisher, one subscriber, 64 messages in flight', chart: 'cpu',
     load: fanout(1, {'in-flight': 64}), values: throughput,
-    entries: ['mora', 'mora-redis', 'epoll', 'epoll-batch', ...websocketPeers].map(each => entry(each)),
+    entries: [...['mora', 'mora-redis', 'epoll', 'epoll-batch', 'faye', 'faye-redis'].map(each => entry(each)),
+      ...['uwebsockets', 'centrifugo', 'nchan', 'cometd'].map(each => few(each))],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll', limit: 1.5}, {value: 'cpu', of: 'mora', against: 'faye', limit: 1 / 3},
       {value: 'rate', of: 'mora-redis', against: 'faye-redis', limit: 5, atLeast: true}],
   },
   {
     id: 'channels', title: '1,000 channels with 5 subscribers each, 64 messages in flight', chart: 'cpu',
     load: fanout(5000, {channels: 1000, 'in-flight': 64}), values: throughput,
-    entries: ['mora', 'epoll-batch', ...websocketPeers].map(each => entry(each)), targets: [], rounds: 5,
+    entries: ['mora', 'epoll-batch', ...websocketPeers].map(each => entry(each)), targets: [], rounds: 3,
   },
   {
     id: 'polling', title: 'Long polling, 1 message in flight', load: fanout(1000, {kind: 'polling', 'in-flight': 1}), values: throughput,
     entries: [100, 1000, 4000].flatMap(clients => ['mora', 'lws', ...(clients === 4000 ? [] : ['faye', 'cometd', 'nchan'])]
-      .map(server => entry(server, {name: `${server} ${clients}`, clients}))),
+      .map(server => (clients === 100 || ['cometd', 'nchan'].includes(server) ? few : entry)(server, {name: `${server} ${clients}`, clients}))),
     targets: [{value: 'cpu', of: 'mora 1000', against: 'lws 1000', limit: 1.4}, {value: 'cpu', of: 'mora 4000', against: 'lws 4000', limit: 1.4},
       {value: 'cpu', of: 'mora 4000', against: 'mora 1000', limit: 1.3}, {value: 'cpu', of: 'mora 1000', against: 'faye 1000', limit: 1 / 5}],
   },
@@ -100,7 +102,7 @@ export const figures = [
     entries: ['mora', 'epoll', 'lws', ...websocketPeers].map(each => entry(each)), targets: [],
   },
   {
-    id: 'tls', title: '5,000 idle clients over TLS', fresh: true, rounds: 9,
+    id: 'tls', title: '5,000 idle clients over TLS', fresh: true, rounds: 5,
     load: {scenario: 'idle', kind: 'websocket', clients: 5000, channels: 5000, warm: 0, seconds: 0.1, settle: 0.5, concurrency: 32},
     values: {memory: {of: memory, unit: 'bytes of PSS per client'}, connect: {of: report => report.connect_cpu_us, unit: 'us of CPU per client'}},
     entries: [entry('mora-tls')], targets: [{value: 'memory', of: 'mora-tls', limit: 12288}],

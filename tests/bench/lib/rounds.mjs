@@ -32,7 +32,7 @@ export class Rounds {
   }
 
   async once(figure, entry) {
-    const {name, server: serverName, settings, flags, ...changes} = entry;
+    const {name, server: serverName, rounds, settings, flags, ...changes} = entry;
     const fresh = figure.fresh || !isPeer(serverName);
     const server = await this.server(serverName, {fresh, settings, flags});
     try {
@@ -78,7 +78,7 @@ export class Rounds {
     const warmed = new Set();
     for (let round = 0; round < Math.min(rounds, figure.rounds ?? rounds); round++) {
       for (const entry of shuffled(figure.entries, 1000 + round)) {
-        if (result.out[entry.name]) continue;
+        if (result.out[entry.name] || round >= (entry.rounds ?? rounds)) continue;
         if (isPeer(entry.server) && !figure.fresh && !warmed.has(entry.name)) {
           await this.measure(figure, entry, result);
           warmed.add(entry.name);
