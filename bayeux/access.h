@@ -78,6 +78,9 @@ struct bx_access_ops {
   void (*asked)(struct bx_access *);
   // The request is void, and freed afterwards. NULL: nothing is ever decided later.
   void (*cancel)(struct bx_access *, struct bx_access_request *);
+  // What was allowed to this user before, and what is being decided, does not count any more: an answer that was asked for
+  // before is unavailable. Empty: to anybody. Sessions end by themselves. NULL: nothing is kept, nor decided later.
+  void (*revoked)(struct bx_access *, struct bx_slice user);
 };
 
 struct bx_access {

@@ -58,6 +58,54 @@ void bx_server_members(struct bx_server *server, struct bx_members *m, struct bx
   server->engine->ops->submit(server->engine, &m->request);
 }
 
+// -- revocation ------------------------------------------------------------------------------------
+
+struct own_kick {
+  struct bx_kick kick;
+  char id[];
+};
+
+static void own_kicked(struct bx_kick *k, enum bx_outcome outcome) {
+  (void)outcome;   // refused: its record is kicked by whoever revoked, or expires
+  bx_free(bx_container_of(k, struct own_kick, kick));
+}
+
+// By the engine, not here alone: its record may be on its way, or somebody else's by now.
+static void kick_own(struct bx_server *server, const struct bx_session *s) {
+  struct bx_slice id = bx_session_id(s);
+  struct own_kick *k = bx_alloc(sizeof *k + id.len);
+
+  memcpy(k->id, id.at, id.len);
+  k->kick.done = own_kicked;
+  bx_server_kick(server, &k->kick, (struct bx_slice){k->id, id.len});
+}
+
+void bx_server_revoked(struct bx_server *server, struct bx_slice user) {
+  struct bx_access *access = server->access;
+
+  if (access != NULL && access->ops->revoked != NULL) access->ops->revoked(access, user);
+  if (user.len == 0) return;
+  server->counters.revocations++;
+  for (int state = 0; state < BX_SESSION_CLOSING; state++)
+    bx_list_each (link, &server->states[state]) {
+      const struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
+
+      if (bx_slice_equal(bx_session_user(s), user)) kick_own(server, s);
+    }
+}
+
+static void revoke_done(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
+  struct bx_revocation *r = bx_container_of(request, struct bx_revocation, request);
+
+  r->done(r, outcome, position);
+}
+
+void bx_server_revoke(struct bx_server *server, struct bx_revocation *r, struct bx_slice user) {
+  r->request = (struct bx_request){.kind = BX_REQUEST_REVOKE, .done = revoke_done, .id = user};
+  bx_list_init(&r->request.link);
+  server->engine->ops->submit(server->engine, &r->request);
+}
+
 void bx_server_execute(struct bx_server *server, struct bx_remote_call *call) {
   bx_server_clock(server);
   bx_relay_open(server, call, false);

@@ -29,6 +29,15 @@ struct bx_members {
 // `user` stays until done.
 void bx_server_members(struct bx_server *, struct bx_members *, struct bx_slice user);
 
+// From a place in the journal on nothing counts that was allowed to this user before: every node discards older
+// answers when it gets there, and ends the sessions of the user that it has. The caller's, until done, which comes from
+// a later turn. `user` stays until done.
+struct bx_revocation {
+  struct bx_request request;
+  void (*done)(struct bx_revocation *, enum bx_outcome, bx_position);   // set before
+};
+void bx_server_revoke(struct bx_server *, struct bx_revocation *, struct bx_slice user);
+
 // Messages as a client would send them, but without one: sessions that they name and that live elsewhere are found.
 // `text` (a JSON array) stays until done, which comes from a later turn.
 void bx_server_execute(struct bx_server *, struct bx_remote_call *);

@@ -30,6 +30,7 @@ enum bx_request_kind {
   BX_REQUEST_END,       // exactly one end of a session is acknowledged
   BX_REQUEST_KICK,      // the end of the session with this `id`, whoever owns it
   BX_REQUEST_MEMBERS,   // the sessions of a user, wherever they live (engines of several nodes)
+  BX_REQUEST_REVOKE,    // `id` is a user: an entry of the journal that tells every node, see `revoked`
   BX_REQUEST_LOCATE,    // a session that is not in this server's table (engines of several nodes)
 };
 
@@ -117,6 +118,8 @@ struct bx_engine_events {
   // The head goes on to this position without an entry.
   void (*jump)(void *context, bx_position);
   struct bx_session *(*find)(void *context, struct bx_slice id);   // in the table; NULL: not here
+  // An entry says that what was allowed to this user before it does not count any more.
+  void (*revoked)(void *context, struct bx_slice user);
   // Positions [from, to] can not be had any more: sessions that had not read them are lost.
   void (*gap)(void *context, bx_position from, bx_position to);
   // A new epoch begins at `first`. Entries above `survived` are void; survived 0: so are all sessions.

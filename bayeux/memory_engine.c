@@ -86,6 +86,7 @@ static void turn(struct bx_engine *engine, bx_millis now) {
   while ((link = bx_list_take(&todo)) != NULL) {
     struct bx_request *r = bx_container_of(link, struct bx_request, link);
 
+    if (r->kind == BX_REQUEST_REVOKE) m->engine.events.revoked(m->engine.events.context, r->id);
     if (publisher_is_gone(r) || nobody_to_kick(m, r))
       r->done(r, BX_NO_SESSION, 0);
     else

@@ -165,6 +165,7 @@ void bx_server_gap(struct bx_server *server, bx_position from, bx_position to) {
   server->counters.gaps++;
   read_all_again(server);
   bx_journal_gap(&server->journal, to);
+  bx_server_revoked(server, (struct bx_slice){0});   // a revocation may have stood there
   bx_list_splice(&server->readers, &server->ahead);
 }
 

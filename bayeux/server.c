@@ -34,6 +34,8 @@ static void appended(void *context, bx_position position, struct bx_slice channe
 
 static void gap(void *context, bx_position from, bx_position to) { bx_server_gap(context, from, to); }
 
+static void revoked(void *context, struct bx_slice user) { bx_server_revoked(context, user); }
+
 static uint64_t epoch(void *context, uint64_t number, bx_position first, bx_position survived) {
   return bx_server_epoch(context, number, first, survived);
 }
@@ -106,6 +108,7 @@ struct bx_server *bx_server_create(const struct bx_env *env, const struct bx_ser
                                              .jump = jump,
                                              .find = find,
                                              .gap = gap,
+                                             .revoked = revoked,
                                              .epoch = epoch,
                                              .adopt = adopt,
                                              .release = release,

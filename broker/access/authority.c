@@ -96,7 +96,7 @@ static bool was_revoked(const struct bk_authority *x, struct bx_slice user, uint
   for (struct bx_list *link = x->revocations.prev; link != &x->revocations; link = link->prev) {
     const struct revocation *r = bx_container_of(link, struct revocation, link);
     if (r->number <= since) return false;
-    if (user.len > 0 && bx_slice_equal(bx_buffer_view(&r->user), user)) return true;
+    if (r->user.len == 0 || bx_slice_equal(bx_buffer_view(&r->user), user)) return true;
   }
   return false;
 }
@@ -376,11 +376,15 @@ static void forget_revocations(struct bk_authority *x, bx_millis now) {
   }
 }
 
-void bk_authority_revoke(struct bk_authority *x, struct bx_slice user) {
+static void revoked(struct bx_access *access, struct bx_slice user) {
+  struct bk_authority *x = of(access);
   bx_millis now = bk_loop_now(x->loop);
   struct revocation *r = bx_alloc(sizeof *r);
   forget_revocations(x, now);
-  bk_grants_forget(&x->grants, user);
+  if (user.len > 0)
+    bk_grants_forget(&x->grants, user);
+  else
+    bk_grants_clear(&x->grants);
   bx_list_init(&r->link);
   r->number = ++x->revoked;
   r->until = now + 2 * x->options.timeout + 1000;
@@ -399,7 +403,8 @@ const struct bk_authority_counters *bk_authority_counters(struct bk_authority *x
 
 struct bk_authority *bk_authority_create(struct bk_loop *loop, struct bk_guard *guard,
                                          const struct bk_authority_options *options, struct bx_table_key secret) {
-  static const struct bx_access_ops ops = {.is_server = is_server, .ask = ask, .asked = asked, .cancel = cancel};
+  static const struct bx_access_ops ops = {
+      .is_server = is_server, .ask = ask, .asked = asked, .cancel = cancel, .revoked = revoked};
   struct bk_authority *x = bx_alloc(sizeof *x);
   x->access.ops = &ops;
   x->loop = loop;

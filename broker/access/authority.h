@@ -10,7 +10,7 @@
 // Anything but a good answer in time is *unavailable*: never a permission, never a ban. Redirects are
 // not followed. Nothing of a client's stands in a URL or header: all of it is JSON in the body.
 //
-// What was asked before a user was revoked (bk_authority_revoke) is not believed after it.
+// What was asked before a user was revoked is not believed after it.
 //
 // Lifetime: create before the first message, destroy after the server; the guard outlives the server, too.
 #pragma once
@@ -58,5 +58,3 @@ struct bk_authority *bk_authority_create(struct bk_loop *, struct bk_guard *, co
                                          struct bx_table_key);
 void bk_authority_destroy(struct bk_authority *);
 const struct bk_authority_counters *bk_authority_counters(struct bk_authority *);
-// From now on nothing that was allowed to this user before counts.
-void bk_authority_revoke(struct bk_authority *, struct bx_slice user);

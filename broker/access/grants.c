@@ -95,8 +95,12 @@ void bk_grants_init(struct bk_grants *g, bx_millis life, size_t max, struct bx_t
   bx_list_init(&g->order);
 }
 
-void bk_grants_fini(struct bk_grants *g) {
+void bk_grants_clear(struct bk_grants *g) {
   while (!bx_list_empty(&g->order)) drop(g, bx_container_of(g->order.next, struct grant, order_link));
+}
+
+void bk_grants_fini(struct bk_grants *g) {
+  bk_grants_clear(g);
   bx_table_fini(&g->grants);
   bx_table_fini(&g->users);
 }

@@ -19,5 +19,6 @@ void bk_grants_fini(struct bk_grants *);
 // `verb`: one letter. Adding what is there renews it.
 void bk_grants_add(struct bk_grants *, char verb, struct bx_slice user, struct bx_slice channel, bx_millis now);
 bool bk_grants_have(struct bk_grants *, char verb, struct bx_slice user, struct bx_slice channel, bx_millis now);
+void bk_grants_clear(struct bk_grants *);
 void bk_grants_forget(struct bk_grants *, struct bx_slice user);
 static inline size_t bk_grants_count(const struct bk_grants *g) { return g->grants.count; }

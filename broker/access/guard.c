@@ -181,8 +181,13 @@ static void cancel(struct bx_access *access, struct bx_access_request *r) {
   authority->ops->cancel(authority, r);
 }
 
+static void revoked(struct bx_access *access, struct bx_slice user) {
+  struct bx_access *authority = guard_of(access)->authority;
+  if (authority && authority->ops->revoked) authority->ops->revoked(authority, user);
+}
+
 void bk_guard_init(struct bk_guard *g, const struct bk_access_options *options, struct bk_tokens *tokens) {
-  static const struct bx_access_ops ops = {is_server, ask, asked, cancel};
+  static const struct bx_access_ops ops = {is_server, ask, asked, cancel, revoked};
   *g = (struct bk_guard){.access.ops = &ops, .options = options, .tokens = tokens};
   // Checked; and where everybody may do everything they are not looked at.
   BX_BUG_ON(options->mode != BK_ACCESS_OPEN && bk_rules_read(options->rules, &g->rules) != NULL);

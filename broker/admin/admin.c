@@ -51,6 +51,7 @@ static const struct {
     {BK_POST, "/v1/clients/:id/unsubscribe", bk_admin_unsubscribe},
     {BK_DELETE, "/v1/clients", bk_admin_kick_user},
     {BK_POST, "/v1/unsubscribe", bk_admin_unsubscribe_user},
+    {BK_POST, "/v1/revoke", bk_admin_revoke},
     {BK_POST, "/v1/drain", bk_admin_begin_drain},
 };
 

@@ -19,6 +19,8 @@ struct deed {
   bool of_user;
   void (*each)(struct deed *, struct bx_slice id);
   struct bx_members members;
+  struct bx_revocation revocation;
+  bool revoked;
   struct bx_buffer *ids;   // of a user's sessions, those from `next` on are still to be worked on
   size_t id_count, next;
   bool going_on;
@@ -53,6 +55,10 @@ static struct deed *deed_begin(struct bk_admin *a, struct bx_slice subject) {
 // Of a user: sessions that ended by themselves meanwhile are none that are left.
 static json_t *told_of_user(const struct deed *d) {
   json_t *body = json_pack("{s:o}", "user", bk_admin_string(subject_of(d)));
+  if (d->revoked) {   // every node ends what it has: nobody knows the number
+    json_object_set_new(body, "revoked", json_true());
+    return body;
+  }
   json_object_set_new(body, d->names ? "clients" : "ended", json_integer((json_int_t)d->done));
   if (d->names) json_object_set_new(body, "unsubscribed", json_integer((json_int_t)d->taken));
   return body;
@@ -168,6 +174,32 @@ void bk_admin_kick_user(struct bk_admin *a, struct bk_exchange *x) {
   bx_buffer_fini(&user);
   bk_asked_begin(&d->asked, x, a->options.owed, release);
   for_each_of_user(d, kick_one);
+}
+
+// -- revocation ------------------------------------------------------------------------------------
+
+// Then those that no living node has, or that are on their way from one to another.
+static void revocation_done(struct bx_revocation *r, enum bx_outcome outcome, bx_position position) {
+  struct deed *d = bx_container_of(r, struct deed, revocation);
+  (void)position;
+  if (outcome == BX_ACKNOWLEDGED) {
+    bk_info("user.revoked", bk_sl("user", subject_of(d)));
+    for_each_of_user(d, kick_one);
+    return;
+  }
+  d->failed++;
+  close_one(d);
+}
+
+void bk_admin_revoke(struct bk_admin *a, struct bk_exchange *x) {
+  struct bx_buffer user = {0};
+  if (!read_user(x, &user)) return;
+  struct deed *d = deed_begin(a, bx_buffer_view(&user));
+  bx_buffer_fini(&user);
+  d->revoked = true;
+  d->revocation.done = revocation_done;
+  bk_asked_begin(&d->asked, x, a->options.owed, release);
+  bx_server_revoke(a->options.server, &d->revocation, subject_of(d));
 }
 
 // -- taking subscriptions away ---------------------------------------------------------------------

@@ -60,6 +60,8 @@ static void on_end(void *context, struct bx_session *s, struct bx_slice reason) 
   (void)context, (void)s, (void)reason;
 }
 
+static void on_user(void *context, struct bx_slice user) { (void)context, (void)user; }
+
 static void on_call(void *context, struct bx_remote_call *call) {
   (void)context;
   call->done(call, BX_LIT("[]"));
@@ -71,6 +73,7 @@ static const struct bx_engine_events events = {
     .jump = on_position,
     .find = find,
     .gap = on_gap,
+    .revoked = on_user,
     .epoch = on_epoch,
     .adopt = adopt,
     .release = release,

@@ -221,6 +221,13 @@ static int disconnect_user(const struct tool *t) {
   return status;
 }
 
+static int revoke_user(const struct tool *t) {
+  struct bx_buffer path = user_path("revoke", t->arguments[0]);
+  int status = show_done(t, tool_send(t, NULL, path.at, BX_LIT("{}")), "revoked");
+  bx_buffer_fini(&path);
+  return status;
+}
+
 static struct bx_buffer channel_body(const char *channel) {
   struct bx_buffer post = {0};
   bx_buffer_lit(&post, "{\"channel\":");
@@ -309,6 +316,7 @@ const struct tool_command tool_commands[] = {
     {"disconnect", "ID", "end a session: its client is told, and may come back", 1, disconnect},
     {"unsubscribe", "ID CHANNEL", "take a subscription from a session", 2, unsubscribe},
     {"disconnect-user", "USER", "end all sessions of a user", 1, disconnect_user},
+    {"revoke", "USER", "end all sessions of a user, and what was allowed to it before", 1, revoke_user},
     {"unsubscribe-user", "USER CHANNEL", "take a subscription from all sessions of a user", 2, unsubscribe_user},
     {"drain", "", "let the clients go elsewhere, then end the broker", 0, drain},
     {"nodes", "", "brokers and publishers that share the journal", 0, nodes},

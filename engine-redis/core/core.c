@@ -34,6 +34,8 @@ static void run_requests(struct er_core *c) {
       r->done(r, BX_REFUSED, 0);
     else if (r->kind == BX_REQUEST_KICK)
       er_kick(c, r);
+    else if (r->kind == BX_REQUEST_REVOKE)
+      er_revoke(c, r);
     else if (r->kind == BX_REQUEST_MEMBERS)
       er_members(c, r);
     else

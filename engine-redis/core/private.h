@@ -190,6 +190,7 @@ static inline bx_position er_sent(const struct bx_server *server, const struct b
 // -- records (records.c) --------------------------------------------------------------------------
 void er_record_request(struct er_core *, struct bx_request *);
 void er_kick(struct er_core *, struct bx_request *);
+void er_revoke(struct er_core *, struct bx_request *);
 void er_members(struct er_core *, struct bx_request *);
 struct bx_session *er_adopt(struct er_core *, struct bx_slice id, const struct er_reply *loaded);
 void er_release(struct er_core *, struct bx_session *, struct bx_slice to, uint64_t question);

@@ -171,6 +171,30 @@ void er_members(struct er_core *c, struct bx_request *r) {
   er_send(c, ER_COMMAND, "members", &args, &rc->call);
 }
 
+static void revoked(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
+  struct record_call *rc = bx_container_of(call, struct record_call, call);
+  struct bx_request *r = rc->request;
+  uint64_t position = 0;
+  bool good = er_reply_is(reply, "OK") && er_reply_u64(reply, 1, &position);
+
+  bx_free(rc);
+  if (er_reply_is(reply, "EPOCH")) er_hello(c);
+  r->done(r, good ? BX_ACKNOWLEDGED : BX_REFUSED, position);
+}
+
+void er_revoke(struct er_core *c, struct bx_request *r) {
+  struct record_call *rc = bx_alloc(sizeof *rc);
+  struct er_arguments args = {0};
+
+  rc->call.done = revoked;
+  rc->request = r;
+  er_arguments_u64(&args, c->epoch);
+  er_arguments_text(&args, c->options.node);
+  er_arguments_u64(&args, c->incarnation);
+  er_arguments_text(&args, r->id);
+  er_send(c, ER_COMMAND, "revoke", &args, &rc->call);
+}
+
 // -- taking in -------------------------------------------------------------------------------------
 
 // "start" or "start:upto"

@@ -138,7 +138,9 @@ static void apply(struct er_core *c, const struct er_reply *entry) {
   } else if (kind.len == 0) {
     apply_message(c, position, fields);
   } else {
-    step_to(c, position);   // a probe, or a kind of a later version
+    if (bx_slice_equal(kind, BX_LIT("revoke")) && er_entry_field(fields, "c").len > 0)
+      c->engine.events.revoked(c->engine.events.context, er_entry_field(fields, "c"));
+    step_to(c, position);   // also a probe, or a kind of a later version
     c->engine.events.jump(c->engine.events.context, position);
   }
 }

@@ -3,7 +3,6 @@
 // not at all.
 
 import assert from 'node:assert/strict';
-import http from 'node:http';
 import {spawn} from 'node:child_process';
 import {createInterface} from 'node:readline';
 import {once} from 'node:events';
@@ -13,6 +12,7 @@ import {adopt, root, run, startBroker} from './lib/daemon.mjs';
 import {getJson, open} from './lib/http.mjs';
 import {deliveries, PollSession} from './lib/bayeux.mjs';
 import {Feed, sleep, until, within} from './lib/wait.mjs';
+import {startScripted} from './support/authority.mjs';
 import {Wire, asSocketUrl, hold, post, poller} from './support/wire.mjs';
 
 const RULES = [{channel: '/free/**', subscribe: 'any', publish: 'any'}, {channel: '/**', subscribe: 'authority', publish: 'authority'}];
@@ -86,27 +86,6 @@ for (const [command, file] of [[process.execPath, 'authority.mjs'], ['python3', 
 }
 
 // -- a scripted one --------------------------------------------------------------------------------
-
-// `script` (an object, to be changed): answer(question) -> an answer, or respond(request, response, questions).
-async function startScripted(t, script = {}) {
-  const calls = new Feed();
-  const state = {script, calls, open: 0, most: 0, get asked() { return calls.items.flatMap(({requests}) => requests); }};
-  const server = http.createServer(async (request, response) => {
-    state.most = Math.max(state.most, ++state.open);
-    response.on('close', () => state.open--);
-    const parts = [];
-    for await (const part of request) parts.push(part);
-    const text = Buffer.concat(parts).toString();
-    const {requests} = JSON.parse(text || '{"requests":[]}');
-    calls.push({requests, headers: request.headers, method: request.method, url: request.url, port: request.socket.remotePort});
-    if (state.script.respond) { await state.script.respond(request, response, requests); return; }
-    const decide = state.script.answer ?? (() => ({allow: true, user: 'ann'}));
-    response.end(JSON.stringify({answers: await Promise.all(requests.map(decide))}));
-  });
-  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => { server.closeAllConnections(); server.close(); });
-  return Object.assign(state, {url: `http://127.0.0.1:${server.address().port}/decide`});
-}
 
 async function scripted(t, script, set) {
   const authority = await startScripted(t, script);

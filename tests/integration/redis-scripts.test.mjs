@@ -496,6 +496,18 @@ scenario('end: by force, and once the deadline is past, whoever owns it; the own
   await db.isRaw(0, 'EXISTS', 'ns:session:u', 'ns:sessions');
 });
 
+scenario('revoke: an entry at the next position; another epoch, a retired link, no user: nothing is written', async db => {
+  await db.begin();
+  await db.is(['OK', String(F + 1)], 'revoke', E, 'A', 1, 'bob');
+  await db.is(['OK', String(F + 2)], 'revoke', E, 'B', 1, 'ann');
+  assert.deepEqual((await db.raw('XRANGE', 'ns:journal', `${F + 1}-0`, '+')).map(each => each[1]), [['k', 'revoke', 'c', 'bob', 'm', ''], ['k', 'revoke', 'c', 'ann', 'm', '']]);
+  await db.unchanged(async () => {
+    await db.is(['EPOCH', String(E)], 'revoke', E - 1, 'A', 1, 'bob');
+    await db.is(['FENCED'], 'revoke', E, 'A', 0, 'bob');
+    await db.fails(/^ERR wrong arguments/, 'revoke', E, 'A', 1, '');
+  });
+});
+
 scenario('members: the sessions of a user, to the limit; what the records do not bear out leaves the set', async db => {
   await db.begin();
   for (const id of ['a', 'b', 'c']) await db.create(id, id === 'b' ? 'B' : 'A');
