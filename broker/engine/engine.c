@@ -174,12 +174,12 @@ static struct kind *kind_of(struct bk_engine *e, const char *id) {
 }
 
 // What is wrong with a Redis may be wrong a thousand times a second: of each kind of bad news a line a
-// second, with the number of those that were left out before it.
+// second, with the number of those that were left out before it. What is lost is named to the last entry.
 static void event(void *context, const char *id, struct bx_slice detail) {
   struct bk_engine *e = context;
   struct kind *kind = kind_of(e, id);
   bx_millis now = now_of(e);
-  if (is_good_news(id) || strcmp(id, "engine.link_down") == 0) {
+  if (is_good_news(id) || strcmp(id, "engine.link_down") == 0 || strcmp(id, "engine.not_recovered") == 0) {
     bk_log_at(is_good_news(id) ? BK_INFO : BK_WARN, id, bk_sl("detail", detail));
   } else if (kind->at != 0 && now < kind->at + QUIET) {
     kind->left_out++;

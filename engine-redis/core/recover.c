@@ -10,6 +10,7 @@
 //
 // An entry keeps its origin, so every node can tell the twin from news: the origins of the newest entries
 // are known, and for a while those that a rollback took. Those of which no twin comes are counted.
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine-redis/core/private.h"
@@ -111,10 +112,36 @@ void er_origin_read(struct er_core *c, struct bx_slice origin, bx_position posit
   c->taken_left--;
 }
 
+static int by_position(const void *a, const void *b) {
+  bx_position x = ((const struct er_origin *)a)->position, y = ((const struct er_origin *)b)->position;
+  return x < y ? -1 : x > y;
+}
+
+// The positions of those that did not come back, which their publishers were told, in as many lines as it takes.
+static void tell_lost(struct er_core *c) {
+  char text[200];
+  size_t len = 0, count = 0, n;
+
+  qsort(c->taken, c->taken_count, sizeof *c->taken, by_position);
+  for (size_t i = 0; i < c->taken_count; i += n) {
+    bx_position first = c->taken[i].position;
+
+    n = 1;
+    if (first == 0) continue;
+    while (i + n < c->taken_count && c->taken[i + n].position == first + n) n++;
+    len += (size_t)snprintf(text + len, sizeof text - len, " %llu", (unsigned long long)first);
+    if (n > 1) len += (size_t)snprintf(text + len, sizeof text - len, "-%llu", (unsigned long long)(first + n - 1));
+    count += n;
+    if (i + n < c->taken_count && len < sizeof text - 48) continue;   // one more has room
+    er_event(c, "engine.not_recovered", "%zu entries, positions%s", count, text);
+    len = count = 0;
+  }
+}
+
 static void give_up(struct er_core *c) {
   if (c->taken_left > 0) {
     c->counters.not_recovered += c->taken_left;
-    er_event(c, "engine.not_recovered", "%llu entries", (unsigned long long)c->taken_left);
+    tell_lost(c);
   }
   bx_free(c->taken);
   c->taken = NULL;
@@ -135,7 +162,11 @@ static void take(struct er_core *c, bx_position first, bx_position survived, uin
   qsort(c->taken, c->taken_count, sizeof *c->taken, by_hash);
   c->taken_left = c->taken_count;
   c->taken_until = c->now + TWINS_COME;
-  if (void_entries > c->taken_count) c->counters.not_recovered += void_entries - c->taken_count;
+  if (void_entries > c->taken_count) {
+    c->counters.not_recovered += void_entries - c->taken_count;
+    er_event(c, "engine.not_recovered", "%llu entries, the first behind position %llu",
+             (unsigned long long)(void_entries - c->taken_count), (unsigned long long)survived);
+  }
 }
 
 // -- the new epoch ---------------------------------------------------------------------------------

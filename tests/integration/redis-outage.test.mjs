@@ -198,6 +198,39 @@ test('killed and started again from an older dump: what was acknowledged since i
   assert.ok(engines.every(({recovered}) => recovered > 100), JSON.stringify(engines));
 });
 
+// Of a node that died with what Redis forgot nobody appends anything again. Its entries lie between those of the other.
+test('what nobody appends again is counted, named in the log by its positions, and nothing else is lost', {timeout: 180000}, async t => {
+  needsRedis(t);
+  const cluster = await startCluster(t, {redis: {}, set: {'broker.timeout': '60s'}});
+  const [one, two] = cluster.nodes;
+  const absent = await poller(one.bayeux, '/lost');   // does not poll meanwhile
+  const press = new Press(cluster, {rate: 200, batch: 3, channel: () => '/lost'}).start(t);
+  await press.more(100);
+  await cluster.redis.call('SAVE');
+  await press.more(300);
+  await press.stop();
+  await cluster.level();
+  const acknowledged = press.entries.filter(({outcome}) => outcome === 'acknowledged');
+  await two.kill();
+  await cluster.redis.kill();
+  await cluster.redis.start();
+  await until(async () => (await cluster.readiness(one)).ready, 'the other node to be ready', 60000 * scale);
+  await until(async () => (await cluster.stats(one)).engine.not_recovered > 0, 'what is lost to be counted', 60000 * scale);   // 30 s later
+  const lost = new Set();
+  for (const {event, detail} of one.log.items) {
+    if (event !== 'engine.not_recovered') continue;
+    for (const [, from, to] of detail.replace(/^.* positions/, '').matchAll(/ (\d+)(?:-(\d+))?/g))
+      for (let position = Number(from); position <= Number(to ?? from); position++) lost.add(position);
+  }
+  assert.equal(lost.size, (await cluster.stats(one)).engine.not_recovered);
+  assert.ok(lost.size >= 100, `${lost.size}`);
+  const ofTwo = new Set(acknowledged.filter(({node}) => node === two).map(({position}) => position));
+  assert.deepEqual([...lost].filter(position => !ofTwo.has(position)), [], 'what the other node had published is there');
+  const kept = acknowledged.filter(({position}) => !lost.has(position)).map(({n}) => n).sort((a, b) => a - b);
+  await absent.poll(inbox => inbox.length >= kept.length, 'all that was not named as lost');
+  assert.deepEqual(absent.inbox.items.map(({data}) => data.n).sort((a, b) => a - b), kept);
+});
+
 // -- Redis forgets -----------------------------------------------------------------------------
 
 test('FLUSHALL: clients are told to handshake within a second, spread, and do so once', {timeout: 120000}, async t => {

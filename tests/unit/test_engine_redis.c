@@ -3,6 +3,7 @@
 // its links is heard first; and what it alone can be told.
 #include <setjmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <cmocka.h>
 
 #include "engine-redis/core/core.h"
@@ -27,6 +28,7 @@ struct node {
   bool tail_first;
   struct bx_list commands[ER_LINKS];
   unsigned resets, malformed;
+  char lost[100];   // by their positions
 };
 
 // -- links -----------------------------------------------------------------------------------------
@@ -65,19 +67,19 @@ static void reset(void *context, enum er_which which, const char *why) {
 }
 
 static void event(void *context, const char *id, struct bx_slice detail) {
-  (void)detail;
-  if (strcmp(id, "engine.malformed") == 0) ((struct node *)context)->malformed++;
+  struct node *n = context;
+  if (strcmp(id, "engine.not_recovered") == 0) snprintf(n->lost, sizeof n->lost, "%.*s", (int)detail.len, detail.at);
+  if (strcmp(id, "engine.malformed") == 0) n->malformed++;
 }
 
 // Executes the oldest command of a link, and tells its answer; `tail_first`: what it did is read before.
 // False: there is none, or it waits for news.
 static bool serve(struct node *n, enum er_which which) {
-  struct command *c;
   struct er_reply *reply;
   bool news;
 
   if (bx_list_empty(&n->commands[which])) return false;
-  c = bx_container_of(n->commands[which].next, struct command, link);
+  struct command *c = bx_container_of(n->commands[which].next, struct command, link);
   n->redis->clock = CLOCK + 1000 * n->now;
   reply = sim_redis_call(n->redis, c->name, c->args, c->count);
   news = reply->type != ER_REPLY_NIL || strcmp(c->name, "XREAD") != 0;
@@ -587,7 +589,6 @@ static void what_a_rollback_took_is_appended_again(void **state) {
 // The link breaks before the answer: they are there, the tail tells, and they are not appended a third time.
 static void in_doubt_the_tail_tells(void **state) {
   struct bx_engine *engine;
-  struct command *c;
   struct node n;
 
   (void)state;
@@ -595,7 +596,7 @@ static void in_doubt_the_tail_tells(void **state) {
   engine = er_core_engine(n.core);
   serve_all(&n);
   engine->ops->turn(engine, n.now);
-  c = bx_container_of(n.commands[ER_COMMAND].next, struct command, link);
+  struct command *c = bx_container_of(n.commands[ER_COMMAND].next, struct command, link);
   assert_string_equal(c->name, "append");
   sim_reply_destroy(sim_redis_call(n.redis, c->name, c->args, c->count));
   drop(c);
@@ -608,23 +609,23 @@ static void in_doubt_the_tail_tells(void **state) {
   stop(&n);
 }
 
-// Nobody appends them: counted, when nobody can be expected to any more.
+// Nobody appends them: counted and named, when nobody can be expected to any more.
 static void what_does_not_come_back_is_counted(void **state) {
-  struct bx_engine *engine;
   struct er_reply full = {.type = ER_REPLY_TEXT, .text = BX_LIT("FULL")};
   struct node n;
 
   (void)state;
   roll_back(&n);
-  engine = er_core_engine(n.core);
+  bx_position last = head;
   serve_all(&n);
-  engine->ops->turn(engine, n.now);
+  er_core_engine(n.core)->ops->turn(er_core_engine(n.core), n.now);
   answer(&n, &(struct er_reply){.type = ER_REPLY_ARRAY, .items = &full, .count = 1});
   serve_all(&n);
   er_core_tick(n.core, n.now += 29999);
   assert_int_equal(er_core_counters(n.core)->not_recovered, 0);
   er_core_tick(n.core, n.now += 1);
   assert_int_equal(er_core_counters(n.core)->not_recovered, 2);
+  assert_int_equal(strtoull(strrchr(n.lost, '-') + 1, NULL, 10), last);
   assert_int_equal(er_core_counters(n.core)->recovered, 0);
   stop(&n);
 }
@@ -745,7 +746,6 @@ static void call_script(struct node *n, const char *name, size_t count, const ch
 static struct er_reply *seek(struct node *n, struct place *p) {
   struct bx_engine *engine = er_core_engine(n->core);
   struct er_reply *reply;
-  struct command *c;
   char epoch[24];
 
   snprintf(epoch, sizeof epoch, "%llu", (unsigned long long)engine->epoch);
@@ -758,7 +758,7 @@ static struct er_reply *seek(struct node *n, struct place *p) {
   bx_list_init(&p->request.link);
   engine->ops->submit(engine, &p->request);
   engine->ops->turn(engine, n->now);
-  c = bx_container_of(n->commands[ER_COMMAND].next, struct command, link);
+  struct command *c = bx_container_of(n->commands[ER_COMMAND].next, struct command, link);
   assert_string_equal(c->name, "load");
   reply = sim_redis_call(n->redis, c->name, c->args, c->count);
   drop(c);
