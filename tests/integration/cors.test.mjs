@@ -55,6 +55,15 @@ test('a preflight names methods and headers', async () => {
   assert.equal(headers['access-control-max-age'], '86400');
 });
 
+test('the log names the page that was refused, and the key that would admit it', async () => {
+  const {bayeux, log} = await broker();
+  await postJson(bayeux, [message], {headers: {Origin: 'http://evil.example'}});
+  const told = await log.when(events => events.find(({event}) => event === 'origin.refused'), 'the log');
+  assert.equal(told.level, 'warn');
+  assert.match(told.origin, /^(http|null|file)/);
+  assert.match(told.hint, /access\.origins/);
+});
+
 test('what a refused page sends is not published', async t => {
   const {bayeux} = await broker();
   const listener = await Wire.client(t, asSocketUrl(bayeux), '/cors');

@@ -9,7 +9,7 @@ import {getJson, postJson, request} from './lib/http.mjs';
 import {sleep, until} from './lib/wait.mjs';
 import {Wire, poller, publish} from './support/wire.mjs';
 import {needsRedis, startCluster} from './support/cluster.mjs';
-import {Redis} from './support/redis.mjs';
+import {Redis, startRedis} from './support/redis.mjs';
 
 const nodesOf = async node => (await getJson(node.admin('/v1/nodes'))).json;
 const clientOf = (node, id) => getJson(node.admin(`/v1/clients/${id}`));
@@ -286,4 +286,16 @@ test('mora doctor: what Redis promises less than it could', {timeout: 60000}, as
   assert.match(weak.stdout, /redis\.not_durable +appendonly is no/);
   const strong = await doctor(await startCluster(t, {nodes: 1, redis: {persist: 'always'}}));
   assert.deepEqual([strong.code, strong.stdout], [0, 'Nothing to mend.\n']);
+  // With a replica there may be a fail-over, and a primary that does not know of it.
+  const primary = await startRedis(t, {persist: 'always'});
+  const replica = await startRedis(t, {replicaOf: primary});
+  await until(async () => /master_link_status:up/.test(await replica.call('INFO', 'replication')), 'the replica to follow');
+  const open = await startCluster(t, {nodes: 1, redis: primary, namespace: 'open'});
+  const unfenced = await doctor(open);
+  assert.equal(unfenced.code, 1);
+  assert.match(unfenced.stdout, /redis\.not_fenced +min-replicas-to-write is 0/);
+  assert.ok(open.nodes[0].log.items.some(({event, level}) => event === 'redis.not_fenced' && level === 'warn'), 'said at the start, too');
+  await primary.call('CONFIG', 'SET', 'min-replicas-to-write', '1');
+  const fenced = await doctor(await startCluster(t, {nodes: 1, redis: primary, namespace: 'fenced'}));
+  assert.deepEqual([fenced.code, fenced.stdout], [0, 'Nothing to mend.\n']);
 });

@@ -7,7 +7,7 @@ import {test} from './lib/suite.mjs';
 import {getJson} from './lib/http.mjs';
 import {sleep, until} from './lib/wait.mjs';
 import {needsRedis, startCluster} from './support/cluster.mjs';
-import {Press, settleIn} from './support/load.mjs';
+import {NumberedPress, settleIn} from './support/load.mjs';
 import {startRedis} from './support/redis.mjs';
 import {poller, post} from './support/wire.mjs';
 
@@ -43,20 +43,7 @@ async function everything(presses, residents) {
   return expected.length;
 }
 
-// A press whose numbers do not meet those of another: its entries count from `base`.
-class PodPress extends Press {
-  constructor(cluster, base, options) {
-    super(cluster, options);
-    this.base = base;
-  }
-  async throughAdmin(node, batch) {
-    for (const entry of batch) if (entry.n < this.base) entry.n += this.base;
-    return super.throughAdmin(node, batch);
-  }
-  owns(n) { return n >= this.base && n < this.base + this.entries.length; }
-  byNumber(n) { return this.entries[n - this.base]; }
-}
-const pressOn = (t, pods, options) => pods.map((cluster, i) => new PodPress(cluster, i * 1000000, {rate: 200, batch: 4, channel: () => '/p', ...options}).start(t));
+const pressOn = (t, pods, options) => pods.map((cluster, i) => new NumberedPress(cluster, i * 1000000, {rate: 200, batch: 4, channel: () => '/p', ...options}).start(t));
 const settleAll = async (t, pods, count = 4) => (await Promise.all(pods.map((cluster, i) => settleIn(t, cluster, count, k => ({
   name: `${LETTERS[i]}${k}`, node: cluster.nodes[k % cluster.nodes.length], transport: ['websocket', 'long-polling'][k % 2], patterns: ['/p'],
 }))))).flat();
@@ -113,7 +100,7 @@ test('the node that relays is killed: another takes over where it was', {timeout
   const residents = await settleAll(t, pods.slice(1));
   const states = await relays(pods[0]);
   const busy = pods[0].nodes[states.indexOf('relaying')];
-  const press = new PodPress(pods[0], 0, {rate: 400, batch: 4, channel: () => '/p', nodes: pods[0].nodes.filter(node => node !== busy)}).start(t);
+  const press = new NumberedPress(pods[0], 0, {rate: 400, batch: 4, channel: () => '/p', nodes: pods[0].nodes.filter(node => node !== busy)}).start(t);
   await press.more(400);
   await busy.kill();
   await press.more(400);

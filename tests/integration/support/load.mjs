@@ -101,6 +101,20 @@ export class Press {
   }
 }
 
+// A press whose numbers do not meet those of another: its entries count from `base`.
+export class NumberedPress extends Press {
+  constructor(cluster, base, options) {
+    super(cluster, options);
+    this.base = base;
+  }
+  async throughAdmin(node, batch) {
+    for (const entry of batch) if (entry.n < this.base) entry.n += this.base;
+    return super.throughAdmin(node, batch);
+  }
+  owns(n) { return n >= this.base && n < this.base + this.entries.length; }
+  byNumber(n) { return this.entries[n - this.base]; }
+}
+
 function settle(batch, answer) {
   const answeredAt = Date.now();
   batch.forEach((entry, i) => Object.assign(entry, {answeredAt}, answer(i)));
