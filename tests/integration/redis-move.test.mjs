@@ -319,6 +319,23 @@ test('an EventSource that opens on the other node takes the session along', asyn
   assert.equal(second.messages.items.filter(({data}) => data === 1).length, 1);
 });
 
+test('the numbers of a mount with `sequence` begin at 1 again on the node that a session moves to', async t => {
+  needsRedis(t);
+  const {nodes: [one, two]} = await startCluster(t, {set: {...SET, 'broker.mounts': [{path: '/bayeux', sequence: true}]}});
+  const session = await poller(one.bayeux, '/n');
+  const next = async (...data) => {
+    for (const each of data) await publish(one.bayeux, '/n', each);
+    const got = [];
+    while (got.length < data.length) got.push(...deliveries(await session.connect({timeout: 1000})));
+    assert.deepEqual(got.map(message => message.data), data);
+    return got.map(({ext}) => ext.c);
+  };
+  assert.deepEqual(await next('a', 'b', 'c'), [1, 2, 3]);
+  assert.deepEqual(await next('d'), [4]);
+  session.url = two.bayeux;
+  assert.deepEqual(await next('e', 'f'), [1, 2]);
+});
+
 // -- other ways to Redis -----------------------------------------------------------------------
 
 test('over a Unix socket', async t => {
