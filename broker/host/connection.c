@@ -137,7 +137,8 @@ static uint32_t wanted(const struct bk_connection *c) {
   bool unsent = bk_wire_unsent(&c->wire);
   if (c->state == BK_CONNECTION_LINGERING) return EPOLLIN;
   if (is_answering(c) || unsent) return end | (unsent ? EPOLLOUT : 0);
-  return EPOLLIN | end | (c->wire.blocked || c->ws.want ? EPOLLOUT : 0);
+  if (c->wire.blocked) return end | EPOLLOUT;
+  return EPOLLIN | end | (c->ws.want && !c->ws.closing ? EPOLLOUT : 0);
 }
 
 // Most peers are silent while they wait for an answer: that they are not to be read is told to the kernel
@@ -203,10 +204,11 @@ static void write_some(struct bk_connection *c) {
   if (!c->failed && c->in.len > 0 && bk_connection_takes_bytes(c)) take(c, NULL, 0);
 }
 
-// Nothing is to be read, but its end is told.
+// Nothing is to be read, but its end is told. A peer that closed both ways takes no answer: of a unix
+// socket that would be told for ever.
 static void notice_end(struct bk_connection *c, uint32_t events) {
   if (events & EPOLLERR) c->reset = true;
-  if (c->reset || !answer_waits(c))
+  if ((events & (EPOLLERR | EPOLLHUP)) || c->reset || !answer_waits(c))
     c->failed = true;
   else
     c->half_closed = true;
@@ -216,6 +218,7 @@ static void on_ready(struct bk_watch *watch, uint32_t events) {
   struct bk_connection *c = bx_container_of(watch, struct bk_connection, wire.watch);
   const uint32_t ends = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
   bool reads = wanted(c) & EPOLLIN;
+  if (!bx_list_empty(&c->doomed)) return;   // whoever doomed it is done with it
   if (c->state == BK_CONNECTION_GREETING) {
     bk_greeting_ready(c);
   } else if (c->state == BK_CONNECTION_LINGERING) {
@@ -223,8 +226,9 @@ static void on_ready(struct bk_watch *watch, uint32_t events) {
   } else {
     if (!reads && (events & ends)) notice_end(c, events);
     if (!c->failed && (events & EPOLLOUT)) write_some(c);
-    if (!c->failed && reads && !bk_wire_unsent(&c->wire) && ((events & (EPOLLIN | ends)) || c->wire.blocked))
-      read_some(c);
+    bool goes_on = c->wire.blocked && (events & EPOLLOUT) && !is_answering(c);
+    bool may_read = goes_on || (reads && (events & (EPOLLIN | ends)));
+    if (!c->failed && may_read && !bk_wire_unsent(&c->wire)) read_some(c);
   }
   if (c->failed)
     bk_connection_close_now(c);
@@ -235,7 +239,7 @@ static void on_ready(struct bk_watch *watch, uint32_t events) {
 }
 
 void bk_connection_flush(struct bk_connection *c) {
-  if (c->state != BK_CONNECTION_BUSY || bk_wire_unsent(&c->wire)) return;
+  if (c->state != BK_CONNECTION_BUSY || bk_wire_unsent(&c->wire) || !bx_list_empty(&c->doomed)) return;
   write_some(c);
   if (c->failed)
     bk_connection_doom(c);

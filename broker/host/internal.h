@@ -100,6 +100,7 @@ struct bk_wire {
   struct ssl_st *ssl;         // NULL: plain text
   struct bk_unsent *unsent;   // what the socket did not take; NULL: nothing
   bool blocked;               // reading waits for the socket to take bytes: of a TLS handshake
+  unsigned char asides;       // steps of new keys and refused handshakes since the last byte that came
 };
 
 enum { BK_WIRE_LATER = -1, BK_WIRE_BROKEN = -2 };

@@ -26,6 +26,8 @@ void bk_metrics_write(struct bx_buffer *, const struct bk_metric *table, const v
   X(tls_handshakes, BK_COUNTER, "mora_tls_handshakes_total", "TLS handshakes done.")                                   \
   X(tls_failures, BK_COUNTER, "mora_tls_failures_total",                                                               \
     "Connections that ended before their TLS handshake was done.")                                                     \
+  X(tls_floods, BK_COUNTER, "mora_tls_floods_total",                                                                   \
+    "Connections ended because TLS spoke of itself only: new keys, or other handshakes, again and again.")             \
   X(bad_proxy_headers, BK_COUNTER, "mora_proxy_bad_headers_total",                                                     \
     "Connections of proxies closed for their PROXY header.")                                                           \
   X(accept_refused, BK_COUNTER, "mora_accept_refused_total", "Connections reset at once, for limits.accept_rate.")     \

@@ -2,6 +2,7 @@
 #include "broker/host/tls.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include <openssl/err.h>
@@ -185,9 +186,9 @@ static int on_name(SSL *ssl, int *alert, void *context) {
 
 static void on_progress(const SSL *ssl, int where, int result) {
   (void)result;
-  if (!(where & SSL_CB_HANDSHAKE_DONE)) return;
   struct bk_connection *c = SSL_get_app_data(ssl);
-  if (!c || c->tls_ready) return;
+  if (c && c->tls_ready && where == SSL_CB_ACCEPT_LOOP && c->wire.asides < UCHAR_MAX) c->wire.asides++;
+  if (!(where & SSL_CB_HANDSHAKE_DONE) || !c || c->tls_ready) return;
   c->tls_ready = true;
   bk_host_counters.tls_handshakes++;
 }
@@ -212,6 +213,8 @@ bool bk_tls_open(struct bk_tls *t) {
   SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
   // An idle connection holds no record; what the socket did not take may move and grow meanwhile.
   SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  // A read ends with a record, data or not: who sends new keys without end takes turns with the others.
+  SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);   // tickets resume, and cost no memory
   SSL_CTX_set_cert_cb(ctx, on_certificate, t);
   SSL_CTX_set_tlsext_servername_callback(ctx, on_name);

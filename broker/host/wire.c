@@ -9,6 +9,8 @@
 
 #include "broker/host/internal.h"
 
+#define ASIDES 160   // steps of TLS without a byte of ours between them; a new key for each side has five
+
 // The socket's own word for a call that failed: nothing now, or never again.
 static long verdict(void) { return errno == EAGAIN || errno == EINTR ? BK_WIRE_LATER : BK_WIRE_BROKEN; }
 
@@ -18,6 +20,10 @@ static int clip(size_t len) { return len < INT_MAX ? (int)len : INT_MAX; }
 static long tls_verdict(struct bk_wire *w, int result) {
   int why = SSL_get_error(w->ssl, result);
   w->blocked = why == SSL_ERROR_WANT_WRITE;
+  if (w->asides > ASIDES) {
+    bk_host_counters.tls_floods++;
+    return BK_WIRE_BROKEN;
+  }
   if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) return BK_WIRE_LATER;
   if (why == SSL_ERROR_ZERO_RETURN) return 0;
   if (why == SSL_ERROR_SSL) {
@@ -34,6 +40,7 @@ long bk_wire_read(struct bk_wire *w, char *at, size_t size) {
     int n = SSL_read(w->ssl, at, clip(size));
     if (n <= 0) return tls_verdict(w, n);
     w->blocked = false;
+    w->asides = 0;
     return n;
   }
   ssize_t n = recv(w->watch.fd, at, size, 0);
