@@ -95,9 +95,9 @@ export class Press {
   // The longest that a message waited for its outcome.
   get slowest() { return Math.max(0, ...this.entries.map(({sentAt, answeredAt}) => (answeredAt || Date.now()) - sentAt)); }
   // Resolves once that many more messages than now are acknowledged.
-  more(count) {
+  more(count, deadline) {
     const goal = this.outcomes.acknowledged + count;
-    return until(() => this.outcomes.acknowledged >= goal, () => `${count} more acknowledged (${JSON.stringify(this.outcomes)})`);
+    return until(() => this.outcomes.acknowledged >= goal, () => `${count} more acknowledged (${JSON.stringify(this.outcomes)})`, deadline);
   }
 }
 
