@@ -11,6 +11,7 @@
 
 #include "broker/host/internal.h"
 
+#define HEAD_INPUT 16384                    // bytes read at once where a request begins
 #define LINGER_TIME 2000                    // ms that a peer has to close after our half close
 #define LINGER_DISCARD (16 * 1024 * 1024)   // bytes of what is not wanted, read until then
 
@@ -180,8 +181,11 @@ static void take(struct bk_connection *c, char *at, size_t len) {
   }
 }
 
+// Behind a request that is held all that was read waits with us: of what is not a body no more is read
+// than TLS would have given.
 static void read_some(struct bk_connection *c) {
-  long n = bk_wire_read(&c->wire, c->loop->input, BK_INPUT);
+  bool whole = c->wire.ssl || c->state != BK_CONNECTION_IDLE;
+  long n = bk_wire_read(&c->wire, c->loop->input, whole ? BK_INPUT : HEAD_INPUT);
   if (n > 0)
     take(c, c->loop->input, (size_t)n);
   else if (n != BK_WIRE_LATER)

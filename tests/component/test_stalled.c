@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/host/internal.h"
 #include "broker/host/metrics.h"
 #include "broker/host/tls.h"
 #include "broker/host/websocket.h"
@@ -149,6 +150,52 @@ static void an_answer_to_a_peer_that_shut_down_is_over(void) {
   unix_address(address, sizeof address);
   run(client_shuts_down, routes, (struct bk_listener_options){.address = address});
   unix_address_done(address);
+}
+
+// -- requests behind one that is held --------------------------------------------------------------
+
+static struct bk_exchange *held;
+
+static void on_end_of_held(struct bk_exchange *x, enum bk_arrival arrival) {
+  (void)x;
+  (void)arrival;
+  harness_note(server.h, 'e');
+}
+
+static void on_hold(void *context, struct bk_exchange *x) {
+  static const struct bk_exchange_ops ops = {.ended = on_end_of_held};
+  (void)context;
+  usleep(LOOKS * 1000);   // the rest comes meanwhile
+  bk_exchange_hold(x, &ops, NULL);
+  held = x;
+}
+
+static void in_loop_look(struct harness *h) {
+  check(held->connection->in.len <= 16384);
+  harness_note(h, 'c');
+}
+
+static void client_sends_ahead(struct harness *h) {
+  char *ahead = malloc(60000);
+  int fd = dial(h), other = dial(h);
+  memset(ahead, 'x', 60000);
+  send_text(other, "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");   // the loop is in its handler meanwhile
+  send_text(fd, "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+  send_bytes(fd, ahead, 60000);
+  turns(h);
+  harness_call(h, in_loop_look);
+  harness_await(h, 'c');
+  check_that_it_waits(h);
+  close(fd);
+  harness_await(h, 'e');
+  close(other);
+  harness_await(h, 'e');
+  free(ahead);
+}
+
+static void what_is_sent_ahead_waits_in_the_kernel(void) {
+  static const struct bk_route routes[] = {{.methods = BK_GET, .path = "/hold", .handle = on_hold}, {0}};
+  run(client_sends_ahead, routes, (struct bk_listener_options){0});
 }
 
 // -- TLS -------------------------------------------------------------------------------------------
@@ -306,6 +353,7 @@ int main(int argc, char **argv) {
   memset(server.large, 'x', BK_WEBSOCKET_HEADROOM + LARGE);
   run_test(a_close_is_waited_for_without_turning);
   run_test(an_answer_to_a_peer_that_shut_down_is_over);
+  run_test(what_is_sent_ahead_waits_in_the_kernel);
   run_test(new_keys_without_end_are_refused);
   run_test(a_second_handshake_is_refused);
   run_test(a_handshake_waits_for_its_peer);
