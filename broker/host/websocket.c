@@ -8,9 +8,10 @@
 
 #include "broker/host/internal.h"
 
-#define CLOSE_TIME 2000   // ms for the peer's close frame after ours
-#define NO_CODE 1005      // of a close frame without one
-#define COMPRESSED 0x40   // the bit in a frame's first byte
+#define CLOSE_TIME 2000      // ms for the peer's close frame after ours
+#define NO_CODE 1005         // of a close frame without one
+#define COMPRESSED 0x40      // the bit in a frame's first byte
+#define LONG_MESSAGE 16384   // bytes; of a longer one a second write costs less than a copy
 
 void *bk_websocket_user(const struct bk_websocket *w) { return w->user; }
 
@@ -37,9 +38,9 @@ static size_t put_header(char *payload, size_t len, unsigned opcode) {
   return size;
 }
 
-bool bk_websocket_frame(struct bk_connection *c, char *at, size_t len, unsigned opcode) {
-  size_t head = put_header(at, len, opcode);
-  if (!bk_wire_write(&c->wire, at - head, head + len)) {
+// Frames as they go over the wire.
+static bool put_bytes(struct bk_connection *c, const char *at, size_t len) {
+  if (!bk_wire_write(&c->wire, at, len)) {
     bk_connection_doom(c);
     return false;
   }
@@ -50,15 +51,52 @@ bool bk_websocket_frame(struct bk_connection *c, char *at, size_t len, unsigned 
   return true;
 }
 
+bool bk_websocket_frame(struct bk_connection *c, char *at, size_t len, unsigned opcode) {
+  size_t head = put_header(at, len, opcode);
+  return put_bytes(c, at - head, head + len);
+}
+
+// Puts the header in front of a message, which is compressed where that was agreed on and is worth it.
+static struct bx_slice frame_message(struct bk_websocket *w, char *at, size_t len) {
+  struct bk_connection *c = bk_connection_of_websocket(w);
+  unsigned opcode = BK_FRAME_TEXT;
+  if (w->deflate) {
+    struct bx_slice small = bk_deflate_message(c->loop->deflate, (struct bx_slice){at, len}, BK_WEBSOCKET_HEADROOM);
+    if (small.len > 0) {
+      bk_host_counters.websocket_deflated++;
+      opcode |= COMPRESSED;
+      at = (char *)small.at;
+      len = small.len;
+    }
+  }
+  size_t head = put_header(at, len, opcode);
+  return (struct bx_slice){at - head, head + len};
+}
+
 bool bk_websocket_write(struct bk_websocket *w, char *at, size_t len) {
   struct bk_connection *c = bk_connection_of_websocket(w);
   if (!is_open(c)) return false;
-  if (w->deflate) {
-    struct bx_slice small = bk_deflate_message(c->loop->deflate, (struct bx_slice){at, len}, BK_WEBSOCKET_HEADROOM);
-    bk_host_counters.websocket_deflated += small.len > 0;
-    if (small.len > 0) return bk_websocket_frame(c, (char *)small.at, small.len, BK_FRAME_TEXT | COMPRESSED);
+  struct bx_slice frame = frame_message(w, at, len);
+  return put_bytes(c, frame.at, frame.len);
+}
+
+// The message's bytes may be everybody's: it is copied, so that the ping can stand behind it.
+bool bk_websocket_write_and_ping(struct bk_websocket *w, char *at, size_t len, struct bx_slice payload) {
+  struct bk_connection *c = bk_connection_of_websocket(w);
+  struct bx_buffer *out = &c->loop->scratch;
+  BX_BUG_ON(payload.len == 0 || payload.len > 125);
+  if (len > LONG_MESSAGE) {
+    bool good = bk_websocket_write(w, at, len);
+    if (good) bk_websocket_ping(w, payload);
+    return good;
   }
-  return bk_websocket_frame(c, at, len, BK_FRAME_TEXT);
+  if (!is_open(c)) return false;
+  bx_buffer_clear(out);
+  bx_buffer_slice(out, frame_message(w, at, len));
+  bx_buffer_char(out, (char)(0x80 | BK_FRAME_PING));
+  bx_buffer_char(out, (char)payload.len);
+  bx_buffer_slice(out, payload);
+  return put_bytes(c, out->at, out->len);
 }
 
 void bk_websocket_want_writable(struct bk_websocket *w) {

@@ -39,6 +39,8 @@ bool bk_websocket_ready(const struct bk_websocket *);
 // when ready. What the kernel does not take is copied and sent later; the socket is then not
 // ready. False: the socket is broken; `closed` follows.
 bool bk_websocket_write(struct bk_websocket *, char *at, size_t len);
+// The same, with a ping of 1 to 125 bytes behind it: one write, unless the message is a long one.
+bool bk_websocket_write_and_ping(struct bk_websocket *, char *at, size_t len, struct bx_slice payload);
 
 void bk_websocket_want_writable(struct bk_websocket *);
 

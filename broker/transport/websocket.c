@@ -4,8 +4,10 @@
 // Two kinds of pings, one counter of those that were missed. Every `ping` one that asks whether the
 // peer is there. And, soon after something was written, one that carries the position of what was
 // written: TCP keeps the order, so the pong says that all of it arrived. That timer is armed by
-// writes only: a silent socket costs nothing. One such ping is under way at a time: only the newest
-// speaks for the session, and pongs that are slower than the timer would all be too old.
+// writes only: a silent socket costs nothing. Shortly before it fires, the ping goes along with what is
+// written then, in the same write: where messages flow, it costs none of its own. One such ping is under
+// way at a time: only the newest speaks for the session, and pongs that are slower than the timer would
+// all be too old.
 #include "broker/host/log.h"
 #include "broker/transport/link.h"
 
@@ -15,6 +17,7 @@ _Static_assert(BX_FRAME_HEADROOM >= BK_WEBSOCKET_HEADROOM, "a frame has room for
 
 enum {
   EVIDENCE_EVERY = 1000,   // ms; with the pong's way, also under load, less than the promised 2 s
+  EVIDENCE_EARLY = 300,    // ms before that in which it goes along with a message
   MISSED_PINGS = 2,
   LINGER = 1000,   // ms that a close waits for a peer which does not read
 };
@@ -41,6 +44,30 @@ static void set_timer(struct socket *s, struct bx_timer *timer, bx_millis delay)
 
 // -- out -------------------------------------------------------------------------------------------
 
+// The ping's text for a position, terminated.
+static struct bx_slice position_text(bx_position position, char text[24]) {
+  return (struct bx_slice){text, (size_t)snprintf(text, 24, "%llu", (unsigned long long)position)};
+}
+
+// The position that a ping behind this write carries; 0: no such ping is due yet.
+static bx_position evidence_due(struct socket *s) {
+  if (!s->evidence.armed) {
+    set_timer(s, &s->evidence, EVIDENCE_EVERY);
+    return 0;
+  }
+  if (s->asked != 0 || bk_loop_now(s->link.transport->loop) + EVIDENCE_EARLY < s->evidence.at) return 0;
+  if (!bx_connection_ping_position(&s->link.connection, &s->asked)) return 0;
+  bx_wheel_cancel(bk_loop_wheel(s->link.transport->loop), &s->evidence);
+  return s->asked;
+}
+
+static bool write_text(struct socket *s, char *at, size_t len) {
+  char text[24];
+  bx_position position = evidence_due(s);
+  if (position == 0) return bk_websocket_write(s->websocket, at, len);
+  return bk_websocket_write_and_ping(s->websocket, at, len, position_text(position, text));
+}
+
 // One write of what waits. False: nothing waits, or the socket is broken.
 static bool write_some(struct socket *s) {
   struct bx_buffer *out = &s->link.transport->out;
@@ -49,10 +76,8 @@ static bool write_some(struct socket *s) {
   bx_buffer_reserve(out, BK_WEBSOCKET_HEADROOM);
   out->len = BK_WEBSOCKET_HEADROOM;
   if (!bx_connection_gather(&s->link.connection, out, &gathered)) return false;
-  if (!s->evidence.armed) set_timer(s, &s->evidence, EVIDENCE_EVERY);
-  if (!gathered.frame)
-    return bk_websocket_write(s->websocket, out->at + BK_WEBSOCKET_HEADROOM, out->len - BK_WEBSOCKET_HEADROOM);
-  bool good = bk_websocket_write(s->websocket, bx_frame_array(gathered.frame), bx_frame_array_len(gathered.frame));
+  if (!gathered.frame) return write_text(s, out->at + BK_WEBSOCKET_HEADROOM, out->len - BK_WEBSOCKET_HEADROOM);
+  bool good = write_text(s, bx_frame_array(gathered.frame), bx_frame_array_len(gathered.frame));
   bx_frame_unref(gathered.frame);
   return good;
 }
@@ -78,11 +103,10 @@ static void writable(struct bk_websocket *w) {
 // that waits. Never empty: an empty pong is not reported.
 static void ping(struct socket *s, const char *otherwise) {
   char text[24];
-  if (s->asked != 0 || bx_connection_ping_position(&s->link.connection, &s->asked)) {
-    snprintf(text, sizeof text, "%llu", (unsigned long long)s->asked);
-    otherwise = text;
-  }
-  if (otherwise) bk_websocket_ping(s->websocket, bx_slice_of(otherwise));
+  if (s->asked != 0 || bx_connection_ping_position(&s->link.connection, &s->asked))
+    bk_websocket_ping(s->websocket, position_text(s->asked, text));
+  else if (otherwise)
+    bk_websocket_ping(s->websocket, bx_slice_of(otherwise));
 }
 
 static void ask_for_evidence(struct bx_timer *timer) {

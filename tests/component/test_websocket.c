@@ -373,6 +373,45 @@ static void in_loop_ping(struct harness *h) {
   harness_note(h, 'c');
 }
 
+static void ping_along(size_t len) {
+  char *frame = malloc(BK_WEBSOCKET_HEADROOM + len);
+  memset(frame, 'x', BK_WEBSOCKET_HEADROOM + len);
+  check(bk_websocket_write_and_ping(server.socket, frame + BK_WEBSOCKET_HEADROOM, len, BX_LIT("6")));
+  free(frame);
+}
+
+static void in_loop_ping_along(struct harness *h) {
+  ping_along(200);
+  harness_note(h, 'c');
+}
+
+static void in_loop_ping_along_long(struct harness *h) {
+  ping_along(20000);
+  harness_note(h, 'c');
+}
+
+static void client_ping_along(struct harness *h) {
+  char bytes[300];
+  int fd = open_socket(h);
+  call(h, in_loop_ping_along);
+  // One write arrives as one: it is shorter than a segment.
+  ssize_t n = recv(fd, bytes, sizeof bytes, 0);
+  check(n == 4 + 200 + 3 && memcmp(bytes, "\x81\x7e\x00\xc8xxx", 7) == 0 &&
+        memcmp(bytes + 203,
+               "x\x89\x01"
+               "6",
+               4) == 0);
+  call(h, in_loop_ping_along_long);
+  struct frame f;
+  read_frame(fd, &f);
+  check(f.opcode == 1 && f.len == 20000);
+  free(f.at);
+  expect_frame(fd, 9, "6");
+  close(fd);
+  harness_await(h, 'x');
+}
+static void a_ping_goes_along(void) { run(client_ping_along); }
+
 static void client_ping(struct harness *h) {
   int fd = open_socket(h);
   call(h, in_loop_write);
@@ -815,6 +854,7 @@ int main(int argc, char **argv) {
   run_test(messages_of_all_sizes);
   run_test(fragments_are_gathered);
   run_test(writes_and_pings_from_the_loop);
+  run_test(a_ping_goes_along);
   run_test(what_does_not_fit_is_sent_later);
   run_test(who_does_not_read_is_not_read);
   run_test(a_close_waits_behind_what_was_written);

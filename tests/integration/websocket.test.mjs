@@ -72,6 +72,25 @@ test('a pong that is slower than the pings confirms all the same: there is one p
   assert.ok((await clientOf(broker, reader.clientId)).conf >= Number(second));
 });
 
+test('where messages flow, the ping with the position comes behind one, in the same write', async t => {
+  const broker = await startBroker(t);
+  const reader = await client(t, broker, {answers: true, pattern: '/flow'});
+  let chunk, behind = 0, over = false;
+  reader.ws._socket.prependListener('data', bytes => chunk = bytes);
+  reader.ws.on('ping', position => {
+    // A text of 7-bit or 16-bit length, and the ping's two bytes and digits at the end.
+    if (chunk[0] === 0x81 && chunk.at(-position.length - 2) === 0x89 && chunk.length > position.length + 2) behind++;
+  });
+  const flow = (async () => {
+    for (let i = 0; !over; i++, await sleep(20)) await publish(broker.bayeux, '/flow', i);
+  })();
+  await until(() => behind >= 2, 'pings behind messages');
+  over = true;
+  await flow;
+  const {position} = (await postJson(broker.admin('/v1/publish'), {channel: '/flow', data: 'last'})).json;
+  await until(async () => (await clientOf(broker, reader.clientId)).conf >= position, 'the last is confirmed');
+});
+
 test('what one turn has for a socket goes out in one frame', async t => {
   const broker = await startBroker(t);
   const reader = await client(t, broker, {answers: true, pattern: '/many'});
