@@ -69,7 +69,7 @@ static uint64_t hello(const char *run, const char *node, unsigned incarnation, u
 
 static void scripts_are_embedded(void **state) {
   (void)state;
-  assert_int_equal(er_script_count, 19);
+  assert_int_equal(er_script_count, 22);
   for (size_t i = 0; i < er_script_count; i++) {
     const struct er_script *s = &er_scripts[i];
     assert_int_equal(s->length, strlen(s->text));
@@ -124,11 +124,13 @@ static void deadlines_are_those_of_the_clock(void **state) {
   pass(1);
   assert_word(call("append ns %llu A 1 %llu 0 0 '' '' /a x", e, START / 1000), "LATE");
   pass(59998);
-  assert_word(call("end ns s B 9 expired 0 B"), "MOVED");
+  hello("run-1", "B", 1, 0);
+  assert_word(call("end ns s B 9 2 expired 0 B"), "FENCED");
+  assert_word(call("end ns s B 9 1 expired 0 B"), "MOVED");
   assert_int_equal(call("reap ns B 9999999999999 10")->count, 1);
   pass(1);
   assert_int_equal(call("reap ns B 9999999999999 10")->count, 1);
-  assert_word(call("end ns s B 9 expired 0 B"), "OK");
+  assert_word(call("end ns s B 9 1 expired 0 B"), "OK");
 }
 
 // A replica that lags is promoted: the node has seen more than there is.
