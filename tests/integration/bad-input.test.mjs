@@ -360,7 +360,8 @@ test('compressed: bombs, broken data, and the reserved bits where nobody agreed 
   const after = (await statsOf(broker)).host;
   assert.equal(after.websocket_bombs - before.websocket_bombs, 10);
   assert.equal(after.websocket_bad_frames - before.websocket_bad_frames, 35);
-  assert.ok(memoryOf(broker) - memory < 24 << 20, `${memory} to ${memoryOf(broker)}`);
+  // Under valgrind most of it is valgrind's.
+  if (!process.env.MORA_TEST_VALGRIND) assert.ok(memoryOf(broker) - memory < 24 << 20, `${memory} to ${memoryOf(broker)}`);
 });
 
 // -- slowness --------------------------------------------------------------------------------------
