@@ -180,11 +180,11 @@ static void create_mounts(struct bk_broker *b) {
   }
 }
 
-// As by SIGTERM, which for workers is their parent's business. A second one would end the process at once.
+// For workers it is their parent's business. However often it is asked, and whatever stops the process
+// afterwards: a drain is not cut short by it, as it is by a second SIGTERM.
 static void ask_to_drain(void *context) {
   struct bk_broker *b = context;
-  if (!b->draining && !b->drain_asked) kill(b->worker ? getppid() : getpid(), SIGTERM);
-  b->drain_asked = true;
+  kill(b->worker ? getppid() : getpid(), BK_DRAIN_SIGNAL);
 }
 
 static void create_admin(struct bk_broker *b) {
@@ -260,9 +260,10 @@ static void drain_is_over(struct bx_timer *timer) {
   bk_loop_stop(b->loop);
 }
 
-static void on_signal(void *context, int signo) {
+static void on_drain(void *context, int signo) {
   struct bk_broker *b = context;
-  if (b->draining) _exit(128 + signo);
+  (void)signo;
+  if (b->draining) return;
   b->draining = b->owed.draining = true;
   bk_info("drain", bk_u("connections", bk_transport_connections(&b->transport)),
           bk_u("sessions", b->server->counters.sessions));
@@ -270,6 +271,12 @@ static void on_signal(void *context, int signo) {
   bk_transport_drain(&b->transport);
   bk_admin_drain(b->admin);
   bx_wheel_set(bk_loop_wheel(b->loop), &b->drain_timer, bk_loop_now(b->loop) + b->options->drain);
+}
+
+static void on_end(void *context, int signo) {
+  struct bk_broker *b = context;
+  if (b->ends++ > 0) _exit(128 + signo);
+  on_drain(b, signo);
 }
 
 // New certificates and keys. Without them SIGHUP, which ends a process that says nothing else, does nothing.
@@ -320,8 +327,9 @@ static void create_parts(struct bk_broker *b) {
   create_admin(b);
   bx_timer_init(&b->drain_timer, drain_is_over);
   bk_loop_add_hook(b->loop, &b->hook);
-  bk_loop_on_signal(b->loop, SIGTERM, on_signal, b);
-  bk_loop_on_signal(b->loop, SIGINT, on_signal, b);
+  bk_loop_on_signal(b->loop, SIGTERM, on_end, b);
+  bk_loop_on_signal(b->loop, SIGINT, on_end, b);
+  bk_loop_on_signal(b->loop, BK_DRAIN_SIGNAL, on_drain, b);
   bk_loop_on_signal(b->loop, SIGHUP, on_hangup, b);
 }
 

@@ -43,7 +43,8 @@ struct bk_broker {
   struct bk_route *admin_routes;
   struct bk_listener *listeners[BK_MAX_LISTENERS];
   size_t listener_count, client_listeners;   // those of clients come first
-  bool draining, leaving, drain_asked;
+  bool draining, leaving;
+  unsigned ends;           // SIGTERM and SIGINT that came
   bx_millis lost_logged;   // a flood of lost sessions is a line a second
   uint64_t lost_unsaid;
   struct bk_turn_hook hook;

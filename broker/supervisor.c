@@ -42,7 +42,8 @@ struct supervisor {
   size_t socket_count;
   struct worker *workers;
   size_t count;
-  int stopping;   // the signal; 0: running
+  int stopping;    // the signal; 0: running
+  unsigned ends;   // SIGTERM and SIGINT that came
   int status;
 };
 
@@ -158,8 +159,18 @@ static void start(struct worker *w) {
 
 static void on_end(void *context, int signo) {
   struct supervisor *s = context;
+  if (s->ends++ == 0 && s->stopping) return;   // asked to before: they do
   if (!s->stopping) bk_info("drain", bk_u("workers", s->count));
   stop(s, signo);   // the second one ends the workers at once
+}
+
+// Several workers may ask at the same time, each for a client of its own.
+static void on_drain(void *context, int signo) {
+  struct supervisor *s = context;
+  (void)signo;
+  if (s->stopping) return;
+  bk_info("drain", bk_u("workers", s->count));
+  stop(s, SIGTERM);
 }
 
 // A worker that has not begun yet would die of it, and will read its files as they are now.
@@ -177,6 +188,7 @@ static void run(struct supervisor *s) {
   bk_loop_on_signal(s->loop, SIGTERM, on_end, s);
   bk_loop_on_signal(s->loop, SIGINT, on_end, s);
   bk_loop_on_signal(s->loop, SIGHUP, on_hangup, s);
+  bk_loop_on_signal(s->loop, BK_DRAIN_SIGNAL, on_drain, s);
   for (size_t i = 0; i < s->count; i++) start(&s->workers[i]);
   bk_loop_run(s->loop);
   bk_info("stop", bk_u("workers", 0));

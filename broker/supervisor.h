@@ -10,7 +10,12 @@
 // Workers are nodes of their own, and meet in Redis like nodes on other machines.
 #pragma once
 
+#include <signal.h>
+
 #include "broker/options.h"
+
+// Drains, as the first SIGTERM does; to the supervisor, or where there are no workers. It may come often.
+#define BK_DRAIN_SIGNAL SIGUSR1
 
 // The whole life of the supervisor: the exit status.
 int bk_supervise(const struct bk_options *, char **argv);

@@ -330,3 +330,17 @@ test('mora disconnect, unsubscribe, drain; POST /v1/drain ends the broker as SIG
   socket.ws.terminate();
   assert.deepEqual(await ended, {code: 0, signal: null});
 });
+
+test('a drain that is asked for counts for no signal: SIGTERM behind it does not hurry it, a second one does', async t => {
+  const broker = await startBroker(t);
+  const socket = await Wire.client(t, asSocketUrl(broker.bayeux), '/a');
+  socket.deafen();
+  await Promise.all([1, 2, 3].map(() => postJson(broker.admin('/v1/drain'), {})));
+  await broker.log.find(({event}) => event === 'drain', 'the drain');
+  for (let i = 0; i < 3; i++) process.kill(broker.pid, 'SIGUSR1');
+  process.kill(broker.pid, 'SIGTERM');
+  assert.equal((await postJson(broker.admin('/v1/drain'), {})).status, 200, 'it still runs');
+  const ended = broker.endsByItself();
+  process.kill(broker.pid, 'SIGTERM');
+  assert.deepEqual(await ended, {code: 128 + 15, signal: null});
+});

@@ -12,13 +12,13 @@ import tls from 'node:tls';
 import {test} from './lib/suite.mjs';
 import {run} from './lib/daemon.mjs';
 import {PollSession} from './lib/bayeux.mjs';
-import {getJson} from './lib/http.mjs';
+import {getJson, postJson} from './lib/http.mjs';
 import {sleep, until, within} from './lib/wait.mjs';
 import {needsRedis, startCluster} from './support/cluster.mjs';
 import {makeCertificate} from './support/certificates.mjs';
 import {from, proxyV1, proxyV2} from './support/peers.mjs';
 import {Press, settleIn, verdict} from './support/load.mjs';
-import {poller, publish, drain} from './support/wire.mjs';
+import {Wire, asSocketUrl, poller, publish, drain} from './support/wire.mjs';
 
 const LONG = Boolean(process.env.MORA_TEST_LONG);
 const workersOf = node => node.log.items.filter(({event}) => event === 'worker.started').reduce((all, {worker, pid}) => all.set(worker, pid), new Map());
@@ -204,6 +204,23 @@ test('SIGTERM ends all of them; a supervisor that dies takes its workers along',
   pids = [...workersOf(node).values()];
   await node.kill();
   await until(() => pids.every(pid => !alive(pid)), 'the orphans to end');
+});
+
+test('workers that are asked to drain at the same time drain, all of them, and SIGTERM behind it does not hurry them', {timeout: 60000}, async t => {
+  needsRedis(t);
+  const cluster = await start(t, 3);
+  const [node] = cluster.nodes;
+  const socket = await Wire.client(t, asSocketUrl(node.bayeux), '/w');
+  socket.deafen();   // it holds one of them up
+  const ended = node.endsByItself();
+  const answers = await Promise.allSettled(Array.from({length: 12}, () => postJson(node.admin('/v1/drain'), {})));
+  assert.ok(answers.some(({value}) => value?.status === 200));
+  await node.log.find(({event, workers}) => event === 'drain' && workers === 3, 'the drain of all');
+  process.kill(node.pid, 'SIGTERM');
+  await node.log.when(events => events.filter(({event}) => event === 'worker.ended').length === 2, 'the others to end');
+  socket.ws.terminate();
+  assert.deepEqual(await ended, {code: 0, signal: null});
+  assert.deepEqual(node.log.items.filter(({event}) => event === 'worker.ended').map(({status, signal}) => [status, signal]), Array(3).fill([0, 0]));
 });
 
 test('a worker that cannot begin ends the broker; a port that is taken is named; workers need Redis', {timeout: 60000}, async t => {
