@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "bayeux/control.h"
 #include "tests/unit/support/world.h"
 
 #define HELLO "'channel':'/meta/handshake','version':'1.0','supportedConnectionTypes':['long-polling']"
@@ -228,8 +229,78 @@ static void extensions_come_before_the_verbs(void **state) {
   assert_non_null(strstr(world_ask(&w, "{'channel':'/secret','data':1,'clientId':'%s'}", id), "'successful':true"));
   world_fini(&w);
 }
+// -- what was published in front of the end of a session -------------------------------------------
+
+struct kick {
+  struct bx_kick kick;
+  enum bx_outcome outcome;
+};
+
+static void kicked(struct bx_kick *k, enum bx_outcome outcome) {
+  bx_container_of(k, struct kick, kick)->outcome = outcome;
+}
+
+// In the turn of the publish, before anything was written for it.
+static void publish_and_kick(struct world *w, const char *id) {
+  struct kick k = {.kick.done = kicked, .outcome = BX_UNKNOWN};
+  struct wire x;
+
+  wire_open(&x, w);
+  assert_true(wire_send(&x, "{'channel':'/a','data':'the last'}"));
+  bx_server_kick(w->server, &k.kick, bx_slice_of(id));
+  world_turn(w);
+  assert_int_equal(k.outcome, BX_ACKNOWLEDGED);
+  wire_close(&x);
+}
+
+static void expect_message_then_401(struct wire *x) {
+  const char *text = wire_take(x), *message = strstr(text, "the last"), *error = strstr(text, "'401:");
+
+  assert_non_null(message);
+  assert_non_null(error);
+  assert_true(message < error);
+}
+
+static void a_held_poll_of_a_kicked_session_gets_its_messages_in_front_of_the_401(void **state) {
+  struct world w;
+  struct wire x;
+  char id[32];
+
+  (void)state;
+  world_init(&w, NULL);
+  world_handshake(&w, id);
+  world_subscribe(&w, id, "/a");
+  poll_connect(&x, &w, id, "1");
+  world_turn(&w);
+  wire_take(&x);
+  publish_and_kick(&w, id);
+  expect_message_then_401(&x);
+  poll_end(&x, BX_ARRIVAL_YES);
+  world_fini(&w);
+}
+
+static void a_stream_of_a_kicked_session_gets_its_messages_in_front_of_the_401(void **state) {
+  struct world w;
+  struct wire x;
+  char id[32];
+
+  (void)state;
+  world_init(&w, NULL);
+  world_handshake(&w, id);
+  world_subscribe(&w, id, "/a");
+  stream_connect(&x, &w, id, "1");
+  world_turn(&w);
+  wire_take(&x);
+  publish_and_kick(&w, id);
+  expect_message_then_401(&x);
+  wire_echo(&x);
+  world_fini(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_held_poll_of_a_kicked_session_gets_its_messages_in_front_of_the_401),
+      cmocka_unit_test(a_stream_of_a_kicked_session_gets_its_messages_in_front_of_the_401),
       cmocka_unit_test(the_own_push_comes_before_the_own_ack),
       cmocka_unit_test(a_poll_gets_replies_then_messages),
       cmocka_unit_test(a_subscription_is_confirmed_before_its_first_message),
