@@ -119,6 +119,7 @@ static void count(struct bk_authority *x, enum bx_verdict verdict) {
 // Tells the server, and frees it.
 static void decide(struct bk_authority *x, struct ask *a, uint64_t asked_at) {
   struct bx_access_request *r = request_of(a);
+  bx_list_remove(&a->link);   // what the answer sets off may look at the others that wait
   if (r && a->answer.verdict == BX_ALLOW &&
       (was_revoked(x, bx_buffer_view(&a->user), asked_at) || was_revoked(x, a->answer.user, asked_at))) {
     x->counters.discarded++;
@@ -306,6 +307,11 @@ static void add_question(struct ask *a, const struct bx_access_request *r, struc
   a->questions++;
 }
 
+// More than all that may wait: no more of it is written. `ext` and data stand in each question.
+static bool is_too_much(const struct bk_authority *x, const struct ask *a) {
+  return x->bytes + a->text.len > MAX_BYTES;
+}
+
 // NULL: all of it was granted before.
 static struct ask *make_ask(struct bk_authority *x, struct bx_access_request *r) {
   struct ask *a = bx_alloc(sizeof *a);
@@ -314,7 +320,7 @@ static struct ask *make_ask(struct bk_authority *x, struct bx_access_request *r)
   bx_list_init(&a->holder);
   a->cacheable = plain && x->options.cache > 0;
   if (r->channel_count > 0) a->channels = bx_alloc(r->channel_count * sizeof *a->channels);
-  for (size_t i = 0; i < r->channel_count; i++)
+  for (size_t i = 0; i < r->channel_count && !is_too_much(x, a); i++)
     if (bk_guard_hands_on(x->guard, r, i) && (!plain || !granted(x, r, r->channels[i])))
       add_question(a, r, r->channels[i]);
   if (r->verb == BX_ACCESS_HANDSHAKE) add_question(a, r, (struct bx_slice){0});
@@ -339,8 +345,9 @@ static enum bx_verdict ask(struct bx_access *access, struct bx_access_request *r
     ask_free(x, a);
     return BX_UNAVAILABLE;
   }
-  // What an answer says of publishing may go by the data: it is kept only if the answer says so.
-  a->kept = r->verb == BX_ACCESS_SUBSCRIBE;
+  // What an answer says of publishing may go by the data, and of a session without a user by the
+  // session: it is kept only if the answer says so.
+  a->kept = r->verb == BX_ACCESS_SUBSCRIBE && r->user.len > 0;
   bx_buffer_slice(&a->user, r->user);
   a->until = bk_loop_now(x->loop) + x->options.timeout;
   bx_list_append(&a->holder, &r->link);

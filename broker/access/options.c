@@ -20,6 +20,18 @@ static const char *check_algorithm(struct bx_slice name) {
   return known ? NULL : "HS256, RS256 or ES256";
 }
 
+// Shorter ones than the hash can be guessed from one token (RFC 7518, 3.2).
+static const char *check_jwt_secret(struct bx_slice text) {
+  return text.len >= 32 ? NULL : "a secret of 32 bytes or more";
+}
+
+// It stands in a header.
+static const char *check_bearer(struct bx_slice text) {
+  for (size_t i = 0; i < text.len; i++)
+    if (text.at[i] <= ' ' || text.at[i] > '~') return "a token of visible ASCII characters";
+  return NULL;
+}
+
 // Host and port are judged when it is asked; what would change the request is refused here.
 static const char *check_url(struct bx_slice text) {
   static const char expected[] = "an http:// or https:// URL";
@@ -85,6 +97,7 @@ const struct cf_option bk_access_options[] = {
     {.key = "auth.jwt.secret",
      .type = CF_SECRETS,
      .offset = FIELD(jwt_secrets),
+     .check = check_jwt_secret,
      .doc = "Of tokens signed with HS256: 32 bytes or more. Several, so that they can be changed without a gap."},
     {.key = "auth.jwt.jwks",
      .type = CF_STRING,
@@ -110,6 +123,7 @@ const struct cf_option bk_access_options[] = {
     {.key = "authority.token",
      .type = CF_SECRET,
      .offset = FIELD(authority_token),
+     .check = check_bearer,
      .doc = "Sent to it as Authorization: Bearer."},
     {.key = "authority.timeout",
      .type = CF_DURATION,

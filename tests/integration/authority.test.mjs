@@ -314,6 +314,7 @@ test('--check-config: an authority that is named has a URL, and one that has a U
     [['authority.url=http://127.0.0.1:1/'], /authority\.url: nobody asks it while access\.mode is open/],
     [[rules, 'authority.url=ftp://a/'], /authority\.url: .*http/], [[rules, 'authority.url=http:///x'], /authority\.url: /],
     [[rules, 'authority.url=http://a/\r\nb'], /authority\.url: /], [[rules, 'authority.url=http://a/', 'authority.timeout=0s'], /authority\.timeout: /],
+    [[rules, 'authority.url=http://a/', 'authority.token=a\r\nX-Evil: 1'], /authority\.token: expected a token of visible ASCII characters; found a text\n$/],
   ]) {
     const {code, stderr} = await check(...sets);
     assert.equal(code, 2, String(sets));

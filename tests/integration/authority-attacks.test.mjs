@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// The authority webhook under attack: one that answers in strange ways or not as HTTP, sessions that end while it is asked, questions
+// that are too large, and permissions that are not to be shared.
+
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import {test} from './lib/suite.mjs';
+import {startBroker} from './lib/daemon.mjs';
+import {getJson, request} from './lib/http.mjs';
+import {deliveries} from './lib/bayeux.mjs';
+import {Feed, sleep} from './lib/wait.mjs';
+import {startScripted} from './support/authority.mjs';
+import {poller} from './support/wire.mjs';
+
+const RULES = [{channel: '/free/**', subscribe: 'any', publish: 'any'}, {channel: '/**', subscribe: 'authority', publish: 'authority'}];
+const settings = (url, set = {}) => ({
+  'access.rules': RULES, 'access.handshake': 'authority', 'authority.url': url, 'authority.timeout': '1s', 'broker.timeout': '10s', ...set,
+});
+const counters = async broker => (await getJson(broker.admin('/v1/stats'))).json.authority;
+
+async function scripted(t, script, set) {
+  const authority = await startScripted(t, script);
+  return {authority, broker: await startBroker(t, {set: settings(authority.url, set)})};
+}
+
+const subscribing = (session, ...channels) => channels.map(channel => session.message.subscribe(channel));
+
+// -- one that is hostile to the client of it -------------------------------------------------------
+
+// Answers by hand, on the bare socket: `answer(socket, count)` for each request that came whole.
+async function startBare(t, answer) {
+  const asked = new Feed();
+  const server = net.createServer(socket => {
+    let text = '';
+    socket.on('error', () => {});
+    socket.on('data', part => {
+      text += part;
+      for (let found; (found = /^[^]*?\r\n\r\n/.exec(text));) {
+        const length = Number(/content-length: (\d+)/i.exec(found[0])?.[1] ?? 0);
+        if (text.length < found[0].length + length) return;
+        const {requests} = JSON.parse(text.slice(found[0].length, found[0].length + length));
+        text = text.slice(found[0].length + length);
+        asked.push({requests, socket});
+        answer(socket, requests, asked.length);
+      }
+    });
+  });
+  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => { for (const {socket} of asked.items) socket.destroy(); server.close(); });
+  return {asked, url: `http://127.0.0.1:${server.address().port}/`};
+}
+const allowAll = requests => JSON.stringify({answers: requests.map(() => ({allow: true, user: 'ann'}))});
+const whole = body => `HTTP/1.1 200 OK\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+
+test('answers byte by byte, in chunks, behind 100 Continue, without a length; a kept connection that is closed: all are allowed', async t => {
+  let way = 'plain';
+  const ways = {
+    'plain': (socket, body) => socket.write(whole(body)),
+    'byte by byte': async (socket, body) => { for (const byte of whole(body)) { socket.write(byte); await sleep(1); } },
+    'chunks': (socket, body) => socket.write(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${[...body].map(c => `1\r\n${c}\r\n`).join('')}0\r\n\r\n`),
+    'continue': (socket, body) => socket.write(`HTTP/1.1 100 Continue\r\n\r\n${whole(body)}`),
+    'no length': (socket, body) => socket.end(`HTTP/1.1 200 OK\r\n\r\n${body}`),
+    'close behind it': (socket, body) => socket.end(whole(body)),
+    'HTTP/1.0': (socket, body) => socket.end(whole(body).replace('1.1', '1.0')),
+  };
+  const authority = await startBare(t, (socket, requests) => ways[way](socket, allowAll(requests)));
+  const broker = await startBroker(t, {set: settings(authority.url, {'authority.timeout': '5s'})});
+  const session = await poller(broker.bayeux);
+  for (way of Object.keys(ways)) {
+    for (let i = 0; i < 5; i++) await session.subscribe(`/way/${i}`);
+  }
+  assert.equal((await counters(broker)).failures, 0);
+});
+
+test('a kept connection that takes the request and dies: asked again, or unavailable, never a denial', async t => {
+  const authority = await startBare(t, (socket, requests, count) => (count % 2 ? socket.write(whole(allowAll(requests))) : socket.destroy()));
+  const broker = await startBroker(t, {set: settings(authority.url)});
+  const session = await poller(broker.bayeux);
+  for (let i = 0; i < 10; i++) {
+    const [reply] = await session.post(subscribing(session, '/x'));
+    if (!reply.successful) assert.equal(reply.error, '503:/x:Authority unavailable');
+  }
+  assert.equal((await counters(broker)).denied, 0);
+});
+
+test('garbage instead of HTTP, heads without end, half answers: unavailable', async t => {
+  const bad = {
+    'no HTTP': socket => socket.end('yes\n'), 'a greeting': socket => socket.end('SSH-2.0-x\r\n'), 'nothing': socket => socket.end(),
+    'too short a length': (socket, body) => socket.end(`HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n${body}`),
+    'too long a length': (socket, body) => socket.end(`HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n${body}`),
+    'half a chunk': (socket, body) => socket.end(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${(2 * body.length).toString(16)}\r\n${body}`),
+    'a negative length': (socket, body) => socket.end(`HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n${body}`),
+    'invalid UTF-8': socket => socket.end(Buffer.concat([Buffer.from('HTTP/1.1 200 OK\r\n\r\n{"answers":[{"allow":true,"ext":{"a":"'), Buffer.from([0xff, 0xfe]), Buffer.from('"}}]}')])),
+    'a NUL': socket => socket.end('HTTP/1.1 200 OK\r\n\r\n{"answers":[{"allow":true,"ext":{"a":"\0"}}]}'),
+    'a head without end': socket => { let left = 200; const more = () => { if (left-- > 0 && !socket.destroyed) socket.write(`x-h: ${'x'.repeat(8000)}\r\n`, more); }; socket.write('HTTP/1.1 200 OK\r\n', more); },
+  };
+  let way = '';
+  const authority = await startBare(t, (socket, requests) => (way ? bad[way](socket, allowAll(requests)) : socket.write(whole(allowAll(requests)))));
+  const broker = await startBroker(t, {set: settings(authority.url)});
+  const session = await poller(broker.bayeux);
+  for (const name of Object.keys(bad)) {
+    way = name;
+    const [reply] = await session.post(subscribing(session, '/x'));
+    assert.deepEqual([reply.successful, reply.error], [false, '503:/x:Authority unavailable'], name);
+    way = '';
+    await session.subscribe('/good');
+  }
+});
+
+test('the session ends while it is asked: kicked, disconnected, drained; nothing is subscribed or published by it', async t => {
+  const {authority, broker} = await scripted(t, {}, {'authority.timeout': '20s'});
+  const watcher = await poller(broker.bayeux, '/free/w', '/asked');
+  const ask = async (messages, end) => {
+    const session = await poller(broker.bayeux);
+    let release;
+    const gate = new Promise(resolve => { release = resolve; });
+    const {length} = authority.calls;
+    authority.script = {answer: async () => { await gate; return {allow: true, ext: {late: true}}; }};
+    const replies = session.post(messages(session));
+    await authority.calls.count(length + 1);
+    authority.script = {};
+    await end(session);
+    release();
+    return {session, replies: await replies};
+  };
+  const messages = session => [session.message.subscribe('/late'), session.message.publish('/asked', 'late')];
+  for (const end of [
+    session => request(broker.admin(`/v1/clients/${session.clientId}`), {method: 'DELETE'}),
+    session => session.post([session.message.disconnect()]),
+  ]) {
+    const {session, replies} = await ask(messages, end);
+    for (const reply of replies) assert.deepEqual([reply.successful, reply.error, reply.ext], [false, `401:${session.clientId}:Unknown client`, undefined]);
+  }
+  assert.deepEqual(deliveries(await watcher.connect({timeout: 0})), []);
+  const {json: {channels}} = await getJson(broker.admin('/v1/channels?prefix=/late'));
+  assert.deepEqual(channels, []);
+  // A drain waits for what is asked, no longer than for anything else.
+  const last = ask(session => [session.message.subscribe('/drained')], async () => {
+    process.kill(broker.pid, 'SIGTERM');
+    await broker.log.find(({event}) => event === 'drain', 'the drain');
+  });
+  const ended = broker.endsByItself();
+  const {replies: [reply]} = await last;
+  assert.equal(reply.successful, true);
+  assert.deepEqual(await ended, {code: 0, signal: null});
+  broker.check();
+});
+
+test('a long message of many channels is not multiplied: what would be too much to ask is unavailable at once', async t => {
+  const {authority, broker} = await scripted(t, {}, {'limits.message': '1MB', 'limits.body': '2MB'});
+  const session = await poller(broker.bayeux);
+  const {length} = authority.calls;
+  const channels = Array.from({length: 900}, (_, i) => `/many/${i}`);
+  const replies = await session.post([session.message.subscribe(channels, {ext: {x: 'x'.repeat(500000)}})]);
+  assert.match(replies[0].error, /^503:/);
+  assert.equal(authority.calls.length, length);
+  assert.equal((await counters(broker)).waiting, 0);
+  await session.subscribe('/as/before');
+});
+
+test('of a session without a user nothing is kept: what one may is not what all may', async t => {
+  let mine;
+  const {authority, broker} = await scripted(t, {}, {'authority.cache': '10m'});
+  authority.script = {answer: q => (q.verb === 'handshake' ? {allow: true} : q.channel === '/all' ? {allow: true, cache: true} : {allow: q.client === mine})};
+  const [first, second] = [await poller(broker.bayeux), await poller(broker.bayeux)];
+  mine = first.clientId;
+  await first.subscribe('/own');
+  assert.match((await second.post(subscribing(second, '/own')))[0].error, /^403:/);
+  await first.subscribe('/all');
+  const {length} = authority.asked;
+  await second.subscribe('/all');
+  assert.equal(authority.asked.length, length, 'it said so');
+});
