@@ -3,6 +3,7 @@
 // that are too large, and permissions that are not to be shared.
 
 import assert from 'node:assert/strict';
+import {readFileSync} from 'node:fs';
 import net from 'node:net';
 import {test} from './lib/suite.mjs';
 import {startBroker} from './lib/daemon.mjs';
@@ -150,9 +151,12 @@ test('a long message of many channels is not multiplied: what would be too much 
   const {authority, broker} = await scripted(t, {}, {'limits.message': '1MB', 'limits.body': '2MB'});
   const session = await poller(broker.bayeux);
   const {length} = authority.calls;
+  const peak = () => Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${broker.pid}/status`, 'utf8'))[1]) / 1024;
+  const before = peak();
   const channels = Array.from({length: 900}, (_, i) => `/many/${i}`);
   const replies = await session.post([session.message.subscribe(channels, {ext: {x: 'x'.repeat(500000)}})]);
   assert.match(replies[0].error, /^503:/);
+  assert.ok(peak() - before < 200, `${peak() - before} MB more; all of it would be 450`);
   assert.equal(authority.calls.length, length);
   assert.equal((await counters(broker)).waiting, 0);
   await session.subscribe('/as/before');
