@@ -74,9 +74,10 @@ bx_position bx_session_tell(struct bx_server *server, struct bx_session *s) {
   return number;
 }
 
-// Another node had sent more than its record tells. It did not know the subscriptions that were made here.
+// Another node had sent more than its record tells. It did not know the subscriptions that were made here. What
+// was sent from here is known: a number beyond it is none of ours.
 static void go_ahead(struct bx_server *server, struct bx_session *s, bx_position to) {
-  if (s->state != BX_SESSION_AWAY || to > bx_journal_head(&server->journal) + MAX_AHEAD) {
+  if (!s->unmet || to > bx_journal_head(&server->journal) + MAX_AHEAD) {
     server->counters.bad_acks++;
     return;
   }

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The server under a script of bytes: texts of clients on a few streams and polls, turns, time, cuts,
-// pongs, slow sockets, answers that arrive or do not, publishes from elsewhere, a drain.
+// pongs, acknowledgements, slow sockets, answers that arrive or do not, a decider that makes up its mind at
+// once or later, publishes from elsewhere, sessions that are ended from outside, a drain.
 //
 // After every step conf <= sent <= head for every session, and no conf falls; whatever is written is
 // JSON; at the end nothing is left. The first byte chooses limits. Then each step is a byte: what to do
 // (low bits) and with which connection (high bits), and what follows it is its argument; a text is one
 // of the verbs below, or the bytes up to the next newline.
+#include "bayeux/access.h"
+#include "bayeux/control.h"
 #include "bayeux/memory_engine.h"
 #include "bayeux/server.h"
 
@@ -32,6 +35,8 @@ struct client {
 
 struct world {
   struct bx_server *server;
+  struct bx_access access;
+  struct bx_list undecided;   // requests of the decider
   struct bx_mount mount;
   bx_millis now;
   uint64_t seed;
@@ -120,6 +125,77 @@ static void check_text(struct bx_slice text) {
   MUST(v.type == BX_JSON_ARRAY);
 }
 
+// -- who may do what ---------------------------------------------------------------------------------
+
+static struct world *world_of(struct bx_access *access) { return bx_container_of(access, struct world, access); }
+
+static unsigned any(struct world *w, unsigned count) {
+  unsigned char byte;
+
+  fill(w, &byte, 1);
+  return byte % count;
+}
+
+static enum bx_verdict answer(struct world *w, const struct bx_access_request *r, struct bx_access_answer *a) {
+  unsigned choice = any(w, 8);
+
+  if (choice == 0) a->error = any(w, 2) ? BX_LIT("403::No") : (struct bx_slice){0};
+  if (choice == 0) a->reconnect = any(w, 2) ? "none" : NULL;
+  if (r->verb == BX_ACCESS_HANDSHAKE) a->user = any(w, 2) ? BX_LIT("somebody") : (struct bx_slice){0};
+  if (choice > 4) a->ext = BX_LIT("{\"some\":[1]}");
+  a->unjournalled = any(w, 8) == 0;
+  a->forward_ext = any(w, 2);
+  return a->verdict = choice == 0 ? BX_DENY : choice == 1 ? BX_UNAVAILABLE : BX_ALLOW;
+}
+
+static bool is_server(struct bx_access *access, const struct bx_message *m) {
+  (void)m;
+  return any(world_of(access), 4) == 0;
+}
+
+static enum bx_verdict ask(struct bx_access *access, struct bx_access_request *r, struct bx_access_answer *a) {
+  struct world *w = world_of(access);
+
+  if (any(w, 3) > 0) return answer(w, r, a);
+  bx_list_append(&w->undecided, &r->link);
+  return BX_LATER;
+}
+
+static void cancel(struct bx_access *access, struct bx_access_request *r) {
+  (void)access;
+  bx_list_remove(&r->link);
+}
+
+static const struct bx_access_ops decider = {.is_server = is_server, .ask = ask, .cancel = cancel};
+
+static void decide(struct world *w) {
+  struct bx_list *link = bx_list_take(&w->undecided);
+
+  if (link == NULL) return;
+  struct bx_access_request *r = bx_container_of(link, struct bx_access_request, link);
+  struct bx_access_answer a = {0};
+  answer(w, r, &a);
+  bx_access_decide(w->server, r, &a);
+}
+
+struct end {
+  struct bx_kick kick;
+  char id[32];
+};
+
+static void ended(struct bx_kick *k, enum bx_outcome outcome) {
+  MUST(outcome == BX_ACKNOWLEDGED || outcome == BX_NO_SESSION || outcome == BX_REFUSED);
+  bx_free(bx_container_of(k, struct end, kick));
+}
+
+static void kick(struct world *w, unsigned which) {
+  struct end *e = bx_alloc(sizeof *e);
+
+  e->kick.done = ended;
+  memcpy(e->id, w->clients[which % CLIENTS].id, sizeof e->id);
+  bx_server_kick(w->server, &e->kick, bx_slice_of(e->id));
+}
+
 // -- connections -----------------------------------------------------------------------------------
 
 static void drain(struct wire *x) {
@@ -174,6 +250,18 @@ static void close(struct world *w, struct wire *x, unsigned how) {
 
 // -- texts -----------------------------------------------------------------------------------------
 
+// What a client that acknowledges says: true, or a number near the one it was told last.
+static void ack(struct world *w, struct bx_buffer *text, unsigned verb, const char *id) {
+  const struct bx_session *s = bx_server_find_session(w->server, bx_slice_of(id));
+
+  if (!(verb & 16)) return;
+  if (verb % 8 == 0)
+    bx_buffer_printf(text, ",\"ext\":{\"ack\":true}");
+  else
+    bx_buffer_printf(text, ",\"ext\":{\"ack\":%lld}",
+                     (s ? (long long)bx_session_sent(w->server, s) : 0) + 1 - (long long)(verb >> 5 & 3));
+}
+
 static void message(struct world *w, struct bx_buffer *text, unsigned verb, unsigned which) {
   static const char *const channels[] = {"/a", "/a/b", "/a/*", "/a/**", "/**", "/service/x", "/a/b/c/d", "/b"};
   const char *id = w->clients[which % CLIENTS].id, *channel = channels[which / CLIENTS % 8];
@@ -182,14 +270,18 @@ static void message(struct world *w, struct bx_buffer *text, unsigned verb, unsi
   switch (verb % 8) {
   case 0:
     bx_buffer_printf(
-        text, "{\"channel\":\"/meta/handshake\",\"version\":\"1.0\",\"supportedConnectionTypes\":[\"websocket\"]}");
+        text, "{\"channel\":\"/meta/handshake\",\"version\":\"1.0\",\"supportedConnectionTypes\":[\"websocket\"]");
+    ack(w, text, verb, id);
+    bx_buffer_char(text, '}');
     break;
   case 1:
   case 2:
     bx_buffer_printf(text,
                      "{\"channel\":\"/meta/connect\",\"clientId\":\"%s\",\"connectionType\":\"websocket\",\"id\":%u,"
-                     "\"advice\":{\"timeout\":%u}}",
+                     "\"advice\":{\"timeout\":%u}",
                      id, verb % 8 == 1 ? 1 : w->texts, hold);
+    ack(w, text, verb, id);
+    bx_buffer_char(text, '}');
     break;
   case 3:
   case 4:
@@ -261,6 +353,15 @@ static void publish(struct world *w, unsigned how) {
   }
 }
 
+static void outside(struct world *w, unsigned what) {
+  if (what == 255)
+    bx_server_drain(w->server);
+  else if (what >= 240)
+    kick(w, what);
+  else
+    decide(w);
+}
+
 // -- the script ------------------------------------------------------------------------------------
 
 static void step(struct world *w) {
@@ -289,9 +390,7 @@ static void step(struct world *w) {
   case 12: x->arrival = (enum bx_arrival)(take(w) % 4); break;
   case 13:
   case 14: publish(w, take(w)); break;
-  default:
-    if (take(w) == 255) bx_server_drain(w->server);
-    break;
+  default: outside(w, take(w)); break;
   }
   check(w);
 }
@@ -332,12 +431,16 @@ static struct bx_server_options choose(unsigned byte) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct world w = {.now = 1000, .seed = 1, .at = data, .end = data + size};
   struct bx_env env = {.context = &w, .random = fill, .now = now, .admit = admit, .leave = leave, .event = event};
-  struct bx_server_options options = choose(take(&w));
+  unsigned first = take(&w);
+  struct bx_server_options options = choose(first);
   struct bx_counters left;
 
   w.mount = (struct bx_mount){.path = BX_LIT("/bayeux"), .timeout = 2000};
   w.server =
       bx_server_create(&env, &options, bx_memory_engine_create(1700000000, 8, (struct bx_table_key){1, 2}), w.now);
+  bx_list_init(&w.undecided);
+  w.access.ops = &decider;
+  if (first & 64) bx_server_guard(w.server, &w.access);
   while (w.at < w.end) step(&w);
   for (unsigned i = 0; i < WIRES; i++) close(&w, &w.wires[i], 0);
   bx_server_destroy(w.server, &left);
