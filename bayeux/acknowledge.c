@@ -74,10 +74,10 @@ bx_position bx_session_tell(struct bx_server *server, struct bx_session *s) {
   return number;
 }
 
-// Another node had sent more than its record tells. It did not know the subscriptions that were made here. What
-// was sent from here is known: a number beyond it is none of ours.
+// Another node had sent more than its record tells, or than was known when the session was claimed from it. It did
+// not know the subscriptions that were made here. Of a session that was never elsewhere all that was sent is known.
 static void go_ahead(struct bx_server *server, struct bx_session *s, bx_position to) {
-  if (!s->unmet || to > bx_journal_head(&server->journal) + MAX_AHEAD) {
+  if (!s->moved || s->state != BX_SESSION_AWAY || to > bx_journal_head(&server->journal) + MAX_AHEAD) {
     server->counters.bad_acks++;
     return;
   }

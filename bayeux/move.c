@@ -10,7 +10,7 @@ struct bx_session *bx_session_adopt(struct bx_server *server, const struct bx_re
   struct bx_session *s = bx_session_create(server, r->id);
 
   s->recorded = true;
-  s->unmet = true;
+  s->moved = true;
   s->generation = r->generation;
   s->conf = r->conf;
   s->cursor = s->written = r->sent;

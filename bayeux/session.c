@@ -254,7 +254,6 @@ bool bx_session_confirm_until(struct bx_server *server, struct bx_session *s, bx
 
 void bx_session_attach(struct bx_server *server, struct bx_session *s, struct bx_connection *c) {
   BX_BUG_ON(s->state != BX_SESSION_AWAY || c->session != NULL);
-  s->unmet = false;
   s->connection = c;
   c->session = s;
   s->transport = c->transport;

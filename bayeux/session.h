@@ -84,7 +84,7 @@ struct bx_session {
   bx_position passed;          // at the last rollback it had been served up to here: twins of that are skipped
   bx_position last_pushed;     // several patterns that match are one delivery
   bool pending;                // something handed over is not confirmed
-  bool unmet;                  // came from another node, and had no connection here yet
+  bool moved;                  // came from another node, which may have answered later than its record tells
   bool acks;                   // the last connect carried a number: messages go in answers to connects only
   bx_position told;            // the number in the answer that came with, or behind, all that was handed over
   bool backfilled;             // some subscription has `upto` or `behind`
