@@ -30,12 +30,15 @@ enum {
 
 static size_t bytes, pieces;
 
+// The linker wants these names.
+// NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
 void *__real_bx_alloc(size_t size);
 void *__real_bx_realloc(void *old, size_t size);
 void __real_bx_free(void *memory);
 void *__wrap_bx_alloc(size_t size);
 void *__wrap_bx_realloc(void *old, size_t size);
 void __wrap_bx_free(void *memory);
+// NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
 
 static void *came(void *memory) {
   bytes += malloc_usable_size(memory);
@@ -169,7 +172,7 @@ static void talk_leaves_nothing_behind(void **state) {
 
 // The accepted end of a connection, which is a socket of this process, too.
 static int other_end(int fd) {
-  struct sockaddr_in ours, peer;
+  struct sockaddr_in ours = {0}, peer = {0};
   socklen_t len = sizeof ours;
   assert_int_equal(getsockname(fd, (struct sockaddr *)&ours, &len), 0);
   for (int each = 3; each < 256; each++) {
