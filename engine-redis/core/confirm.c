@@ -16,15 +16,13 @@ struct confirm_call {
   bool good;   // the script said so
 };
 
-static bool is_void(const struct er_core *c, bx_position position) {
+bool er_confirm_void(const struct er_core *c, bx_position position) {
   return position > c->survived && position < c->epoch_first;
 }
 
 bool er_confirmed(const struct er_core *c, bx_position position) {
-  return c->options.wait == 0 || (position <= c->confirmed && !is_void(c, position));
+  return c->options.wait == 0 || (position <= c->confirmed && !er_confirm_void(c, position));
 }
-
-bool er_confirm_void(const struct er_core *c, bx_position position) { return is_void(c, position); }
 
 static void written(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
   struct confirm_call *a = bx_container_of(call, struct confirm_call, script);
@@ -70,7 +68,7 @@ void er_confirm(struct er_core *c) {
 }
 
 void er_confirm_want(struct er_core *c, bx_position position) {
-  if (c->options.wait == 0 || is_void(c, position) || position <= c->confirm_wanted) return;
+  if (c->options.wait == 0 || er_confirm_void(c, position) || position <= c->confirm_wanted) return;
   c->confirm_wanted = position;
   er_confirm(c);
 }
