@@ -286,7 +286,7 @@ static void on_hangup(void *context, int signo) {
   const char *file;
   (void)signo;
   if (!b->tls && !b->guard.tokens) bk_info("reload.nothing");
-  if (b->guard.tokens && !bk_tokens_reload(b->guard.tokens, error, sizeof error))
+  if (b->guard.tokens && !bk_jwt_reload(b->guard.tokens, error, sizeof error))
     bk_error("tokens.reload_failed", bk_s("error", error));
   if (b->tls && !bk_tls_reload(b->tls, &file, error, sizeof error))
     bk_error("tls.reload_failed", bk_s("file", file), bk_s("error", error));
@@ -294,7 +294,7 @@ static void on_hangup(void *context, int signo) {
 
 // -- life ------------------------------------------------------------------------------------------
 
-void bk_broker_init(struct bk_broker *b, const struct bk_options *options, struct bk_tls *tls, struct bk_tokens *tokens,
+void bk_broker_init(struct bk_broker *b, const struct bk_options *options, struct bk_tls *tls, struct bk_jwt *tokens,
                     const struct bk_worker *worker) {
   *b = (struct bk_broker){.options = options,
                           .worker = worker,

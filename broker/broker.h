@@ -54,7 +54,7 @@ struct bk_broker {
 // The loop, and who this node is. The options outlive it, and so do the certificates (NULL: no TLS), the
 // keys of tokens (NULL: none) and what
 // a worker was given (NULL: it is none).
-void bk_broker_init(struct bk_broker *, const struct bk_options *, struct bk_tls *, struct bk_tokens *,
+void bk_broker_init(struct bk_broker *, const struct bk_options *, struct bk_tls *, struct bk_jwt *,
                     const struct bk_worker *);
 // Opens the listeners and makes every other part. False: a listener could not be, which was logged; the
 // broker is only good for fini then.

@@ -24,8 +24,8 @@ static void fault(const struct cf_set *config, const char *key, struct bx_buffer
 }
 
 static struct bk_options options;
-static struct bk_tokens *tokens;   // keys, as well
-static struct bk_tls *tls;         // read while the configuration is checked; NULL: no TLS
+static struct bk_jwt *tokens;   // keys, as well
+static struct bk_tls *tls;      // read while the configuration is checked; NULL: no TLS
 
 static void read_certificates(const struct cf_set *config, const struct bk_options *o, struct bx_buffer *faults) {
   struct bk_certificates c;
@@ -133,7 +133,7 @@ int main(int argc, char **argv) {
     status = options.workers > 1 && !is_worker ? bk_supervise(&options, argv) : run(is_worker ? &worker : NULL);
   if (is_worker) bk_board_close(worker.board);
   bk_tls_destroy(tls);
-  bk_tokens_destroy(tokens);
+  bk_jwt_destroy(tokens);
   cf_free(config);
   return status;
 }

@@ -94,8 +94,8 @@ static enum bx_verdict look_at_token(struct bk_guard *g, const struct bx_access_
   if (!g->tokens || !bx_value_truthy(&token))
     return g->options->handshake == BK_HANDSHAKE_USER ? deny(a, "401::Access token required") : BX_ALLOW;
   const char *why =
-      token.type == BX_JSON_STRING ? bk_tokens_check(g->tokens, bx_value_inside(&token), &g->user) : "it is no text";
-  const char *trouble = bk_tokens_trouble(g->tokens);
+      token.type == BX_JSON_STRING ? bk_jwt_check(g->tokens, bx_value_inside(&token), &g->user) : "it is no text";
+  const char *trouble = bk_jwt_trouble(g->tokens);
   if (trouble) bk_error("tokens.reload_failed", bk_s("error", trouble));
   if (why) {
     bk_debug("token.refused", bk_s("why", why));
@@ -186,7 +186,7 @@ static void revoked(struct bx_access *access, struct bx_slice user) {
   if (authority && authority->ops->revoked) authority->ops->revoked(authority, user);
 }
 
-void bk_guard_init(struct bk_guard *g, const struct bk_access_options *options, struct bk_tokens *tokens) {
+void bk_guard_init(struct bk_guard *g, const struct bk_access_options *options, struct bk_jwt *tokens) {
   static const struct bx_access_ops ops = {is_server, ask, asked, cancel, revoked};
   *g = (struct bk_guard){.access.ops = &ops, .options = options, .tokens = tokens};
   // Checked; and where everybody may do everything they are not looked at.

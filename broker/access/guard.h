@@ -16,18 +16,18 @@
 #include "broker/access/options.h"
 #include "broker/access/rules.h"
 
-struct bk_tokens;
+struct bk_jwt;
 
 struct bk_guard {
   struct bx_access access;
   const struct bk_access_options *options;
   struct bk_rules rules;
-  struct bk_tokens *tokens;            // NULL: none can be checked
+  struct bk_jwt *tokens;               // NULL: none can be checked
   struct bx_access *authority;         // NULL: there is none
   struct bx_buffer user, ext, error;   // texts of the answer that is being given
 };
 
-void bk_guard_init(struct bk_guard *, const struct bk_access_options *, struct bk_tokens *);
+void bk_guard_init(struct bk_guard *, const struct bk_access_options *, struct bk_jwt *);
 void bk_guard_fini(struct bk_guard *);
 
 // The authority's answer to a request that was handed on: completed by what the configuration adds

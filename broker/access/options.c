@@ -163,16 +163,15 @@ static struct cf_strings algorithms_of(const struct bk_access_options *o) {
   return (struct cf_strings){secret ? all : all + 1, (size_t)secret + (o->jwks ? 2 : 0)};
 }
 
-struct bk_tokens *bk_access_tokens(const struct bk_access_options *o, uint64_t (*clock)(void), char *error,
-                                   size_t size) {
+struct bk_jwt *bk_access_tokens(const struct bk_access_options *o, uint64_t (*clock)(void), char *error, size_t size) {
   error[0] = '\0';
   if (!o->jwks && o->jwt_secrets.count == 0) return NULL;
-  return bk_tokens_create(&(struct bk_token_options){.jwks = o->jwks,
-                                                     .secrets = o->jwt_secrets,
-                                                     .audience = o->audience,
-                                                     .algorithms = algorithms_of(o),
-                                                     .clock = clock},
-                          error, size);
+  return bk_jwt_create(&(struct bk_token_options){.jwks = o->jwks,
+                                                  .secrets = o->jwt_secrets,
+                                                  .audience = o->audience,
+                                                  .algorithms = algorithms_of(o),
+                                                  .clock = clock},
+                       error, size);
 }
 
 static void check_tokens(const struct cf_set *config, const struct bk_access_options *o, struct bx_buffer *faults) {

@@ -22,7 +22,7 @@ struct keys {
   size_t count;
 };
 
-struct bk_tokens {
+struct bk_jwt {
   struct bk_token_options options;
   struct keys secrets;   // of HS256
   struct keys *file;
@@ -93,7 +93,7 @@ static bool read_keys(const char *file, struct keys *keys, char *error, size_t s
   return keys->count > 0;
 }
 
-static bool look_at_file(const struct bk_tokens *t, struct stat *st, char *error, size_t size) {
+static bool look_at_file(const struct bk_jwt *t, struct stat *st, char *error, size_t size) {
   const char *file = t->options.jwks;
   if (stat(file, st) != 0)
     snprintf(error, size, "%s: %s", file, strerror(errno));
@@ -104,7 +104,7 @@ static bool look_at_file(const struct bk_tokens *t, struct stat *st, char *error
   return false;
 }
 
-bool bk_tokens_reload(struct bk_tokens *t, char *error, size_t size) {
+bool bk_jwt_reload(struct bk_jwt *t, char *error, size_t size) {
   struct stat st;
   if (!t->options.jwks) return true;
   if (!look_at_file(t, &st, error, size)) return false;
@@ -121,7 +121,7 @@ bool bk_tokens_reload(struct bk_tokens *t, char *error, size_t size) {
   return true;
 }
 
-static void look_again(struct bk_tokens *t) {
+static void look_again(struct bk_jwt *t) {
   uint64_t now = t->options.clock();
   struct stat st;
   if (!t->options.jwks || (now >= t->looked && now < t->looked + LOOK_EVERY)) return;
@@ -129,10 +129,10 @@ static void look_again(struct bk_tokens *t) {
   if (!look_at_file(t, &st, t->trouble, sizeof t->trouble)) return;   // being replaced, perhaps
   if (st.st_size != t->file_size || st.st_mtim.tv_sec != t->file_time.tv_sec ||
       st.st_mtim.tv_nsec != t->file_time.tv_nsec)
-    t->troubled = !bk_tokens_reload(t, t->trouble, sizeof t->trouble);
+    t->troubled = !bk_jwt_reload(t, t->trouble, sizeof t->trouble);
 }
 
-const char *bk_tokens_trouble(struct bk_tokens *t) {
+const char *bk_jwt_trouble(struct bk_jwt *t) {
   bool was = t->troubled;
   t->troubled = false;
   return was ? t->trouble : NULL;
@@ -140,8 +140,8 @@ const char *bk_tokens_trouble(struct bk_tokens *t) {
 
 // -- life ------------------------------------------------------------------------------------------
 
-struct bk_tokens *bk_tokens_create(const struct bk_token_options *options, char *error, size_t size) {
-  struct bk_tokens *t = bx_alloc(sizeof *t);
+struct bk_jwt *bk_jwt_create(const struct bk_token_options *options, char *error, size_t size) {
+  struct bk_jwt *t = bx_alloc(sizeof *t);
   cjose_err fault;
   t->options = *options;
   t->looked = options->clock();
@@ -151,12 +151,12 @@ struct bk_tokens *bk_tokens_create(const struct bk_token_options *options, char 
     BX_BUG_ON(!jwk);
     t->secrets.at[t->secrets.count++] = (struct key){jwk, NULL};
   }
-  if (bk_tokens_reload(t, error, size)) return t;
-  bk_tokens_destroy(t);
+  if (bk_jwt_reload(t, error, size)) return t;
+  bk_jwt_destroy(t);
   return NULL;
 }
 
-void bk_tokens_destroy(struct bk_tokens *t) {
+void bk_jwt_destroy(struct bk_jwt *t) {
   if (!t) return;
   keys_clear(&t->secrets);
   if (t->file) keys_clear(t->file);
@@ -178,7 +178,7 @@ static bool looks_like_a_token(struct bx_slice token) {
   return dots == 2;
 }
 
-static const struct algorithm *algorithm_of(const struct bk_tokens *t, cjose_header_t *header) {
+static const struct algorithm *algorithm_of(const struct bk_jwt *t, cjose_header_t *header) {
   cjose_err error;
   const char *name = cjose_header_get(header, "alg", &error);
   for (size_t i = 0; name && i < t->options.algorithms.count; i++) {
@@ -198,7 +198,7 @@ static bool is_for(const struct key *key, const struct algorithm *a, const char 
   return !key->json || !kid || (its_kid && strcmp(its_kid, kid) == 0);
 }
 
-static bool is_signed(const struct bk_tokens *t, cjose_jws_t *jws, const struct algorithm *a, const char *kid) {
+static bool is_signed(const struct bk_jwt *t, cjose_jws_t *jws, const struct algorithm *a, const char *kid) {
   const struct keys *keys = a->kind == CJOSE_JWK_KTY_OCT ? &t->secrets : t->file;
   cjose_err error;
   for (size_t i = 0; keys && i < keys->count; i++)
@@ -216,7 +216,7 @@ static bool is_critical(cjose_header_t *header) {
 }
 
 // NULL, and the claims; else why not.
-static const char *verify(struct bk_tokens *t, cjose_jws_t *jws, json_t **claims) {
+static const char *verify(struct bk_jwt *t, cjose_jws_t *jws, json_t **claims) {
   cjose_err error;
   cjose_header_t *header = cjose_jws_get_protected(jws);
   const struct algorithm *a = header ? algorithm_of(t, header) : NULL;
@@ -249,7 +249,7 @@ static bool time_of(const json_t *claims, const char *name, double otherwise, do
   return !value || json_is_number(value);
 }
 
-static const char *check_claims(const struct bk_tokens *t, const json_t *claims, struct bx_buffer *user) {
+static const char *check_claims(const struct bk_jwt *t, const json_t *claims, struct bx_buffer *user) {
   double now = (double)t->options.clock() / 1000, exp, nbf, iat;
   const json_t *sub = json_object_get(claims, "sub");
   struct bx_slice name = {json_string_value(sub), json_string_length(sub)};
@@ -264,7 +264,7 @@ static const char *check_claims(const struct bk_tokens *t, const json_t *claims,
   return NULL;
 }
 
-const char *bk_tokens_check(struct bk_tokens *t, struct bx_slice token, struct bx_buffer *user) {
+const char *bk_jwt_check(struct bk_jwt *t, struct bx_slice token, struct bx_buffer *user) {
   if (token.len > BK_JWT_MAX) return "it is too long";
   if (!looks_like_a_token(token)) return "it is not a signed token";
   look_again(t);

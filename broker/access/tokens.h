@@ -27,16 +27,16 @@ struct bk_token_options {
   uint64_t (*clock)(void);        // milliseconds since 1970
 };
 
-struct bk_tokens;
+struct bk_jwt;
 
 // NULL: *error (terminated, of `size`) says what is wrong with the file.
-struct bk_tokens *bk_tokens_create(const struct bk_token_options *, char *error, size_t size);
-void bk_tokens_destroy(struct bk_tokens *);
+struct bk_jwt *bk_jwt_create(const struct bk_token_options *, char *error, size_t size);
+void bk_jwt_destroy(struct bk_jwt *);
 // False: the file can not be used, *error says why; what was read before goes on.
-bool bk_tokens_reload(struct bk_tokens *, char *error, size_t size);
+bool bk_jwt_reload(struct bk_jwt *, char *error, size_t size);
 
 // Why the file could not be read again by itself; told once for each time that it changed. NULL: it could.
-const char *bk_tokens_trouble(struct bk_tokens *);
+const char *bk_jwt_trouble(struct bk_jwt *);
 
 // NULL: it is good, its user is appended. Else why not: static text, for the log, not for clients.
-const char *bk_tokens_check(struct bk_tokens *, struct bx_slice token, struct bx_buffer *user);
+const char *bk_jwt_check(struct bk_jwt *, struct bx_slice token, struct bx_buffer *user);

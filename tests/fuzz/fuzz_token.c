@@ -11,16 +11,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static uint64_t noon(void) { return 1700000000000ull; }
 
-static struct bk_tokens *make(void) {
+static struct bk_jwt *make(void) {
   static const char *const secrets[] = {"0123456789abcdef0123456789abcdef"};
   static const char *const algorithms[] = {"HS256", "RS256", "ES256"};
   const struct bk_token_options o = {.secrets = {secrets, 1}, .algorithms = {algorithms, 3}, .clock = noon};
   char error[256];
-  return bk_tokens_create(&o, error, sizeof error);
+  return bk_jwt_create(&o, error, sizeof error);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static struct bk_tokens *tokens;
+  static struct bk_jwt *tokens;
   struct bx_buffer user = {0}, token = {0};
   if (!tokens) tokens = make();
   if (size == 0 || size > BK_JWT_MAX) return 0;
@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const struct bk_mint m = {.secret = BX_LIT("0123456789abcdef0123456789abcdef"), .claims = rest};
     if (bk_mint_token(&m, &token) != NULL) abort();
   }
-  bool good = bk_tokens_check(tokens, bx_buffer_view(&token), &user) == NULL;
+  bool good = bk_jwt_check(tokens, bx_buffer_view(&token), &user) == NULL;
   if (good != (user.len > 0)) abort();
   if (good && !bx_user_is_valid(bx_buffer_view(&user))) abort();
   // Only the seed is signed: alice's.

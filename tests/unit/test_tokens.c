@@ -109,29 +109,29 @@ static struct bx_slice pem_of(EVP_PKEY *key, bool public, struct bx_buffer *to) 
 static const char *const all[] = {"HS256", "RS256", "ES256"};
 static const char *const secrets[] = {"another one", SECRET};
 
-static struct bk_tokens *create(struct bk_token_options o) {
+static struct bk_jwt *create(struct bk_token_options o) {
   char error[256] = "";
   o.clock = clock_now;
   if (o.algorithms.count == 0) o.algorithms = (struct cf_strings){all, 3};
   if (o.secrets.count == 0) o.secrets = (struct cf_strings){secrets, 2};
   if (!o.jwks) o.jwks = keys.file;
-  struct bk_tokens *t = bk_tokens_create(&o, error, sizeof error);
+  struct bk_jwt *t = bk_jwt_create(&o, error, sizeof error);
   if (!t) fail_msg("%s", error);
   return t;
 }
 
 // The user, or why not.
-static const char *check(struct bk_tokens *t, struct bx_slice token) {
+static const char *check(struct bk_jwt *t, struct bx_slice token) {
   static char text[512];
   struct bx_buffer user = {0};
-  const char *why = bk_tokens_check(t, token, &user);
+  const char *why = bk_jwt_check(t, token, &user);
   if (why) assert_int_equal(user.len, 0);
   snprintf(text, sizeof text, "%s%.*s", why ? why : "", (int)user.len, user.len ? user.at : "");
   bx_buffer_fini(&user);
   return text;
 }
 
-static const char *check_minted(struct bk_tokens *t, struct bk_mint m, const char *claims) {
+static const char *check_minted(struct bk_jwt *t, struct bk_mint m, const char *claims) {
   struct bx_buffer token = {0}, text = {0};
   for (; *claims; claims++) bx_buffer_char(&text, *claims == '\'' ? '"' : *claims);
   m.claims = bx_buffer_view(&text);
@@ -144,9 +144,9 @@ static const char *check_minted(struct bk_tokens *t, struct bk_mint m, const cha
 }
 
 static const char *check_claims(const char *audience, const char *claims) {
-  struct bk_tokens *t = create((struct bk_token_options){.audience = audience});
+  struct bk_jwt *t = create((struct bk_token_options){.audience = audience});
   const char *says = check_minted(t, (struct bk_mint){0}, claims);
-  bk_tokens_destroy(t);
+  bk_jwt_destroy(t);
   return says;
 }
 
@@ -154,7 +154,7 @@ static const char *check_claims(const char *audience, const char *claims) {
 
 static void tokens_of_every_kind(void **state) {
   struct bx_buffer rsa = {0}, ec = {0};
-  struct bk_tokens *t = create((struct bk_token_options){0});
+  struct bk_jwt *t = create((struct bk_token_options){0});
   (void)state;
   pem_of(keys.rsa, false, &rsa);
   pem_of(keys.ec, false, &ec);
@@ -167,7 +167,7 @@ static void tokens_of_every_kind(void **state) {
                       "no key verifies its signature");
   assert_string_equal(check_minted(t, (struct bk_mint){.pem = bx_buffer_view(&rsa), .kid = "r2"}, GOOD),
                       "no key verifies its signature");
-  bk_tokens_destroy(t);
+  bk_jwt_destroy(t);
   bx_buffer_fini(&rsa);
   bx_buffer_fini(&ec);
 }
@@ -228,31 +228,31 @@ static void no_algorithm_is_none(void **state) {
       "eyJhbGciOiJIUzI1NiJ9.e30.\n",
       "eyJhbGciOiJIUzI1NiJ9.e30=.AAAA",
   };
-  struct bk_tokens *t = create((struct bk_token_options){0});
+  struct bk_jwt *t = create((struct bk_token_options){0});
   (void)state;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     struct bx_buffer user = {0};
-    if (!bk_tokens_check(t, bx_slice_of(bad[i]), &user)) fail_msg("%s was taken", bad[i]);
+    if (!bk_jwt_check(t, bx_slice_of(bad[i]), &user)) fail_msg("%s was taken", bad[i]);
     assert_int_equal(user.len, 0);
   }
-  bk_tokens_destroy(t);
+  bk_jwt_destroy(t);
 }
 
 static void a_public_key_is_no_secret(void **state) {
   struct bx_buffer pem = {0};
-  struct bk_tokens *t = create((struct bk_token_options){0});
+  struct bk_jwt *t = create((struct bk_token_options){0});
   (void)state;
   pem_of(keys.rsa, true, &pem);   // HS256 with the text of the public key, as everybody has it
   assert_string_equal(check_minted(t, (struct bk_mint){.secret = bx_buffer_view(&pem)}, GOOD),
                       "no key verifies its signature");
-  bk_tokens_destroy(t);
+  bk_jwt_destroy(t);
   bx_buffer_fini(&pem);
 }
 
 static void only_the_configured_algorithms(void **state) {
   static const char *const only[] = {"RS256"};
   struct bx_buffer ec = {0}, small = {0};
-  struct bk_tokens *t = create((struct bk_token_options){.algorithms = {only, 1}});
+  struct bk_jwt *t = create((struct bk_token_options){.algorithms = {only, 1}});
   (void)state;
   pem_of(keys.ec, false, &ec);
   pem_of(keys.small, false, &small);
@@ -261,14 +261,14 @@ static void only_the_configured_algorithms(void **state) {
                       "its algorithm is not one of auth.jwt.algorithms");
   assert_string_equal(check_minted(t, (struct bk_mint){.pem = bx_buffer_view(&small)}, GOOD),
                       "no key verifies its signature");
-  bk_tokens_destroy(t);
+  bk_jwt_destroy(t);
   bx_buffer_fini(&ec);
   bx_buffer_fini(&small);
 }
 
 static void a_changed_token_is_refused(void **state) {
   struct bx_buffer token = {0};
-  struct bk_tokens *t = create((struct bk_token_options){0});
+  struct bk_jwt *t = create((struct bk_token_options){0});
   struct bk_mint m = {.secret = BX_LIT(SECRET), .claims = BX_LIT("{\"sub\":\"alice\",\"exp\":1800000000}")};
   (void)state;
   assert_null(bk_mint_token(&m, &token));
@@ -280,13 +280,13 @@ static void a_changed_token_is_refused(void **state) {
     if (strcmp(check(t, bx_buffer_view(&token)), "alice") == 0) fail_msg("character %zu does not matter", i);
     token.at[i] = was;
   }
-  bk_tokens_destroy(t);
+  bk_jwt_destroy(t);
   bx_buffer_fini(&token);
 }
 
 static void long_tokens_are_not_looked_at(void **state) {
   struct bx_buffer claims = {0}, token = {0};
-  struct bk_tokens *t = create((struct bk_token_options){0});
+  struct bk_jwt *t = create((struct bk_token_options){0});
   (void)state;
   bx_buffer_lit(&claims, "{\"sub\":\"alice\",\"exp\":1800000000,\"x\":\"");
   while (claims.len < BK_JWT_MAX) bx_buffer_char(&claims, 'x');
@@ -294,7 +294,7 @@ static void long_tokens_are_not_looked_at(void **state) {
   struct bk_mint m = {.secret = BX_LIT(SECRET), .claims = bx_buffer_view(&claims)};
   assert_null(bk_mint_token(&m, &token));
   assert_string_equal(check(t, bx_buffer_view(&token)), "it is too long");
-  bk_tokens_destroy(t);
+  bk_jwt_destroy(t);
   bx_buffer_fini(&claims);
   bx_buffer_fini(&token);
 }
@@ -306,7 +306,7 @@ static void a_changed_file_is_read_again(void **state) {
   char error[256];
   (void)state;
   write_file(false);
-  struct bk_tokens *t = create((struct bk_token_options){0});
+  struct bk_jwt *t = create((struct bk_token_options){0});
   struct bk_mint m = {.pem = pem_of(keys.ec, false, &ec)};
   assert_string_equal(check_minted(t, m, GOOD), "no key verifies its signature");
   write_file(true);
@@ -314,15 +314,15 @@ static void a_changed_file_is_read_again(void **state) {
   now += 1000;
   assert_string_equal(check_minted(t, m, GOOD), "alice");
   assert_int_equal(truncate(keys.file, 3), 0);
-  assert_false(bk_tokens_reload(t, error, sizeof error));
+  assert_false(bk_jwt_reload(t, error, sizeof error));
   assert_string_equal(check_minted(t, m, GOOD), "alice");   // the old ones stay
   unlink(keys.file);
   now += 1000;
   assert_string_equal(check_minted(t, m, GOOD), "alice");
-  assert_false(bk_tokens_reload(t, error, sizeof error));
+  assert_false(bk_jwt_reload(t, error, sizeof error));
   write_file(true);
-  assert_true(bk_tokens_reload(t, error, sizeof error));
-  bk_tokens_destroy(t);
+  assert_true(bk_jwt_reload(t, error, sizeof error));
+  bk_jwt_destroy(t);
   bx_buffer_fini(&ec);
   now = NOW * 1000;
 }
@@ -336,7 +336,7 @@ static void files_without_keys_are_refused(void **state) {
     FILE *f = fopen(keys.file, "w");
     fputs(texts[i], f);
     fclose(f);
-    assert_null(bk_tokens_create(&o, error, sizeof error));
+    assert_null(bk_jwt_create(&o, error, sizeof error));
     assert_non_null(strstr(error, keys.file));
   }
   FILE *f = fopen(keys.file, "w");
@@ -344,9 +344,9 @@ static void files_without_keys_are_refused(void **state) {
   add_rsa(f, keys.small, "");
   fputs("]}", f);
   fclose(f);
-  assert_null(bk_tokens_create(&o, error, sizeof error));
+  assert_null(bk_jwt_create(&o, error, sizeof error));
   o.jwks = "/nowhere/at all";
-  assert_null(bk_tokens_create(&o, error, sizeof error));
+  assert_null(bk_jwt_create(&o, error, sizeof error));
   write_file(true);
 }
 
