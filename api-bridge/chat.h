@@ -43,7 +43,7 @@ extern const struct bk_metric ab_chat_metrics[];
 // Lives as long as its route and until the publisher has called every `done`.
 struct ab_chat {
   struct bk_publisher *publisher;
-  const struct bk_tokens *tokens;
+  const struct bk_secrets *tokens;
   struct bk_owed *owed;
   struct ab_object_ids ids;
   struct ab_chat_counters counters;

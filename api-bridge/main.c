@@ -17,7 +17,7 @@ static struct ab_options options;
 
 struct api {
   struct ab_daemon daemon;
-  struct bk_tokens tokens;
+  struct bk_secrets tokens;
   struct bk_http_client *client;
   struct bk_publisher *publisher;
   struct bk_publish_handler publish;
@@ -124,11 +124,11 @@ int main(int argc, char **argv) {
   const struct cf_section sections[] = {{ab_options, &options}, {bk_engine_options, &options.engine}};
   int status = ab_daemon_configure(&a.daemon, sections, 2, argc, argv);
   if (status >= 0) return status;
-  bk_tokens_init(&a.tokens, options.tokens.at, options.tokens.count);
+  bk_secrets_init(&a.tokens, options.tokens.at, options.tokens.count);
   status = serve(&a) ? 0 : 1;
   bk_publisher_destroy(a.publisher);
   bk_http_client_destroy(a.client);
-  bk_tokens_fini(&a.tokens);
+  bk_secrets_fini(&a.tokens);
   ab_daemon_fini(&a.daemon);
   return status;
 }

@@ -199,6 +199,7 @@ static void create_admin(struct bk_broker *b) {
       .node = b->node,
       .token = b->options->admin_token,
       .max_message = b->options->engine.max_message,
+      .guard = &b->guard,
       .authority = b->authority,
       .owed = &b->owed,
       .board = b->worker ? b->worker->board : NULL,
@@ -286,8 +287,7 @@ static void on_hangup(void *context, int signo) {
   const char *file;
   (void)signo;
   if (!b->tls && !b->guard.tokens) bk_info("reload.nothing");
-  if (b->guard.tokens && !bk_jwt_reload(b->guard.tokens, error, sizeof error))
-    bk_error("tokens.reload_failed", bk_s("error", error));
+  bk_guard_reload(&b->guard);
   if (b->tls && !bk_tls_reload(b->tls, &file, error, sizeof error))
     bk_error("tls.reload_failed", bk_s("file", file), bk_s("error", error));
 }

@@ -4,29 +4,24 @@
 #include "broker/access/tokens.h"
 #include "broker/host/log.h"
 
+const struct bk_metric bk_access_metrics[] = {
+#define X(field, kind, name, help) {name, help, kind, offsetof(struct bk_access_counters, field), 0},
+    BK_ACCESS_COUNTERS(X)
+#undef X
+        {0}};
+
 static struct bk_guard *guard_of(struct bx_access *a) { return bx_container_of(a, struct bk_guard, access); }
 
 // -- secrets ---------------------------------------------------------------------------------------
 
-bool bk_secret_is_one_of(struct bx_slice given, struct cf_strings secrets) {
-  bool found = false;
-  for (size_t i = 0; i < secrets.count; i++) {
-    size_t len = strlen(secrets.at[i]);
-    volatile unsigned char differs = given.len != len;
-    for (size_t k = 0; k < given.len; k++) differs |= (unsigned char)(given.at[k] ^ secrets.at[i][k % len]);
-    found |= differs == 0;
-  }
-  return found;
-}
-
 static bool is_server(struct bx_access *a, const struct bx_message *m) {
   struct bk_guard *g = guard_of(a);
   struct bx_buffer text = {0};
-  if (m->ext.type != BX_JSON_OBJECT || g->options->superclient.count == 0) return false;
+  if (m->ext.type != BX_JSON_OBJECT || g->servers.count == 0) return false;
   struct bx_value given = bx_ext_member(&m->ext, BX_LIT("password"));
   if (given.type != BX_JSON_STRING) return false;
   bx_value_decode(&given, &text);
-  bool is = bk_secret_is_one_of(bx_buffer_view(&text), g->options->superclient);
+  bool is = bk_secrets_match(&g->servers, bx_buffer_view(&text));
   bx_buffer_fini(&text);
   return is;
 }
@@ -88,6 +83,16 @@ static enum bx_verdict deny(struct bx_access_answer *a, const char *error) {
   return BX_DENY;
 }
 
+static void keys_failed(struct bk_guard *g, const char *error) {
+  g->counters.key_failures++;
+  bk_error("tokens.reload_failed", bk_s("error", error));
+}
+
+void bk_guard_reload(struct bk_guard *g) {
+  char error[256];
+  if (g->tokens && !bk_jwt_reload(g->tokens, error, sizeof error)) keys_failed(g, error);
+}
+
 static enum bx_verdict look_at_token(struct bk_guard *g, const struct bx_access_request *r,
                                      struct bx_access_answer *a) {
   struct bx_value token = bx_ext_member(&r->message->ext, BX_LIT("token"));
@@ -96,8 +101,9 @@ static enum bx_verdict look_at_token(struct bk_guard *g, const struct bx_access_
   const char *why =
       token.type == BX_JSON_STRING ? bk_jwt_check(g->tokens, bx_value_inside(&token), &g->user) : "it is no text";
   const char *trouble = bk_jwt_trouble(g->tokens);
-  if (trouble) bk_error("tokens.reload_failed", bk_s("error", trouble));
+  if (trouble) keys_failed(g, trouble);
   if (why) {
+    g->counters.tokens_refused++;
     bk_debug("token.refused", bk_s("why", why));
     return deny(a, "401::Invalid access token");
   }
@@ -189,12 +195,14 @@ static void revoked(struct bx_access *access, struct bx_slice user) {
 void bk_guard_init(struct bk_guard *g, const struct bk_access_options *options, struct bk_jwt *tokens) {
   static const struct bx_access_ops ops = {is_server, ask, asked, cancel, revoked};
   *g = (struct bk_guard){.access.ops = &ops, .options = options, .tokens = tokens};
+  bk_secrets_init(&g->servers, options->superclient.at, options->superclient.count);
   // Checked; and where everybody may do everything they are not looked at.
   BX_BUG_ON(options->mode != BK_ACCESS_OPEN && bk_rules_read(options->rules, &g->rules) != NULL);
 }
 
 void bk_guard_fini(struct bk_guard *g) {
   bk_rules_fini(&g->rules);
+  bk_secrets_fini(&g->servers);
   bx_buffer_fini(&g->user);
   bx_buffer_fini(&g->ext);
   bx_buffer_fini(&g->error);

@@ -15,16 +15,32 @@
 #include "bayeux/server.h"
 #include "broker/access/options.h"
 #include "broker/access/rules.h"
+#include "broker/host/metrics.h"
+#include "broker/host/secrets.h"
 
 struct bk_jwt;
+
+#define BK_ACCESS_COUNTERS(X)                                                                               \
+  X(tokens_refused, BK_COUNTER, "mora_access_tokens_refused_total", "Handshakes whose token was not good.") \
+  X(key_failures, BK_COUNTER, "mora_access_key_failures_total",                                             \
+    "Times that auth.jwt.jwks vanished, or could not be read when it changed or at SIGHUP.")
+
+struct bk_access_counters {
+#define X(field, kind, name, help) uint64_t field;
+  BK_ACCESS_COUNTERS(X)
+#undef X
+};
+extern const struct bk_metric bk_access_metrics[];
 
 struct bk_guard {
   struct bx_access access;
   const struct bk_access_options *options;
   struct bk_rules rules;
+  struct bk_secrets servers;           // auth.superclient
   struct bk_jwt *tokens;               // NULL: none can be checked
   struct bx_access *authority;         // NULL: there is none
   struct bx_buffer user, ext, error;   // texts of the answer that is being given
+  struct bk_access_counters counters;
 };
 
 void bk_guard_init(struct bk_guard *, const struct bk_access_options *, struct bk_jwt *);
@@ -33,8 +49,7 @@ void bk_guard_fini(struct bk_guard *);
 // The authority's answer to a request that was handed on: completed by what the configuration adds
 // (access.handshake_ext, a rule's `ext` and `deny`, advice), then given to the server.
 void bk_guard_decide(struct bk_guard *, struct bx_access_request *, const struct bx_access_answer *);
+// SIGHUP: the keys of tokens are read again, if there are any.
+void bk_guard_reload(struct bk_guard *);
 // The channel is the authority's to decide; the others of the request are allowed already.
 bool bk_guard_hands_on(const struct bk_guard *, const struct bx_access_request *, size_t channel);
-
-// One of the secrets. The time it takes tells the length of `given` and nothing of theirs.
-bool bk_secret_is_one_of(struct bx_slice given, struct cf_strings secrets);

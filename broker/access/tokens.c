@@ -28,6 +28,7 @@ struct bk_jwt {
   struct keys *file;
   struct timespec file_time;
   off_t file_size;
+  bool missing;   // it cannot be looked at
   uint64_t looked;
   char trouble[256];
   bool troubled;
@@ -126,7 +127,12 @@ static void look_again(struct bk_jwt *t) {
   struct stat st;
   if (!t->options.jwks || (now >= t->looked && now < t->looked + LOOK_EVERY)) return;
   t->looked = now;
-  if (!look_at_file(t, &st, t->trouble, sizeof t->trouble)) return;   // being replaced, perhaps
+  bool was = t->missing;
+  t->missing = !look_at_file(t, &st, t->trouble, sizeof t->trouble);
+  if (t->missing) {
+    t->troubled |= !was;   // told once, however long it is away
+    return;
+  }
   if (st.st_size != t->file_size || st.st_mtim.tv_sec != t->file_time.tv_sec ||
       st.st_mtim.tv_nsec != t->file_time.tv_nsec)
     t->troubled = !bk_jwt_reload(t, t->trouble, sizeof t->trouble);

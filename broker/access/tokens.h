@@ -8,7 +8,8 @@
 // BK_JWT_LEEWAY seconds are given to clocks that differ. A token of more than BK_JWT_MAX bytes is not looked at.
 //
 // The JWKS file is read again when its time or size changes, looked at once a second at most and when
-// told to (SIGHUP). A file that cannot be read then changes nothing: the keys that were there stay.
+// told to (SIGHUP). A file that cannot be read then, or has vanished, changes nothing: the keys that were
+// there stay.
 //
 // A token admits: it is looked at when a client shakes hands. A session does not end when the token of
 // its handshake expires; ending a user's sessions is the operator's (docs/security.md).
@@ -35,7 +36,8 @@ void bk_jwt_destroy(struct bk_jwt *);
 // False: the file can not be used, *error says why; what was read before goes on.
 bool bk_jwt_reload(struct bk_jwt *, char *error, size_t size);
 
-// Why the file could not be read again by itself; told once for each time that it changed. NULL: it could.
+// Why the file could not be read again by itself; told once for each time that it changed or vanished.
+// NULL: it could.
 const char *bk_jwt_trouble(struct bk_jwt *);
 
 // NULL: it is good, its user is appended. Else why not: static text, for the log, not for clients.

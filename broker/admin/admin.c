@@ -70,7 +70,7 @@ struct bk_admin *bk_admin_create(const struct bk_admin_options *options) {
   a->options = *options;
   a->started = bk_loop_now(options->loop);
   bx_list_init(&a->tails);
-  bk_tokens_init(&a->tokens, &options->token, 1);
+  bk_secrets_init(&a->tokens, &options->token, 1);
   a->publish.tokens = &a->tokens;
   a->publish.owed = options->owed;
   a->publish.max_data = options->max_message;
@@ -84,6 +84,6 @@ void bk_admin_destroy(struct bk_admin *a) {
   if (!a) return;
   BX_BUG_ON(!bx_list_empty(&a->tails));
   bk_publisher_destroy(a->publish.publisher);
-  bk_tokens_fini(&a->tokens);
+  bk_secrets_fini(&a->tokens);
   bx_free(a);
 }

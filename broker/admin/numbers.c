@@ -25,6 +25,7 @@ const struct bk_number_table bk_number_tables[] = {{server_metrics, offsetof(str
                                                    {bk_transport_metrics, offsetof(struct bk_numbers, transport)},
                                                    {bk_publish_metrics, offsetof(struct bk_numbers, publish)},
                                                    {admin_metrics, offsetof(struct bk_numbers, admin)},
+                                                   {bk_access_metrics, offsetof(struct bk_numbers, access)},
                                                    {bk_authority_metrics, offsetof(struct bk_numbers, authority)},
                                                    {bk_host_metrics, offsetof(struct bk_numbers, host)},
                                                    {0}};

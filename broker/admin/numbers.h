@@ -35,6 +35,7 @@ struct bk_numbers {
   struct bk_transport_counters transport;
   struct bk_publish_counters publish;
   struct bk_admin_counters admin;
+  struct bk_access_counters access;
   struct bk_authority_counters authority;
   struct bk_host_counters host;
 };

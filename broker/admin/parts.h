@@ -16,7 +16,7 @@ enum { BK_ADMIN_VERBS = 15 };
 
 struct bk_admin {
   struct bk_admin_options options;
-  struct bk_tokens tokens;
+  struct bk_secrets tokens;
   struct bk_publish_handler publish;
   struct bk_admin_counters counters;
   struct bk_admin_verb verbs[BK_ADMIN_VERBS];

@@ -1,36 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bearer tokens in constant time, and what an open listener refuses to browsers.
+// Bearer tokens, and what an open listener refuses to browsers.
 #include "broker/publish/auth.h"
 
-#include <openssl/crypto.h>
-#include <openssl/sha.h>
 #include <strings.h>
-
-static void digest(struct bx_slice token, unsigned char out[32]) {
-  SHA256((const unsigned char *)token.at, token.len, out);
-}
-
-void bk_tokens_init(struct bk_tokens *t, const char *const *tokens, size_t count) {
-  t->count = 0;
-  t->digests = count > 0 ? bx_alloc(count * sizeof *t->digests) : NULL;
-  for (size_t i = 0; i < count; i++)
-    if (tokens[i] && *tokens[i]) digest(bx_slice_of(tokens[i]), t->digests[t->count++]);
-}
-
-void bk_tokens_fini(struct bk_tokens *t) {
-  bx_free(t->digests);
-  *t = (struct bk_tokens){0};
-}
-
-bool bk_tokens_match(const struct bk_tokens *t, struct bx_slice token) {
-  unsigned char presented[32];
-  digest(token, presented);
-  unsigned matches = 0;
-  for (size_t i = 0; i < t->count; i++) matches |= CRYPTO_memcmp(presented, t->digests[i], sizeof presented) == 0;
-  return matches != 0;
-}
-
-// -- requests --------------------------------------------------------------------------------------
 
 bool bk_origin_is_host(struct bx_slice origin, struct bx_slice host) {
   const char *mark = memmem(origin.at, origin.len, "://", 3);
@@ -66,7 +38,7 @@ static bool admit_open(struct bk_exchange *x) {
   return true;
 }
 
-bool bk_tokens_admit(const struct bk_tokens *t, struct bk_exchange *x) {
+bool bk_tokens_admit(const struct bk_secrets *t, struct bk_exchange *x) {
   if (!t || t->count == 0) return admit_open(x);
   static const char scheme[] = "bearer ";
   char header[sizeof scheme + BK_TOKEN_MAX + 1] = "";
@@ -74,7 +46,7 @@ bool bk_tokens_admit(const struct bk_tokens *t, struct bk_exchange *x) {
   // A header that filled the buffer was cut: what is left of it must not match.
   bool whole = strlen(header) < sizeof header - 1;
   if (whole && strncasecmp(header, scheme, sizeof scheme - 1) == 0 &&
-      bk_tokens_match(t, bx_slice_of(header + sizeof scheme - 1)))
+      bk_secrets_match(t, bx_slice_of(header + sizeof scheme - 1)))
     return true;
   refuse_token(x);
   return false;

@@ -43,9 +43,9 @@ extern const struct bk_metric bk_publish_metrics[];
 // are under way when a connection ends keep only the publisher's `done` open.
 struct bk_publish_handler {
   struct bk_publisher *publisher;
-  const struct bk_tokens *tokens;   // NULL or empty: open
-  struct bk_owed *owed;             // NULL: nobody waits for answers
-  size_t max_data;                  // bytes of one entry's data and ext; 0: no limit of its own
+  const struct bk_secrets *tokens;   // NULL or empty: open
+  struct bk_owed *owed;              // NULL: nobody waits for answers
+  size_t max_data;                   // bytes of one entry's data and ext; 0: no limit of its own
   struct bk_publish_counters counters;
 };
 

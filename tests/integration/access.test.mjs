@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who may do what: rules, secrets of servers, tokens; and what attackers try.
 
+import fs from 'node:fs';
 import assert from 'node:assert/strict';
 import {test} from './lib/suite.mjs';
 import {run, startBroker} from './lib/daemon.mjs';
@@ -257,15 +258,23 @@ test('keys are read again: when the file changes, and at SIGHUP; a broken file c
   write('keys.json', jwks({1: first, 2: second}));
   await until(() => passes(second), 'the second key');
   const failures = () => broker.log.items.filter(({event}) => event === 'tokens.reload_failed').length;
+  fs.renameSync(file, `${file}.old`);
+  await until(async () => await passes(first) && failures() === 1, 'the vanished file to be noticed');
+  const looked = await broker.log.find(e => e.event === 'tokens.reload_failed', 'the reason');
+  assert.match(looked.error, /No such file/);
+  fs.renameSync(`${file}.old`, file);
   write('keys.json', '{');
-  await until(async () => await passes(first) && failures() === 1, 'the broken file to be noticed');
+  await until(async () => await passes(first) && failures() === 2, 'the broken file to be noticed');
   process.kill(broker.pid, 'SIGHUP');
-  await until(() => failures() === 2, 'the answer to SIGHUP');
+  await until(() => failures() === 3, 'the answer to SIGHUP');
   assert.deepEqual([await passes(first), await passes(second)], [true, true]);
   write('keys.json', jwks({2: second}));
   process.kill(broker.pid, 'SIGHUP');
   await until(async () => !(await passes(first)), 'the first key to go');
   assert.equal(await passes(second), true);
+  const {access} = (await getJson(broker.admin('/v1/stats'))).json;
+  assert.equal(access.key_failures, 3);
+  assert.ok(access.tokens_refused >= 2);
 });
 
 test('a token admits: the session goes on when it is over, and a new one needs a new token', async t => {

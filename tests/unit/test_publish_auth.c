@@ -9,29 +9,29 @@
 static void tokens(void **state) {
   (void)state;
   static const char *const list[] = {"alpha", "", "a much longer token than the other one", NULL};
-  struct bk_tokens t;
-  bk_tokens_init(&t, list, 4);
+  struct bk_secrets t;
+  bk_secrets_init(&t, list, 4);
   assert_int_equal(t.count, 2);
-  assert_true(bk_tokens_match(&t, BX_LIT("alpha")));
-  assert_true(bk_tokens_match(&t, BX_LIT("a much longer token than the other one")));
-  assert_false(bk_tokens_match(&t, BX_LIT("")));
-  assert_false(bk_tokens_match(&t, BX_LIT("alph")));
-  assert_false(bk_tokens_match(&t, BX_LIT("alphaa")));
-  assert_false(bk_tokens_match(&t, BX_LIT("Alpha")));
-  bk_tokens_fini(&t);
+  assert_true(bk_secrets_match(&t, BX_LIT("alpha")));
+  assert_true(bk_secrets_match(&t, BX_LIT("a much longer token than the other one")));
+  assert_false(bk_secrets_match(&t, BX_LIT("")));
+  assert_false(bk_secrets_match(&t, BX_LIT("alph")));
+  assert_false(bk_secrets_match(&t, BX_LIT("alphaa")));
+  assert_false(bk_secrets_match(&t, BX_LIT("Alpha")));
+  bk_secrets_fini(&t);
 }
 
 static void an_empty_set_matches_nothing(void **state) {
   (void)state;
   static const char *const empty[] = {""};
-  struct bk_tokens t;
-  bk_tokens_init(&t, NULL, 0);
-  assert_false(bk_tokens_match(&t, BX_LIT("")));
-  bk_tokens_fini(&t);
-  bk_tokens_init(&t, empty, 1);
+  struct bk_secrets t;
+  bk_secrets_init(&t, NULL, 0);
+  assert_false(bk_secrets_match(&t, BX_LIT("")));
+  bk_secrets_fini(&t);
+  bk_secrets_init(&t, empty, 1);
   assert_int_equal(t.count, 0);
-  assert_false(bk_tokens_match(&t, BX_LIT("")));
-  bk_tokens_fini(&t);
+  assert_false(bk_secrets_match(&t, BX_LIT("")));
+  bk_secrets_fini(&t);
 }
 
 static void addresses(void **state) {

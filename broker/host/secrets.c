@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/host/secrets.h"
+
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+
+static void digest(struct bx_slice secret, unsigned char out[BK_DIGEST]) {
+  SHA256((const unsigned char *)secret.at, secret.len, out);
+}
+
+void bk_secrets_init(struct bk_secrets *s, const char *const *secrets, size_t count) {
+  s->count = 0;
+  s->digests = count > 0 ? bx_alloc(count * sizeof *s->digests) : NULL;
+  for (size_t i = 0; i < count; i++)
+    if (secrets[i] && *secrets[i]) digest(bx_slice_of(secrets[i]), s->digests[s->count++]);
+}
+
+void bk_secrets_fini(struct bk_secrets *s) {
+  bx_free(s->digests);
+  *s = (struct bk_secrets){0};
+}
+
+bool bk_secrets_match(const struct bk_secrets *s, struct bx_slice given) {
+  unsigned char presented[BK_DIGEST];
+  digest(given, presented);
+  unsigned matches = 0;
+  for (size_t i = 0; i < s->count; i++) matches |= CRYPTO_memcmp(presented, s->digests[i], sizeof presented) == 0;
+  return matches != 0;
+}

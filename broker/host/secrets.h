@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Secrets that somebody presents: bearer tokens of listeners, passwords of servers. Compared here and nowhere else.
+//
+// A set is kept as SHA-256 digests and compared in constant time, all of them always: neither the length
+// of a secret nor which one matched shows in time. Nothing matches an empty set.
+//
+// Lifetime: init copies what it needs; fini.
+#pragma once
+
+#include "bayeux/base.h"
+
+enum { BK_DIGEST = 32 };   // bytes
+
+struct bk_secrets {
+  unsigned char (*digests)[BK_DIGEST];
+  size_t count;
+};
+
+// Empty strings are left out: an empty secret can never be presented.
+void bk_secrets_init(struct bk_secrets *, const char *const *secrets, size_t count);
+void bk_secrets_fini(struct bk_secrets *);
+bool bk_secrets_match(const struct bk_secrets *, struct bx_slice given);
