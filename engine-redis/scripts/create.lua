@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- create: the record of a new session, owned by the node that answers the handshake.
+-- create: the record of a new session, owned by the node that answers the handshake; told as an event.
 --
 -- ns e n id user life sent -> OK g | EPOCH e | EXISTS | FULL | BAD key
 
@@ -8,7 +8,7 @@ if #ARGV ~= 7 or not life or not sent then return arguments() end
 
 local other = other_epoch(e)
 if other then return other end
-local bad = misfit(sessions_key, 'zset')
+local bad = misfit(sessions_key, 'zset', events_key, 'stream')
 if not bad and user ~= '' then bad = misfit(user_key(user), 'set') end
 if bad then return {'BAD', bad} end
 -- An id whose record expired but which was not reaped is still somebody's.
@@ -22,4 +22,5 @@ local written = redis.pcall('HSET', session_key(id), 'n', n, 'g', '1', 'k', deci
 if failed(written) then return refused(written) end
 if user ~= '' then redis.call('SADD', user_key(user), id) end
 set_deadline(id, user, time + life)
+happened('handshake', id, 'user', user)
 return {'OK', '1'}

@@ -166,6 +166,11 @@ local function told(id, r)
   return reply
 end
 
+-- Tells a life-cycle event. Behind a script's first write, which tests memory.
+local function happened(kind, id, ...)
+  redis.call('XADD', events_key, 'MAXLEN', '~', EVENTS_LENGTH, '*', 'k', kind, 'id', id, ...)
+end
+
 -- The keys that `finish` writes, if one of them has another type.
 local function unfinishable(r)
   local bad = misfit(sessions_key, 'zset', events_key, 'stream')
@@ -184,8 +189,7 @@ local function finish(id, r, reason, me)
   if user ~= '' then redis.call('SREM', user_key(user), id) end
   if not was then return false end
   redis.call('SET', ended_key(id), reason, 'PX', ENDED_LIFE)
-  redis.call('XADD', events_key, 'MAXLEN', '~', EVENTS_LENGTH, '*',
-             'k', 'disconnect', 'id', id, 'reason', reason, 'user', user)
+  happened('disconnect', id, 'reason', reason, 'user', user)
   if r and r.n ~= '' and r.n ~= me then post(r.n, 't', 'ended', 'id', id, 'reason', reason) end
   return true
 end

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- sub: adds subscriptions. One that is there already keeps its start. What was appended between the start
 -- and now is noted as an extent: its owner reads it back, and should it die before that has arrived, the
--- next one does so again.
+-- next one does so again. Each that is new is told as an event.
 --
 -- ns id n g incarnation [pattern start[:upto]]... -> OK | FENCED | MOVED n g | NONE | FULL | BAD key
 
@@ -14,7 +14,7 @@ if fenced(n, ARGV[5]) then return {'FENCED'} end
 
 local r, reply = owned(id, n, g)
 if not r then return reply end
-local bad = misfit(subs_key(id), 'hash')
+local bad = misfit(subs_key(id), 'hash', events_key, 'stream')
 if bad then return {'BAD', bad} end
 
 local _, p = current()
@@ -24,6 +24,7 @@ for i = 6, #ARGV, 2 do
   local written = redis.pcall('HSETNX', subs_key(id), ARGV[i], extent_now)
   -- Only the first can be refused: the type is known.
   if failed(written) then return refused(written) end
+  if written == 1 then happened('subscribe', id, 'channel', ARGV[i], 'user', r.user) end
 end
 local expiry = redis.call('PEXPIRETIME', session_key(id))
 if expiry > 0 then redis.call('PEXPIREAT', subs_key(id), decimal(expiry)) end

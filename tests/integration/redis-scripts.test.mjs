@@ -111,6 +111,7 @@ class Db {
                             created: Number(r[10]), deadline: Number(r[11]), subs: r.slice(12)} : r;
   }
   async events() { return (await this.raw('XRANGE', 'ns:events', '-', '+')).map(each => each[1]); }
+  async endings() { return (await this.events()).filter(([, kind]) => kind === 'disconnect'); }
   async inbox(node) { return (await this.raw('XRANGE', `ns:inbox:${node}`, '-', '+')).map(each => each[1]); }
   // All keys with all they hold, to show that a refusal wrote nothing.
   async everything() {
@@ -135,6 +136,8 @@ const P0 = 5000000000000000;
 const F = P0 + 1000000;
 const NEVER = 9999999999999;
 const p = n => String(F + n);
+const shook = (id, user = 'bob') => ['k', 'handshake', 'id', id, 'user', user];
+const subscribed = (id, channel, verb = 'subscribe', user = 'bob') => ['k', verb, 'id', id, 'channel', channel, 'user', user];
 const disconnect = (id, reason, user = 'bob') => ['k', 'disconnect', 'id', id, 'reason', reason, 'user', user];
 
 const cases = [];
@@ -371,6 +374,8 @@ scenario('sub, unsub: only at (n, g); one that is there keeps its start; unsubsc
   assert.deepEqual((await db.load('s')).subs, ['/b/**', '6:9', '/c', p(0), '/a', `8:${p(0)}`]);
   await db.is(['NONE'], 'unsub', 't', 'A', 1, 1, '/a');
   await db.is(['OK'], 'unsub', 's', 'A', 1, 1, '/a', '/b/**', '/c');
+  assert.deepEqual(await db.events(), [shook('s'), subscribed('s', '/a'), subscribed('s', '/b/**'), subscribed('s', '/c'), subscribed('s', '/a', 'unsubscribe'),
+                                       subscribed('s', '/a'), ...['/a', '/b/**', '/c'].map(channel => subscribed('s', channel, 'unsubscribe'))], 'each is told once');
   await db.isRaw(0, 'EXISTS', 'ns:subs:s');
 });
 
@@ -449,7 +454,7 @@ scenario('claim: a live record takes the mark of the old owner; without a mark i
   await db.is(['LOST'], 'claim', 't', 1, 'B');
   await db.is(['NONE'], 'claim', 't', 1, 'B');
   await db.is(['NONE'], 'load', 't');
-  assert.deepEqual(await db.events(), [disconnect('t', 'lost')]);
+  assert.deepEqual(await db.endings(), [disconnect('t', 'lost')]);
   assert.deepEqual(await db.inbox('A'), [['t', 'lost', 'id', 's', 'g', '2'], ['t', 'ended', 'id', 't', 'reason', 'lost']]);
   await db.raw('SET', 'ns:mark:B', 'x');
   await db.run('tick', E, 'B', 1, F + 9, 1, '', 0, 1, 's', 2, 0);
@@ -469,7 +474,7 @@ scenario('end: exactly one call ends a session, and tells; afterwards every verb
   await db.is(['OK'], 'end', 's', 'A', 1, 1, 'disconnect', 0, 'A');
   await db.raw('CONFIG', 'SET', 'maxmemory', 0);
   for (let i = 0; i < 2; i++) await db.is(['NONE'], 'end', 's', 'A', 1, 1, 'disconnect', i, 'A');
-  assert.deepEqual(await db.events(), [disconnect('s', 'disconnect')]);
+  assert.deepEqual(await db.endings(), [disconnect('s', 'disconnect')]);
   assert.deepEqual(await db.inbox('A'), [], 'the owner need not be told by itself');
   for (const key of ['ns:session:s', 'ns:subs:s', 'ns:user:bob', 'ns:sessions']) await db.isRaw(0, 'EXISTS', key);
   await db.is(['NONE'], 'load', 's');
@@ -490,7 +495,7 @@ scenario('end: by force, and once the deadline is past, whoever owns it; the own
   await db.raw('ZADD', 'ns:sessions', 1000, 't');
   await db.is(['OK'], 'end', 't', '', 0, 1, 'expired', 0, 'B');
   await db.isRaw(['u'], 'SMEMBERS', 'ns:user:bob');
-  assert.deepEqual(await db.events(), [disconnect('s', 'kick'), disconnect('t', 'expired', '')]);
+  assert.deepEqual(await db.endings(), [disconnect('s', 'kick'), disconnect('t', 'expired', '')]);
   assert.deepEqual(await db.inbox('A'), [['t', 'ended', 'id', 's', 'reason', 'kick'], ['t', 'ended', 'id', 't', 'reason', 'expired']]);
   await db.raw('SET', 'ns:user:bob', 'x');
   await db.unchanged(() => db.is(['BAD', 'ns:user:bob'], 'end', 'u', 'A', 1, 1, 'disconnect', 0, 'A'));
@@ -538,7 +543,7 @@ scenario('reap: all whose deadline is before the time, oldest first, to the limi
   await db.is(['OK', 'a'], 'reap', 'A', 5000, 200);
   await db.is(['OK', 'd'], 'reap', 'A', NEVER, 200);
   await db.is(['OK'], 'reap', 'A', NEVER, 200);
-  assert.deepEqual(await db.events(), [disconnect('b', 'expired'), disconnect('c', 'expired', ''), disconnect('a', 'expired'), disconnect('d', 'expired')]);
+  assert.deepEqual(await db.endings(), [disconnect('b', 'expired'), disconnect('c', 'expired', ''), disconnect('a', 'expired'), disconnect('d', 'expired')]);
   assert.deepEqual(await db.inbox('B'), [['t', 'ended', 'id', 'b', 'reason', 'expired']]);
   assert.deepEqual((await db.load('e')).n, 'A');
   await db.raw('ZADD', 'ns:sessions', Date.now() - 20000, 'e');

@@ -276,6 +276,7 @@ static void see_events(struct sim *s) {
   for (from = v->end; from > v->first && sim_id_compare(v->entries[from - 1].id, s->events_seen) > 0;) from--;
   for (; from < v->end; from++) {
     s->events_seen = v->entries[from].id;
+    if (!bx_slice_equal(field(&v->entries[from], "k"), BX_LIT("disconnect"))) continue;
     see_end(s, field(&v->entries[from], "id"), field(&v->entries[from], "reason"));
   }
 }
