@@ -30,6 +30,14 @@ static void answer(struct bx_pending *p, struct bx_access_answer *a) {
   p->decided(p, a);
 }
 
+// Nobody waits for the answer any more, or nobody will give one.
+static void cancel(struct bx_server *server, struct bx_pending *p) {
+  const struct bx_access_answer none = {.verdict = BX_UNAVAILABLE};
+
+  server->access->ops->cancel(server->access, &p->access);
+  bx_access_decide(server, &p->access, &none);
+}
+
 void bx_pending_ask(struct bx_call *call, struct bx_pending *p, enum bx_access_verb verb,
                     const struct bx_slice *channels, size_t count) {
   struct bx_server *server = call->batch->server;
@@ -55,7 +63,10 @@ void bx_pending_ask(struct bx_call *call, struct bx_pending *p, enum bx_access_v
   server->counters.asking++;
   a.verdict = server->access->ops->ask(server->access, &p->access, &a);
   p->access.connection = NULL;
-  if (a.verdict != BX_LATER) bx_access_decide(server, &p->access, &a);
+  if (a.verdict != BX_LATER)
+    bx_access_decide(server, &p->access, &a);
+  else if (server->undecided)
+    cancel(server, p);
 }
 
 void bx_access_decide(struct bx_server *server, struct bx_access_request *request,
@@ -69,14 +80,6 @@ void bx_access_decide(struct bx_server *server, struct bx_access_request *reques
   server->counters.asking--;
   bx_server_clock(server);
   answer(p, &a);
-}
-
-// Nobody waits for the answer any more, or nobody will give one.
-static void cancel(struct bx_server *server, struct bx_pending *p) {
-  const struct bx_access_answer none = {.verdict = BX_UNAVAILABLE};
-
-  server->access->ops->cancel(server->access, &p->access);
-  bx_access_decide(server, &p->access, &none);
 }
 
 // What a session asked for goes on without the connection; a handshake is of no use to anybody.

@@ -60,6 +60,8 @@
   X(bad_acks, COUNTER, "mora_acks_refused_total", "Numbers in ext.ack that no answer to the client can have had.")    \
   X(gaps, COUNTER, "mora_journal_gaps_total", "Positions missing in the journal's tail.")                             \
   X(moves, COUNTER, "mora_session_moves_total", "Sessions that moved here from another node.")                        \
+  X(followed, COUNTER, "mora_followed_messages_total",                                                                \
+    "Messages whose session moved while they were under way, and that went after it.")                                \
   X(forced_moves, COUNTER, "mora_session_forced_moves_total", "Sessions claimed from a node that was gone.")
 
 // One more refusal for a limit.

@@ -203,6 +203,7 @@ static void ended(struct bx_request *request, enum bx_outcome outcome, bx_positi
   struct bx_server *server = p->batch->server;
 
   (void)position;
+  if (outcome != BX_ACKNOWLEDGED && bx_pending_follow(p)) return;
   if (outcome == BX_ACKNOWLEDGED && p->session->state != BX_SESSION_CLOSING) {
     bx_reply_open(p->batch, p->index, true, true);
     bx_reply_close(p->batch, p->index);

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Messages for sessions that are not here: before a batch is executed, the engine is asked for each
 // of them. A session is then in the table, or its messages were executed where it lives, or it is
-// unknown, or nobody can say now.
+// unknown, or nobody can say now. The same for a message whose session moved while it was under way.
 #include "bayeux/server_private.h"
 
-#define MAX_ID 64   // longer ones are nobody's
+#define MAX_ID 64     // longer ones are nobody's
+#define MAX_MOVES 4   // of a session while one message is under way
 
 struct locate {
   struct bx_request request;
   struct bx_batch *batch;
   struct bx_buffer id, text;
+  bool follows;     // one message, whose session moved
+  uint32_t index;   // that one
 };
 
 // What of the pipeline needs the session here. A publish does not, where everybody may publish: its
@@ -50,6 +53,10 @@ static bool is_for(const struct bx_batch *b, const struct bx_message *m, struct 
   return need_of(b, m) != NEEDS_NOTHING && bx_value_is(&m->client_id, id);
 }
 
+static bool concerns(const struct locate *l, uint32_t index) {
+  return l->follows ? index == l->index : is_for(l->batch, &l->batch->messages.at[index], bx_buffer_view(&l->id));
+}
+
 // The message as it was sent, but for white space between its members, and for secrets.
 static void add_text(const struct bx_batch *b, const struct bx_message *m, struct bx_buffer *out) {
   const char *before = "{";
@@ -76,7 +83,6 @@ static void add_text(const struct bx_batch *b, const struct bx_message *m, struc
 // Each reply goes to the message it answers: one per message, in order.
 static void take_replies(struct locate *l, struct bx_slice replies) {
   struct bx_batch *b = l->batch;
-  struct bx_slice id = bx_buffer_view(&l->id);
   struct bx_value ignored, reply;
   struct bx_scan s;
   bool more;
@@ -84,7 +90,7 @@ static void take_replies(struct locate *l, struct bx_slice replies) {
   bx_scan_init(&s, replies, 64);
   more = bx_scan_enter(&s);
   for (uint32_t i = 0; i < b->messages.count; i++) {
-    if (!is_for(b, &b->messages.at[i], id)) continue;
+    if (!concerns(l, i)) continue;
     b->index[i].settled = true;
     more = more && bx_scan_item(&s, &ignored) && bx_scan_value(&s, &reply);
     if (!more) continue;
@@ -100,13 +106,12 @@ static void take_replies(struct locate *l, struct bx_slice replies) {
 static void refuse(struct locate *l, bool unknown) {
   struct bx_batch *b = l->batch;
   bool fails = false;
-  struct bx_slice id = bx_buffer_view(&l->id);
 
   for (uint32_t i = 0; i < b->messages.count; i++) {
     const struct bx_message *m = &b->messages.at[i];
     struct bx_buffer error = {0};
 
-    if (!is_for(b, m, id)) continue;
+    if (!concerns(l, i)) continue;
     b->index[i].settled = true;
     if (need_of(b, m) == NEEDS_IT_HERE) {
       fails = true;
@@ -132,14 +137,28 @@ static void located(struct bx_request *request, enum bx_outcome outcome, bx_posi
     bx_connection_know(b->connection);
   }
   if (outcome == BX_REFUSED || outcome == BX_UNKNOWN) refuse(l, outcome == BX_UNKNOWN);
+  if (l->follows)
+    bx_batch_execute_one(b, l->index);
+  else if (--b->locating == 0)
+    bx_batch_execute(b);
   bx_buffer_fini(&l->id);
   bx_buffer_fini(&l->text);
   bx_free(l);
-  if (--b->locating == 0) bx_batch_execute(b);
 }
 
 static bool is_wanted(const struct bx_request *request) {
   return bx_container_of(request, const struct locate, request)->batch->connection != NULL;
+}
+
+static void submit(struct locate *l, bool mover) {
+  struct bx_engine *engine = l->batch->server->engine;
+
+  bx_buffer_char(&l->text, ']');
+  l->request = (struct bx_request){.kind = BX_REQUEST_LOCATE, .done = located, .mover = mover, .wanted = is_wanted};
+  l->request.id = bx_buffer_view(&l->id);
+  l->request.text = bx_buffer_view(&l->text);
+  bx_list_init(&l->request.link);
+  engine->ops->submit(engine, &l->request);
 }
 
 static void ask(struct bx_batch *b, uint32_t first) {
@@ -152,14 +171,29 @@ static void ask(struct bx_batch *b, uint32_t first) {
     mover |= need_of(b, &b->messages.at[i]) == NEEDS_IT_HERE;
     add_text(b, &b->messages.at[i], &l->text);
   }
-  bx_buffer_char(&l->text, ']');
   l->batch = b;
-  l->request = (struct bx_request){.kind = BX_REQUEST_LOCATE, .done = located, .mover = mover, .wanted = is_wanted};
-  l->request.id = bx_buffer_view(&l->id);
-  l->request.text = bx_buffer_view(&l->text);
-  bx_list_init(&l->request.link);
   b->locating++;
-  b->server->engine->ops->submit(b->server->engine, &l->request);
+  submit(l, mover);
+}
+
+bool bx_pending_follow(struct bx_pending *p) {
+  const struct bx_session *s = p->session;
+  struct bx_batch *b = p->batch;
+  struct locate *l;
+
+  if (s->state != BX_SESSION_CLOSING || s->why != BX_END_MOVED) return false;
+  if (b->index[p->index].moves++ >= MAX_MOVES) return false;
+  b->server->counters.followed++;
+  l = bx_alloc(sizeof *l);
+  l->follows = true;
+  l->index = p->index;
+  l->batch = b;
+  bx_buffer_slice(&l->id, bx_session_id(s));
+  add_text(b, &b->messages.at[p->index], &l->text);
+  b->open++;   // until it is executed
+  bx_pending_destroy(p);
+  submit(l, false);
+  return true;
 }
 
 // The first message of each client id that is not in the table.

@@ -110,9 +110,10 @@ static void refuse(struct bx_batch *batch, uint32_t index, struct bx_slice error
   bx_reply_close(batch, index);
 }
 
-// Allowed, but nobody is to get it: the session is looked at, and that is all.
+// Allowed, but nobody is to get it: the session is looked at, and that is all. One that moved meanwhile lives.
 static void acknowledge(struct bx_pending *p) {
-  bool unknown = p->session == NULL || p->session->state == BX_SESSION_CLOSING;
+  const struct bx_session *s = p->session;
+  bool unknown = s == NULL || (s->state == BX_SESSION_CLOSING && s->why != BX_END_MOVED);
 
   if (unknown) {
     bx_error_text(&p->error, "401", &p->batch->messages.at[p->index].client_id, BX_UNKNOWN_CLIENT);

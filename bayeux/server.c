@@ -3,6 +3,8 @@
 #include "bayeux/reader.h"
 #include "bayeux/server_private.h"
 
+#define LAST_DECISIONS 1000   // ms that a drain waits for permissions
+
 // -- delivery --------------------------------------------------------------------------------------
 
 // Downwards: a session whose outbox is full leaves the live part of the array, and the one that
@@ -79,6 +81,13 @@ static void call(void *context, struct bx_remote_call *c) { bx_relay_open(contex
 
 // -- life ------------------------------------------------------------------------------------------
 
+static void last_decisions(struct bx_timer *timer) {
+  struct bx_server *server = bx_container_of(timer, struct bx_server, last_decisions);
+
+  server->undecided = true;
+  bx_server_cancel_asking(server);
+}
+
 struct bx_server *bx_server_create(const struct bx_env *env, const struct bx_server_options *options,
                                    struct bx_engine *engine, bx_millis now) {
   struct bx_server *server = bx_alloc(sizeof *server);
@@ -99,6 +108,7 @@ struct bx_server *bx_server_create(const struct bx_env *env, const struct bx_ser
   bx_list_init(&server->relays);
   bx_list_init(&server->connections);
   bx_list_init(&server->asking);
+  bx_timer_init(&server->last_decisions, last_decisions);
   bx_list_init(&server->spare_blocks);
   engine->frames = &server->counters.frames;
   engine->events = (struct bx_engine_events){.context = server,
@@ -135,6 +145,7 @@ void bx_server_destroy(struct bx_server *server, struct bx_counters *left) {
   bx_relays_close(server);
   BX_BUG_ON(!bx_list_empty(&server->connections));
   close_all(server);
+  bx_wheel_cancel(&server->wheel, &server->last_decisions);
   bx_server_cancel_asking(server);
   server->engine->ops->destroy(server->engine);   // what is under way ends, and lets go of its session
   bx_sessions_reap(server);
@@ -184,6 +195,7 @@ bx_millis bx_server_deadline(const struct bx_server *server) {
 void bx_server_drain(struct bx_server *server) {
   if (server->draining) return;
   server->draining = true;
+  bx_wheel_set(&server->wheel, &server->last_decisions, server->now + LAST_DECISIONS);
   bx_list_each (link, &server->connections) {
     struct bx_connection *c = bx_container_of(link, struct bx_connection, link);
 
@@ -275,21 +287,33 @@ void bx_batch_run(struct bx_connection *c, struct bx_batch *b) {
     bx_batch_execute(b);
 }
 
-void bx_batch_execute(struct bx_batch *b) {
-  for (uint32_t i = 0; i < b->messages.count; i++) {
-    const struct bx_message *m = &b->messages.at[i];
-    struct bx_call call = {.batch = b, .index = i, .message = m, .session = named_session(b->server, &m->client_id)};
+static void execute(struct bx_batch *b, uint32_t index) {
+  const struct bx_message *m = &b->messages.at[index];
+  struct bx_call call = {.batch = b, .index = index, .message = m, .session = named_session(b->server, &m->client_id)};
 
-    if (b->index[i].settled) continue;
-    if (call.session != NULL) bx_connection_know(b->connection);
-    if (m->channel.type == BX_JSON_STRING) bx_value_decode(&m->channel, &call.channel);
-    call.server = bx_message_is_server(b, m);
-    run_message(&call);
-    bx_buffer_fini(&call.channel);
-  }
+  if (b->index[index].settled) return;
+  if (call.session != NULL) bx_connection_know(b->connection);
+  if (m->channel.type == BX_JSON_STRING) bx_value_decode(&m->channel, &call.channel);
+  call.server = bx_message_is_server(b, m);
+  run_message(&call);
+  bx_buffer_fini(&call.channel);
+}
+
+// What was handed to its verb is all that comes of this text for now.
+static void executed(struct bx_batch *b) {
   if (b->server->access != NULL && b->server->access->ops->asked != NULL)
     b->server->access->ops->asked(b->server->access);
   bx_batch_done(b);
+}
+
+void bx_batch_execute(struct bx_batch *b) {
+  for (uint32_t i = 0; i < b->messages.count; i++) execute(b, i);
+  executed(b);
+}
+
+void bx_batch_execute_one(struct bx_batch *b, uint32_t index) {
+  execute(b, index);
+  executed(b);
 }
 
 // -- engine requests -------------------------------------------------------------------------------

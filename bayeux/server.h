@@ -92,6 +92,8 @@ struct bx_server {
   struct bx_list spare_blocks;   // outbox blocks
   uint32_t spare_count;
   bool draining;
+  bool undecided;   // nobody waits for a decision any more
+  struct bx_timer last_decisions;
   bool losing_all;   // the journal is gone: clients are told to come back one by one
   struct bx_table_key secret;
 };
@@ -110,7 +112,8 @@ bx_millis bx_server_deadline(const struct bx_server *);
 struct bx_session *bx_server_find_session(const struct bx_server *, struct bx_slice id);
 
 // Draining: held connects are answered with an interval of 1-5 s, so are those that still come, and
-// streams are closed with 1001. Sessions stay.
+// streams are closed with 1001. Who asked for a permission gets it, if it is decided within a second;
+// what is not, and what is asked for afterwards, is unavailable. Sessions stay.
 void bx_server_drain(struct bx_server *);
 
 // A random number in [low, high].

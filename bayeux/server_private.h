@@ -25,6 +25,7 @@ struct bx_batch {
 struct bx_reply {
   size_t at, len;   // len 0: none (a held connect)
   bool settled;     // its message was executed elsewhere, or refused
+  uint8_t moves;    // times that its message followed a session that moved
 };
 
 // One message on its way through the verbs.
@@ -90,6 +91,10 @@ void bx_batch_run(struct bx_connection *, struct bx_batch *);
 // Asks the engine for the sessions that are named and not here, then executes.
 void bx_batch_locate(struct bx_batch *);
 void bx_batch_execute(struct bx_batch *);
+void bx_batch_execute_one(struct bx_batch *, uint32_t index);
+// The session of a message that was under way lives elsewhere now: the message begins anew where that is, permission
+// included. Takes the pending one. False: its session did not move, or has done so too often; nothing was done.
+bool bx_pending_follow(struct bx_pending *);
 void bx_batch_done(struct bx_batch *);   // one more message is done; frees the batch when it was the last
 void bx_connection_wake(struct bx_connection *);
 // A message of it did something; NULL: it is gone.

@@ -139,6 +139,7 @@ static void recorded(struct bx_request *request, enum bx_outcome outcome, bx_pos
   (void)position;
   if (request->kind == BX_REQUEST_SUBSCRIBE) p->session->asked -= (uint32_t)request->pattern_count;
   if (p->session->acks && p->session->connection != NULL) bx_connection_wake(p->session->connection);
+  if (bx_pending_follow(p)) return;
   if (outcome != BX_ACKNOWLEDGED || p->session->state == BX_SESSION_CLOSING) {
     bool ended = outcome == BX_ACKNOWLEDGED && p->session->why != BX_END_MOVED;
     bool gone = ended || outcome == BX_NO_SESSION;

@@ -6,8 +6,9 @@ import net from 'node:net';
 import {test} from './lib/suite.mjs';
 import {startBroker} from './lib/daemon.mjs';
 import {getJson} from './lib/http.mjs';
-import {deliveries} from './lib/bayeux.mjs';
+import {PollSession, deliveries} from './lib/bayeux.mjs';
 import {until, within} from './lib/wait.mjs';
+import {startScripted} from './support/authority.mjs';
 import {Wire, asSocketUrl, hold, poller, publish, settle} from './support/wire.mjs';
 
 const start = t => startBroker(t, {set: {'broker.timeout': '30s'}});
@@ -77,6 +78,45 @@ test('a request that is under way gets its answer', async t => {
   const said = publish(broker.bayeux, '/x', 1);
   const ended = said.then(() => broker.stop());
   assert.deepEqual(deliveries(await poll.answer), [{channel: '/x', data: 1}]);
+  await ended;
+});
+
+const asking = (authority, set = {}) => ({set: {
+  'broker.timeout': '30s', 'broker.drain': '10m', 'access.handshake': 'authority', 'authority.url': authority.url, 'authority.timeout': '60s',
+  'access.rules': [{channel: '/**', subscribe: 'authority', publish: 'authority'}], ...set,
+}});
+
+test('an authority that hangs: what waits for it is unavailable, and the drain goes on', async t => {
+  const authority = await startScripted(t);
+  const broker = await startBroker(t, asking(authority));
+  const session = await poller(broker.bayeux);
+  const {length} = authority.calls;
+  authority.script = {respond: () => {}};
+  const waiting = [
+    session.post([session.message.subscribe('/x')]), session.post([session.message.publish('/x', 1)]),
+    new PollSession(broker.bayeux).post([session.message.handshake()]),
+  ];
+  await authority.calls.count(length + 3);
+  await broker.stop();
+  const [[subscribe], [publishing], [handshake]] = await Promise.all(waiting);
+  assert.deepEqual([subscribe.error, publishing.error, handshake.error], ['503:/x:Authority unavailable', '503:/x:Authority unavailable', '503::Authority unavailable']);
+  assert.equal(handshake.advice.reconnect, 'handshake');
+});
+
+test('an authority that answers: who asked before the drain gets what it says', async t => {
+  const authority = await startScripted(t);
+  const broker = await startBroker(t, asking(authority));
+  const session = await poller(broker.bayeux);
+  let release;
+  const gate = new Promise(resolve => { release = resolve; });
+  authority.script = {answer: async () => { await gate; return {allow: true, ext: {snapshot: []}}; }};
+  const {length} = authority.calls;
+  const waiting = session.post([session.message.subscribe('/x')]);
+  await authority.calls.count(length + 1);
+  const ended = broker.stop();
+  await broker.log.find(({event}) => event === 'drain', 'the drain');
+  release();
+  assert.deepEqual((await waiting).map(({successful, ext}) => [successful, ext]), [[true, {snapshot: []}]]);
   await ended;
 });
 

@@ -437,6 +437,33 @@ static void all_is_taken_back_when_the_server_goes(void **state) {
   assert_int_equal(g.cancelled, 3);
 }
 
+static void a_drain_waits_a_second_for_decisions(void **state) {
+  struct world w;
+  struct guard g;
+  struct wire x;
+  char id[32];
+
+  (void)state;
+  guard(&w, &g);
+  world_handshake(&w, id);
+  g.verdict = BX_LATER;
+  wire_open(&x, &w);
+  assert_true(wire_send(&x, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'/a'}", id));
+  assert_true(wire_send(&x, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'/b'}", id));
+  bx_server_drain(w.server);
+  world_pass(&w, 900);
+  assert_true(decide(&w, &g, allow));
+  assert_int_equal(w.server->counters.asking, 1);
+  world_pass(&w, 200);
+  assert_int_equal(w.server->counters.asking, 0);
+  assert_true(wire_send(&x, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'/c'}", id));
+  assert_int_equal(w.server->counters.asking, 0);
+  assert_int_equal(w.server->counters.subscriptions, 1);
+  assert_int_equal(w.server->counters.unavailable, 2);
+  wire_close(&x);
+  world_fini(&w);
+}
+
 // -- ext -------------------------------------------------------------------------------------------
 
 static void members_of_ext(void **state) {
@@ -473,6 +500,7 @@ int main(void) {
       cmocka_unit_test(a_session_that_ended_meanwhile_gets_nothing),
       cmocka_unit_test(what_waits_counts_against_the_limit),
       cmocka_unit_test(all_is_taken_back_when_the_server_goes),
+      cmocka_unit_test(a_drain_waits_a_second_for_decisions),
       cmocka_unit_test(members_of_ext),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
