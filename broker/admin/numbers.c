@@ -31,6 +31,7 @@ const struct bk_number_table bk_number_tables[] = {{server_metrics, offsetof(str
                                                    {0}};
 
 void bk_numbers_add(struct bk_numbers *to, const struct bk_numbers *more, bool gauges) {
+  bk_lag_add(&to->lag, &more->lag);
   for (const struct bk_number_table *t = bk_number_tables; t->metrics; t++) {
     for (const struct bk_metric *m = t->metrics; m->name; m++) {
       uint64_t sum, number;

@@ -13,6 +13,7 @@
 
 #include "broker/access/authority.h"
 #include "broker/admin/admin.h"
+#include "broker/host/lag.h"
 #include "broker/host/metrics.h"
 #include "broker/publish/handler.h"
 
@@ -38,6 +39,7 @@ struct bk_numbers {
   struct bk_access_counters access;
   struct bk_authority_counters authority;
   struct bk_host_counters host;
+  struct bk_lag lag;
 };
 
 // The tables, in the order in which they are shown, each with its place in struct bk_numbers.

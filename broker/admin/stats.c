@@ -53,6 +53,7 @@ static void collect(const struct bk_admin *a, struct bk_numbers *n) {
   n->access = a->options.guard->counters;
   if (a->options.authority) n->authority = *bk_authority_counters(a->options.authority);
   n->host = bk_host_counters;
+  n->lag = bk_host_lag;
 }
 
 void bk_admin_post_numbers(struct bk_admin *a) {
@@ -80,6 +81,7 @@ void bk_admin_metrics(struct bk_admin *a, struct bk_exchange *x) {
   bk_metrics_write(&text, gauge_metrics, &gauges);
   for (const struct bk_number_table *t = bk_number_tables; t->metrics; t++)
     if (is_shown(a, t)) bk_metrics_write(&text, t->metrics, (const char *)&total + t->offset);
+  bk_lag_write(&text, &total.lag);
   bk_exchange_respond(x, &(struct bk_response){
                              .status = 200,
                              .content_type = "text/plain; version=0.0.4; charset=utf-8",
@@ -109,6 +111,12 @@ static json_t *listeners_of(const struct bk_admin *a) {
                                     bk_listener_address(l), "connections", (json_int_t)bk_listener_connections(l)));
   }
   return list;
+}
+
+static json_t *loop_of(const struct bk_lag *lag) {
+  return json_pack("{s:I, s:I, s:f, s:f, s:f}", "turns", (json_int_t)bk_lag_turns(lag), "busy_ms",
+                   (json_int_t)(lag->busy / 1000000), "p50_us", bk_lag_quantile(lag, .5), "p99_us",
+                   bk_lag_quantile(lag, .99), "p999_us", bk_lag_quantile(lag, .999));
 }
 
 static json_t *pods_of(const struct er_node *node) {
@@ -155,6 +163,7 @@ void bk_admin_stats(struct bk_admin *a, struct bk_exchange *x) {
   json_object_set_new(all, "authority", authority);
   json_object_set_new(all, "admin", admin);
   json_object_set_new(all, "host", host);
+  json_object_set_new(all, "loop", loop_of(&total.lag));
   json_object_set_new(all, "listeners", listeners_of(a));
   bk_admin_answer(x, all);
 }

@@ -45,6 +45,7 @@ static void on_socket(uv_poll_t *poll, int status, int events) {
   struct watch *w = poll->data;
   struct bk_http_client *c = w->client;
   int running, what = status < 0 ? CURL_CSELECT_ERR : 0;
+  bk_loop_begin(c->loop);
   if (events & UV_READABLE) what |= CURL_CSELECT_IN;
   if (events & UV_WRITABLE) what |= CURL_CSELECT_OUT;
   curl_multi_socket_action(c->multi, w->fd, what, &running);   // may end the watch

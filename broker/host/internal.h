@@ -52,6 +52,7 @@ struct bk_loop {
   bool now_known;   // `now` was read in this turn
   bool running;
   uint64_t turn;
+  uint64_t began;   // ns; the turn, 0: nothing has come yet
   struct bx_list hooks;
   struct bx_list signals;
   struct bx_list listeners;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "broker/host/internal.h"
+#include "broker/host/lag.h"
 
 #define SPARE_FDS 8   // kept from connections: for engines, authorities, files
 
@@ -73,6 +74,7 @@ static void set_timer(struct bk_loop *loop) {
 static void on_prepare(uv_prepare_t *prepare) {
   struct bk_loop *loop = prepare->data;
   bk_host_counters.turns++;
+  bk_loop_begin(loop);
   bx_wheel_advance(&loop->wheel, bk_loop_now(loop));
   run_hooks(loop);
   flush_exchanges(loop);
@@ -81,6 +83,12 @@ static void on_prepare(uv_prepare_t *prepare) {
   set_timer(loop);
   loop->turn++;
   loop->now_known = false;
+  bk_lag_note(&bk_host_lag, uv_hrtime() - loop->began);
+  loop->began = 0;
+}
+
+void bk_loop_begin(struct bk_loop *loop) {
+  if (loop->began == 0) loop->began = uv_hrtime();
 }
 
 struct bk_loop *bk_loop_create(void) {
@@ -148,6 +156,7 @@ bx_millis bk_loop_now(const struct bk_loop *loop) {
   if (!l->now_known) {
     l->now = uv_now(&l->uv);
     l->now_known = true;
+    bk_loop_begin(l);
   }
   return l->now;
 }

@@ -31,6 +31,9 @@ uint64_t bk_wall_clock(void);
 // the loop looks at the wheel at the end of every turn.
 struct bx_wheel *bk_loop_wheel(struct bk_loop *);
 
+// The turn begins now, unless it has: for parts that libuv tells of something itself. See lag.h.
+void bk_loop_begin(struct bk_loop *);
+
 // Called once at the end of every turn. The struct is the caller's, until removed. May add and
 // remove hooks.
 struct bk_turn_hook {

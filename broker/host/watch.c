@@ -15,6 +15,7 @@ static void on_events(uv_poll_t *poll, int status, int events) {
   int count = EVENTS;
   (void)status;
   (void)events;
+  bk_loop_begin(loop);
   for (int round = 0; round < ROUNDS && count == EVENTS; round++) {
     count = epoll_wait(loop->epoll, ready, EVENTS, 0);
     for (int i = 0; i < count; i++) {

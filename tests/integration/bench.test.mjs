@@ -7,7 +7,9 @@ import {spawn} from 'node:child_process';
 import {existsSync} from 'node:fs';
 import {test} from './lib/suite.mjs';
 import {adopt, binary, run, startBroker, target} from './lib/daemon.mjs';
+import {getJson, request} from './lib/http.mjs';
 import {within} from './lib/wait.mjs';
+import {startScripted} from './support/authority.mjs';
 import {interval, median, pairedRatio} from '../bench/lib/statistics.mjs';
 import {judge} from '../bench/lib/rounds.mjs';
 import {figures, quickFigures} from '../bench/lib/figures.mjs';
@@ -108,6 +110,24 @@ test('ping-pong, polls, idle clients, connects, a storm, slow clients', async t 
   clean(await load(['slow', '--clients', '20', '--slow', '10', '--rate', '2000', ...bayeux(broker)]), 20);
 });
 
+test('an authority in a storm: a request for each frame at most, and nobody is refused', async t => {
+  const limits = {'limits.handshake_rate': 10000, 'limits.accept_rate': 10000};
+  const rules = {...limits, 'access.handshake': 'authority', 'access.rules': [{channel: '/bench/**', subscribe: 'authority'}], 'authority.timeout': '20s'};
+  const storm = ['connect', '--clients', '300', '--channels', '300', '--concurrency', '100'];
+  const scripted = await startScripted(t, {answer: ({verb}) => ({allow: true, ...(verb === 'handshake' && {user: 'ann'})})});
+  for (const url of [scripted.url, `http://127.0.0.1:${(await floor(t, 'bench_authority')).port}/`]) {
+    const broker = await startBroker(t, {set: {...rules, 'authority.url': url}});
+    await load([...storm, ...bayeux(broker, 'bayeux-five')]);
+    const {authority, loop} = (await getJson(broker.admin('/v1/stats'))).json;
+    const {asked, allowed, denied, unavailable, failures} = authority;
+    assert.deepEqual({asked, allowed, denied, unavailable, failures}, {asked: 1800, allowed: 1800, denied: 0, unavailable: 0, failures: 0});
+    assert(authority.requests <= 600, `${authority.requests} requests`);
+    if (url === scripted.url) assert.deepEqual([scripted.calls.length, scripted.asked.length], [authority.requests, 1800]);
+    assert(loop.turns > 0 && loop.p50_us <= loop.p99_us && loop.p99_us <= loop.p999_us && loop.p999_us > 0);
+    assert.match((await request(broker.admin('/metrics'))).text, /^mora_loop_turn_seconds_bucket\{le="\+Inf"\} \d+$/m);
+  }
+});
+
 test('what cannot be measured ends the run', async t => {
   const {code, stderr} = await run('bench_load', ['fanout', '--dialect', 'bayeux', '--url', 'ws://127.0.0.1:1/']);
   assert.equal(code, 1);
@@ -132,6 +152,10 @@ test('ratios, intervals and verdicts', () => {
   assert.equal(verdict({limit: 1.1, atLeast: true}), 'holds');
   assert.equal(verdict({against: undefined, limit: 1.2}), 'holds');
   assert.equal(verdict({against: 'c', limit: 1}), 'not measured');
+  const {entries: [{check}]} = figures.find(({id}) => id === 'authority-storm');
+  const storm = authority => () => check({clients: 5, numbers: {authority: {requests: 10, asked: 30, allowed: 30, failures: 0, ...authority}}});
+  storm({})();
+  for (const wrong of [{requests: 11}, {asked: 29}, {allowed: 29}, {failures: 1}]) assert.throws(storm(wrong), /the authority/);
 });
 
 test('every target names entries and values of its figure; the page holds them all', () => {

@@ -5,7 +5,8 @@
 // are measured once in each round, in an order that changes (some in the first `rounds` only). `values` picks numbers from a report of
 // bench_load. A target compares the value of one entry with that of another, in pairs of one round
 // (`against`), or with a fixed number; it holds when the 95 % interval ends at or below `limit` (with
-// `atLeast`: begins at or above).
+// `atLeast`: begins at or above). With `numbers` a report has what the server counts itself, too; an entry's
+// `check(report)` throws when what has to hold in every round does not.
 
 const groups = report => Object.values(report.groups);
 const sum = values => values.reduce((all, each) => all + each, 0);
@@ -40,6 +41,14 @@ const paced = deliveries => ({
 
 // A minute of pings and connects pressed into five seconds, in which each client has one of both.
 const IDLE = {'broker.timeout': '5s', 'broker.ping': '5s'};
+
+// 5,000 handshakes and 25,000 subscriptions, five in a frame: a request for each frame at most, and nobody is refused.
+function checkAuthority({numbers: {authority}, clients}) {
+  const found = {requests: authority.requests <= 2 * clients, asked: authority.asked, allowed: authority.allowed, failures: authority.failures};
+  const wanted = {requests: true, asked: 6 * clients, allowed: 6 * clients, failures: 0};
+  if (JSON.stringify(found) !== JSON.stringify(wanted)) throw new Error(`the authority: ${JSON.stringify(authority)}`);
+}
+const RULES = [{channel: '/bench/**', subscribe: 'any'}];
 
 export const figures = [
   {
@@ -120,6 +129,14 @@ export const figures = [
     load: {scenario: 'storm', kind: 'websocket', clients: 10000, channels: 10000, missed: 20, others: 200000, settle: 0.3, concurrency: 256},
     values: {cpu: {of: report => groups(report)[0].cpu_s * 1000 / report.clients, unit: 'ms of CPU per client'}, time: {of: report => report.seconds, unit: 's until all had all'}},
     entries: [entry('mora')], targets: [{value: 'cpu', of: 'mora', limit: 1}],
+  },
+  {
+    id: 'authority-storm', title: 'Storm: 5,000 handshakes and 25,000 subscriptions, with an authority and without', fresh: true, numbers: true,
+    load: {scenario: 'connect', kind: 'five', clients: 5000, channels: 5000, settle: 0.1, concurrency: 512},
+    values: {lag: {of: report => report.numbers.loop.p999_us / 1000, unit: 'ms, 99.9 % of the turns of its loop'}, cpu: {of: report => report.connect_cpu_us, unit: 'us of CPU per client'},
+      requests: {of: report => report.numbers.authority.requests, unit: 'requests to the authority'}, rate: {of: connects, unit: 'clients a second'}},
+    entries: [entry('mora-authority', {name: 'authority', check: checkAuthority}), entry('mora', {name: 'rules', settings: {'access.rules': RULES}})],
+    targets: [{value: 'requests', of: 'authority', limit: 10000}, {value: 'lag', of: 'authority', against: 'rules', limit: 2}],
   },
   {
     id: 'slow', title: '1,000 subscribers at 20,000 deliveries a second, 10 % of them do not read', rounds: 5,

@@ -24,7 +24,7 @@ export class Rounds {
 
   async server(name, {fresh, settings, flags}) {
     if (this.kept.has(name) && !fresh) return this.kept.get(name);
-    const options = {cpu: this.cpus.server, directory: join(this.directory, String(++this.started)), settings, flags};
+    const options = {cpu: this.cpus.server, loadCpu: this.cpus.load, directory: join(this.directory, String(++this.started)), settings, flags};
     const server = await start(name, options);
     if (isPeer(name)) this.about[name] = {version: server.version, settings: server.settings};
     if (isPeer(name) && !fresh) this.kept.set(name, server);
@@ -32,11 +32,14 @@ export class Rounds {
   }
 
   async once(figure, entry) {
-    const {name, server: serverName, rounds, settings, flags, ...changes} = entry;
+    const {name, server: serverName, rounds, settings, flags, check, ...changes} = entry;
     const fresh = figure.fresh || !isPeer(serverName);
     const server = await this.server(serverName, {fresh, settings, flags});
     try {
-      return await load(server, {...figure.load, ...changes}, this.cpus.load);
+      const report = await load(server, {...figure.load, ...changes}, this.cpus.load);
+      if (figure.numbers) report.numbers = await server.numbers();
+      check?.(report);
+      return report;
     } finally {
       if (!this.kept.has(serverName) || fresh) await server.stop();
     }

@@ -4,10 +4,12 @@
 //   const server = await start('mora', {cpu, directory, settings});
 //   server.pids      {group: [pid, ...]}: the groups whose CPU is told apart; the first is the server's own
 //   server.ways      by kind of client: {dialect, urls: [...], publish}
+//   await server.numbers?.()   what it counts itself: /v1/stats
 //   await server.stop();
 //
 // Kinds: `websocket`; `self`, who publishes to its own channel over the same socket; `polling`; `idle`, who
-// renews what keeps it alive; `connect`, who shakes hands.
+// renews what keeps it alive; `connect`, who shakes hands;
+// `five`, who subscribes to five channels.
 
 import {existsSync, mkdirSync, mkdtempSync, readFileSync} from 'node:fs';
 import {execFileSync, spawn} from 'node:child_process';
@@ -31,7 +33,7 @@ function waysOf({dialect, urls}) {
   }
   const websocket = {dialect, urls: [urls.websocket], publish: urls.websocket};
   if (dialect !== 'bayeux') return {websocket, self: websocket, idle: websocket, connect: websocket};
-  return {websocket, idle: websocket, connect: websocket, self: {...websocket, dialect: 'bayeux-self'},
+  return {websocket, idle: websocket, connect: websocket, self: {...websocket, dialect: 'bayeux-self'}, five: {...websocket, dialect: 'bayeux-five'},
     polling: {dialect: 'bayeux-poll', urls: [urls.polling], publish: urls.websocket}};
 }
 
@@ -49,7 +51,8 @@ async function broker(name, {cpu, directory, settings}) {
   const set = {...MORA, 'broker.listen': `127.0.0.1:${port}`, 'admin.listen': `127.0.0.1:${admin}`, ...settings};
   const flags = Object.entries(set).flatMap(([key, value]) => ['--set', `${key}=${JSON.stringify(value)}`]);
   const server = await launch({name, cpu, directory, port, command: [binary('mora-broker'), ...flags]});
-  return {server, port};
+  const numbers = async () => (await fetch(`http://127.0.0.1:${admin}/v1/stats`)).json();
+  return {server, port, numbers};
 }
 
 async function redis({cpu, directory}) {
@@ -69,8 +72,23 @@ const moraWays = (ports, scheme = 'ws') => {
 };
 
 async function mora({cpu, directory, settings = {}}) {
-  const {server, port} = await broker('mora', {cpu, directory, settings});
-  return {pids: {server: server.pids()}, ways: moraWays([port]), stop: server.stop};
+  const {server, port, numbers} = await broker('mora', {cpu, directory, settings});
+  return {pids: {server: server.pids()}, ways: moraWays([port]), numbers, stop: server.stop};
+}
+
+// Who may do what is asked of an authority, which shares the core of the load.
+async function moraAuthority({cpu, loadCpu, directory, settings = {}}) {
+  const port = await freePort();
+  const authority = await launch({name: 'authority', cpu: loadCpu, directory, port, command: [binary('bench_authority'), '--port', String(port)]});
+  const asking = {'access.handshake': 'authority', 'access.rules': [{channel: '/bench/**', subscribe: 'authority'}], 'authority.url': `http://127.0.0.1:${port}/`};
+  try {
+    const {server, port: own, numbers} = await broker('mora-authority', {cpu, directory, settings: {...asking, ...settings}});
+    const stop = async () => { await server.stop(); await authority.stop(); };
+    return {pids: {server: server.pids()}, ways: moraWays([own]), numbers, stop};
+  } catch (error) {
+    await authority.stop();
+    throw error;
+  }
 }
 
 async function moraTls({cpu, directory, settings = {}}) {
@@ -111,7 +129,7 @@ async function reference(name, program, {cpu, directory, flags = []}) {
 }
 
 const own = {
-  mora, 'mora-tls': moraTls, 'mora-redis': moraRedis(1), 'mora-redis-2': moraRedis(2),
+  mora, 'mora-authority': moraAuthority, 'mora-tls': moraTls, 'mora-redis': moraRedis(1), 'mora-redis-2': moraRedis(2),
   'mora-workers-1': moraRedis(1, {'broker.workers': 1}), 'mora-workers-2': moraRedis(1, {'broker.workers': 2}),
   epoll: options => reference('epoll', 'bench_epoll', options),
   'epoll-batch': options => reference('epoll-batch', 'bench_epoll', {...options, flags: ['--batch', ...(options.flags ?? [])]}),

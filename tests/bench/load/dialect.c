@@ -126,6 +126,41 @@ static void both_message(struct bn_conn *c, struct bx_slice text) {
     publisher_message(c, text);
 }
 
+// Five subscriptions in one frame: a client that comes back.
+enum { FIVE = 5 };
+
+static void subscribe_five(struct bn_conn *c) {
+  struct bx_buffer text = {0};
+  for (unsigned i = 0; i < FIVE; i++)
+    bx_buffer_printf(&text,
+                     "%c{\"channel\":\"/meta/subscribe\",\"clientId\":\"%s\",\"subscription\":\"/bench/%06u/%u\","
+                     "\"id\":\"%u\"}",
+                     i == 0 ? '[' : ',', c->id, c->channel, i, ++c->message_id);
+  bx_buffer_char(&text, ']');
+  bn_conn_send_text(c, bx_buffer_view(&text));
+  bx_buffer_fini(&text);
+}
+
+static void five_message(struct bn_conn *c, struct bx_slice text) {
+  static const char name[] = "\"subscription\":";
+  const char *end = text.at + text.len;
+  if (took_handshake(c, text)) {
+    c->asked = 0;
+    if (c->state == BN_OPEN) subscribe_five(c);
+    return;
+  }
+  for (const char *at = text.at; (at = memmem(at, (size_t)(end - at), name, sizeof name - 1)) != NULL; at++) c->asked++;
+  bool done = c->asked == FIVE && !c->ready;
+  if (find(text, "\"successful\":false")) {
+    bn_conn_fail(c, "a request was refused");
+  } else if (done) {
+    connect_again(c);
+    bn_load_ready(c);
+  } else if (find(text, "\"/meta/connect\"")) {
+    connect_again(c);
+  }
+}
+
 static void bayeux_publish(struct bn_conn *c, uint32_t channel, struct bx_slice data) {
   bn_conn_printf(c, "[{\"channel\":\"/bench/%06u\",\"data\":%.*s,\"clientId\":\"%s\",\"id\":\"%u\"}]", channel,
                  (int)data.len, data.at, c->id, ++c->message_id);
@@ -133,6 +168,8 @@ static void bayeux_publish(struct bn_conn *c, uint32_t channel, struct bx_slice 
 
 static const struct bn_role bayeux_subscriber = {
     .kind = BN_WEBSOCKET, .talks = true, .opened = bayeux_opened, .message = subscriber_message};
+static const struct bn_role bayeux_five = {
+    .kind = BN_WEBSOCKET, .talks = true, .opened = bayeux_opened, .message = five_message};
 static const struct bn_role bayeux_poller = {
     .kind = BN_HTTP, .talks = true, .opened = bayeux_opened, .message = subscriber_message};
 static const struct bn_role bayeux_publisher = {.kind = BN_WEBSOCKET,
@@ -263,6 +300,7 @@ static const struct bn_role centrifugo_publisher = {.kind = BN_WEBSOCKET,
 
 static const struct bn_dialect dialects[] = {
     {"bayeux", &bayeux_subscriber, &bayeux_publisher, false},
+    {"bayeux-five", &bayeux_five, &bayeux_publisher, false},
     {"bayeux-self", &bayeux_both, &bayeux_both, false},
     {"bayeux-poll", &bayeux_poller, &bayeux_publisher, false},
     {"plain", &plain_subscriber, &plain_publisher, true},

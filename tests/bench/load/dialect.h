@@ -2,6 +2,7 @@
 // The protocols that the load generator speaks.
 //
 //   bayeux        websocket: handshake, subscribe to /bench/CHANNEL, connect; connects again when answered
+//   bayeux-five   the same with five subscriptions in one frame, to /bench/CHANNEL/0 and on; nothing is published
 //   bayeux-self   the same; a subscriber publishes to its own channel over the same websocket
 //   bayeux-poll   as bayeux, by long-polling; publishes over a websocket
 //   plain         one text frame is one message; the channel is in the path (`{channel}`), one publishing
