@@ -1,17 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 // libcurl's multi handle on the loop: curl says which sockets and which time to watch, libuv says
 // what happened, the end of the turn reports what is over.
+//
+// A connection that is kept for later stays watched. What comes on it then answers nothing, and curl
+// would take it for the answer to the next request: such a connection is shut down and emptied, so that
+// curl finds it dead.
 #include "broker/host/http_client.h"
 
 #include <curl/curl.h>
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "bayeux/buffer.h"
+#include "broker/host/metrics.h"
 
+// Of a socket, until it is closed.
 struct watch {
+  struct bx_list link;
   struct bk_http_client *client;
   uv_poll_t poll;
   curl_socket_t fd;
+  bool idle;   // kept for later: curl does not watch it
+  bool tls;    // speaks of itself at times
 };
 
 struct request {
@@ -21,7 +33,7 @@ struct request {
   struct curl_slist *headers;
   struct bx_buffer body, answer;
   size_t max_answer;
-  bool too_large;
+  bool too_large, tls;
   int status;
   char error[CURL_ERROR_SIZE];
   void (*done)(void *context, int status, struct bx_slice body, const char *error);
@@ -32,10 +44,41 @@ struct bk_http_client {
   struct bk_loop *loop;
   CURLM *multi;
   uv_timer_t *timer;
-  struct bx_list open, over;
+  struct bx_list open, over, watches;
   struct bk_turn_hook hook;
   bool destroying;
 };
+
+// -- connections that are kept ------------------------------------------------------------------
+
+static void drain(curl_socket_t fd) {
+  char bytes[4096];
+  shutdown(fd, SHUT_RDWR);
+  while (recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0) continue;
+}
+
+// False: the connection is of no use any more, and curl will see it.
+static bool is_quiet(const struct watch *w) {
+  char byte;
+  ssize_t got = recv(w->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+  if (got <= 0) return false;
+  if (!w->tls) bk_host_counters.client_unasked++;
+  drain(w->fd);
+  return false;
+}
+
+static void look_at(struct watch *w) {
+  if (!is_quiet(w)) uv_poll_stop(&w->poll);
+}
+
+// What has come in this turn, too, before curl chooses one of them.
+static void look_at_kept(struct bk_http_client *c) {
+  bx_list_each (link, &c->watches) {
+    struct watch *w = bx_container_of(link, struct watch, link);
+    if (w->idle && uv_is_active((uv_handle_t *)&w->poll)) look_at(w);
+  }
+}
 
 // -- what curl wants watched -------------------------------------------------------------------
 
@@ -46,6 +89,10 @@ static void on_socket(uv_poll_t *poll, int status, int events) {
   struct bk_http_client *c = w->client;
   int running, what = status < 0 ? CURL_CSELECT_ERR : 0;
   bk_loop_begin(c->loop);
+  if (w->idle) {
+    look_at(w);
+    return;
+  }
   if (events & UV_READABLE) what |= CURL_CSELECT_IN;
   if (events & UV_WRITABLE) what |= CURL_CSELECT_OUT;
   curl_multi_socket_action(c->multi, w->fd, what, &running);   // may end the watch
@@ -55,6 +102,7 @@ static void on_socket(uv_poll_t *poll, int status, int events) {
 static void on_timer(uv_timer_t *timer) {
   struct bk_http_client *c = timer->data;
   int running;
+  look_at_kept(c);
   curl_multi_socket_action(c->multi, CURL_SOCKET_TIMEOUT, 0, &running);
   collect(c);
 }
@@ -62,28 +110,52 @@ static void on_timer(uv_timer_t *timer) {
 static void free_watch(uv_handle_t *handle) { bx_free(handle->data); }
 static void free_handle(uv_handle_t *handle) { bx_free(handle); }
 
+static struct watch *watch_of(const struct bk_http_client *c, curl_socket_t fd) {
+  bx_list_each (link, &c->watches) {
+    struct watch *w = bx_container_of(link, struct watch, link);
+    if (w->fd == fd) return w;
+  }
+  return NULL;
+}
+
+static struct watch *watch_new(struct bk_http_client *c, curl_socket_t fd) {
+  struct watch *w = bx_alloc(sizeof *w);
+  w->client = c;
+  w->fd = fd;
+  w->poll.data = w;
+  BX_BUG_ON(uv_poll_init_socket(bk_loop_uv(c->loop), &w->poll, fd) != 0);
+  bx_list_append(&c->watches, &w->link);
+  return w;
+}
+
 static int want_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *attached) {
   struct bk_http_client *c = user;
-  struct watch *w = attached;
-  (void)easy;
-  if (what == CURL_POLL_REMOVE) {
+  struct watch *w = attached ? attached : watch_of(c, fd);
+  struct request *r = NULL;
+  if (what == CURL_POLL_REMOVE) {   // it is kept, or closed next
     if (!w) return 0;
-    uv_poll_stop(&w->poll);
-    uv_close((uv_handle_t *)&w->poll, free_watch);
-    curl_multi_assign(c->multi, fd, NULL);
+    w->idle = true;
+    uv_poll_start(&w->poll, UV_READABLE, on_socket);
     return 0;
   }
-  if (!w) {
-    w = bx_alloc(sizeof *w);
-    w->client = c;
-    w->fd = fd;
-    w->poll.data = w;
-    BX_BUG_ON(uv_poll_init_socket(bk_loop_uv(c->loop), &w->poll, fd) != 0);
-    curl_multi_assign(c->multi, fd, w);
-  }
+  if (!w) w = watch_new(c, fd);
+  if (!attached) curl_multi_assign(c->multi, fd, w);
+  if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&r) == CURLE_OK && r) w->tls = r->tls;
+  w->idle = false;
   int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
   uv_poll_start(&w->poll, events, on_socket);
   return 0;
+}
+
+static int close_socket(void *user, curl_socket_t fd) {
+  struct watch *w = watch_of(user, fd);
+  if (w) {
+    if (w->idle && uv_is_active((uv_handle_t *)&w->poll)) (void)is_quiet(w);
+    uv_poll_stop(&w->poll);
+    bx_list_remove(&w->link);
+    uv_close((uv_handle_t *)&w->poll, free_watch);
+  }
+  return close(fd);
 }
 
 static int want_time(CURLM *multi, long ms, void *user) {
@@ -130,6 +202,8 @@ static void set_options(struct request *r, const struct bk_http_client_request *
   curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)q->timeout);
   curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_answer);
   curl_easy_setopt(e, CURLOPT_WRITEDATA, r);
+  curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+  curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, r->client);
   if (q->unix_path) curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, q->unix_path);
   if (r->body.len > 0 || q->content_type) {
     curl_easy_setopt(e, CURLOPT_POSTFIELDS, r->body.at ? r->body.at : "");
@@ -158,6 +232,7 @@ void bk_http_client_send(struct bk_http_client *c, const struct bk_http_client_r
   r->max_answer = q->max_answer;
   r->done = q->done;
   r->context = q->context;
+  r->tls = strncasecmp(q->url, "https:", 6) == 0;
   bx_buffer_slice(&r->body, q->body);
   r->easy = curl_easy_init();
   BX_BUG_ON(!r->easy);
@@ -223,6 +298,7 @@ struct bk_http_client *bk_http_client_create(struct bk_loop *loop) {
   uv_timer_init(bk_loop_uv(loop), c->timer);
   bx_list_init(&c->open);
   bx_list_init(&c->over);
+  bx_list_init(&c->watches);
   curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, want_socket);
   curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
   curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, want_time);
@@ -245,6 +321,7 @@ void bk_http_client_destroy(struct bk_http_client *c) {
   on_turn(&c->hook);
   bk_loop_remove_hook(c->loop, &c->hook);
   curl_multi_cleanup(c->multi);   // closes its sockets, ends their watches
+  BX_BUG_ON(!bx_list_empty(&c->watches));
   uv_close((uv_handle_t *)c->timer, free_handle);
   bx_free(c);
 }

@@ -58,6 +58,8 @@ void bk_metrics_write(struct bx_buffer *, const struct bk_metric *table, const v
   X(websocket_bombs, BK_COUNTER, "mora_websocket_bombs_total",                                                         \
     "Compressed websocket messages over the limit once inflated.")                                                     \
   X(stream_overflows, BK_COUNTER, "mora_http_stream_overflows_total", "Pieces of a stream dropped for a slow reader.") \
+  X(client_unasked, BK_COUNTER, "mora_http_client_unasked_total",                                                      \
+    "Kept connections to HTTP services that were closed because something came that nobody had asked for.")            \
   X(turns, BK_COUNTER, "mora_loop_turns_total", "Turns of the event loop.")
 
 struct bk_host_counters {

@@ -108,6 +108,41 @@ test('garbage instead of HTTP, heads without end, half answers: unavailable', as
   }
 });
 
+// Denials, and behind them permissions that nobody asked for: a proxy that has lost count, or somebody behind it who splits answers.
+const denyAll = requests => JSON.stringify({answers: requests.map(({verb}) => ({allow: verb === 'handshake'}))});
+const allowance = whole(JSON.stringify({answers: [{allow: true, ext: {smuggled: true}}]}));
+
+test('an answer that nobody asked for never answers the next question', async t => {
+  const unasked = {
+    'together with the answer': (socket, body) => socket.write(whole(body) + allowance),
+    'half of it together': async (socket, body) => { socket.write(whole(body) + allowance.slice(0, 30)); await sleep(50); socket.write(allowance.slice(30)); },
+    'behind an answer in chunks': (socket, body) => socket.write(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n${allowance}`),
+    'a moment later': async (socket, body) => { socket.write(whole(body)); await sleep(30); socket.write(allowance); },
+    'a moment later, the last byte much later': async (socket, body) => { socket.write(whole(body)); await sleep(30); socket.write(allowance.slice(0, -1)); await sleep(100); socket.write(allowance.slice(-1)); },
+    'one byte': async (socket, body) => { socket.write(whole(body)); await sleep(30); socket.write('H'); },
+    'many': async (socket, body) => { socket.write(whole(body)); for (let i = 0; i < 20; i++) { await sleep(5); socket.write(allowance); } },
+    'and a close': async (socket, body) => { socket.write(whole(body)); await sleep(30); socket.end(allowance); },
+  };
+  let way = 'together with the answer';
+  const authority = await startBare(t, (socket, requests) => unasked[way](socket, denyAll(requests)));
+  const broker = await startBroker(t, {set: settings(authority.url)});
+  const session = await poller(broker.bayeux);
+  for (way of Object.keys(unasked)) {
+    for (let i = 0; i < 3; i++) {
+      const {length} = authority.asked;
+      const [reply] = await session.post(subscribing(session, '/secret'));
+      assert.deepEqual([reply.successful, reply.error, reply.ext], [false, '403:/secret:Not allowed', undefined], way);
+      assert.equal(authority.asked.length, length + 1, `${way}: asked, not answered by what was there`);
+      await sleep(60);   // let it come; that it did is what the counter says
+    }
+  }
+  const {host} = (await getJson(broker.admin('/v1/stats'))).json;
+  assert.ok(host.client_unasked >= 5 * 3, `${host.client_unasked} were seen on kept connections`);
+  // libcurl throws away what is read together with the end of the chunks, and keeps the connection: 3 times.
+  const {size} = new Set(authority.asked.items.map(({socket}) => socket));
+  assert.ok(size >= authority.asked.length - 3, `${authority.asked.length} requests on ${size} connections: none of the others may be used again`);
+});
+
 test('the session ends while it is asked: kicked, disconnected, drained; nothing is subscribed or published by it', async t => {
   const {authority, broker} = await scripted(t, {}, {'authority.timeout': '20s'});
   const watcher = await poller(broker.bayeux, '/free/w', '/asked');
