@@ -46,7 +46,7 @@ struct bx_access_answer {
   // Allow:
   struct bx_slice user;   // handshake: whose session it is; empty: nobody's. One that is not valid is a denial
   struct bx_slice ext;    // a JSON object for the reply; empty: none
-  bool unjournalled;      // publish: acknowledged, and nobody gets it
+  bool unjournalled;      // publish: its session is looked at, it is acknowledged, and nobody gets it
   bool forward_ext;       // publish: subscribers get its `ext`, without its secrets: bx_ext_strip()
   // Deny:
   struct bx_slice error;   // "403::Forbidden", the inside of a JSON string; empty: that one
@@ -81,6 +81,9 @@ struct bx_access_ops {
   // What was allowed to this user before, and what is being decided, does not count any more: an answer that was asked for
   // before is unavailable. Empty: to anybody. Sessions end by themselves. NULL: nothing is kept, nor decided later.
   void (*revoked)(struct bx_access *, struct bx_slice user);
+  // A publish needs a session and has none: appends what is said instead of "401:<id>:Unknown client", or
+  // nothing. NULL: nothing.
+  void (*unknown)(struct bx_access *, struct bx_slice channel, struct bx_buffer *error);
 };
 
 struct bx_access {

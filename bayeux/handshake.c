@@ -94,7 +94,7 @@ static void welcome(struct bx_pending *p) {
   bx_buffer_lit(out, "\"channel\":\"/meta/handshake\",\"successful\":true,\"version\":\"1.0\"");
   bx_buffer_lit(out, ",\"supportedConnectionTypes\":" BX_CONNECTION_TYPES);
   if (!early) bx_buffer_printf(out, ",\"clientId\":\"%s\"", s->id);
-  bx_reply_advice(out, batch->server->draining ? bx_server_uniform(batch->server, 1000, 5000) : 0, s->life / 2);
+  bx_reply_advice(out, batch->connection == NULL ? 0 : bx_connect_interval(batch->connection), s->life / 2);
   if (bx_ack_is_wanted(m)) bx_ack_offer(batch->server, p->session, &p->ext);
   bx_reply_ext(out, bx_buffer_view(&p->ext));
   bx_reply_close(batch, p->index);
@@ -198,6 +198,14 @@ void bx_verb_handshake(struct bx_call *call) {
 
 // -- disconnect ------------------------------------------------------------------------------------
 
+static void refuse_end(struct bx_batch *batch, uint32_t index, struct bx_slice error, bool unknown) {
+  struct bx_buffer *out = bx_reply_open(batch, index, false, false);
+
+  bx_reply_error_member(out, error);
+  if (unknown) bx_reply_chosen_advice(batch->server, out);
+  bx_reply_close(batch, index);
+}
+
 static void ended(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
   struct bx_pending *p = bx_pending_of(request);
   struct bx_server *server = p->batch->server;
@@ -214,7 +222,7 @@ static void ended(struct bx_request *request, enum bx_outcome outcome, bx_positi
 
     bx_buffer_printf(&error, outcome == BX_REFUSED ? "503:%s:Not available" : "401:%s:" BX_UNKNOWN_CLIENT,
                      p->session->id);
-    bx_reply_error(p->batch, p->index, false, bx_buffer_view(&error));
+    refuse_end(p->batch, p->index, bx_buffer_view(&error), outcome != BX_REFUSED);
     bx_buffer_fini(&error);
   }
   bx_pending_destroy(p);
@@ -232,7 +240,7 @@ void bx_verb_disconnect(struct bx_call *call) {
   else if (call->session == NULL)
     bx_error_text(&error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
   if (error.len > 0) {
-    bx_reply_error(call->batch, call->index, false, bx_buffer_view(&error));
+    refuse_end(call->batch, call->index, bx_buffer_view(&error), call->session == NULL && error.at[2] == '1');
     bx_buffer_fini(&error);
     return;
   }

@@ -33,6 +33,14 @@ static struct bx_slice publisher_of(const struct bx_call *call) {
   return bx_value_inside(id);
 }
 
+static void say_unknown(const struct bx_batch *b, const struct bx_message *m, struct bx_slice channel,
+                        struct bx_buffer *error) {
+  struct bx_access *access = b->server->access;
+
+  if (access != NULL && access->ops->unknown != NULL) access->ops->unknown(access, channel, error);
+  if (error->len == 0) bx_error_text(error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
+}
+
 // A meta channel is forbidden whatever comes with it; else missing data beats a bad channel, as in Faye.
 static bool wrong(struct bx_call *call, struct bx_buffer *error, bool *unknown) {
   const struct bx_message *m = call->message;
@@ -47,7 +55,7 @@ static bool wrong(struct bx_call *call, struct bx_buffer *error, bool *unknown) 
   } else if (fault != NULL) {
     bx_error_text(error, code, &m->channel, fault);
   } else if (bx_value_truthy(&m->client_id) && publisher_of(call).len == 0) {
-    bx_error_text(error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
+    say_unknown(call->batch, m, bx_buffer_view(&call->channel), error);
     *unknown = true;
   }
   return error->len > 0;
@@ -116,7 +124,7 @@ static void acknowledge(struct bx_pending *p) {
   bool unknown = s == NULL || (s->state == BX_SESSION_CLOSING && s->why != BX_END_MOVED);
 
   if (unknown) {
-    bx_error_text(&p->error, "401", &p->batch->messages.at[p->index].client_id, BX_UNKNOWN_CLIENT);
+    say_unknown(p->batch, &p->batch->messages.at[p->index], p->request.channel, &p->error);
     refuse(p->batch, p->index, bx_buffer_view(&p->error), true, NULL);
   } else {
     bx_reply_ext(bx_reply_open(p->batch, p->index, true, true), bx_buffer_view(&p->ext));

@@ -48,16 +48,21 @@ void bx_reply_advice(struct bx_buffer *out, uint32_t interval, bx_millis timeout
 }
 
 // When all sessions are lost at once, clients are told to come back at the rate that this node takes.
-static uint32_t handshake_interval(struct bx_server *server) {
+uint32_t bx_server_retry(struct bx_server *server) {
   uint64_t spread =
       server->counters.sessions * 1000 / (server->options.handshake_rate ? server->options.handshake_rate : 1000);
 
+  if (!server->losing_all && server->options.retry > 0) return server->options.retry;
   if (!server->losing_all) return bx_server_uniform(server, 1000, 2000);
   return bx_server_uniform(server, 0, spread > 1000 ? (uint32_t)spread : 1000);
 }
 
 void bx_reply_handshake_advice(struct bx_server *server, struct bx_buffer *out) {
-  bx_buffer_printf(out, ",\"advice\":{\"reconnect\":\"handshake\",\"interval\":%u}", handshake_interval(server));
+  bx_buffer_printf(out, ",\"advice\":{\"reconnect\":\"handshake\",\"interval\":%u}", bx_server_retry(server));
+}
+
+void bx_reply_chosen_advice(struct bx_server *server, struct bx_buffer *out) {
+  if (server->options.retry > 0) bx_reply_handshake_advice(server, out);
 }
 
 // Nobody could decide: not all come back at once when somebody can.

@@ -51,6 +51,7 @@ struct bx_server_options {
   uint64_t max_lag;              // messages that a session may have missed when it begins to catch up; 0: any
   uint32_t handshake_rate;       // a second; how fast clients are told to come back when all are lost
   uint32_t max_replies_bytes;    // waiting for one stream that does not read
+  uint32_t retry;                // ms after which clients whose session is gone shake hands; 0: 1 to 2 seconds
   char pod;                      // the letter that session ids begin with; 0: none
 };
 
@@ -116,6 +117,8 @@ struct bx_session *bx_server_find_session(const struct bx_server *, struct bx_sl
 // what is not, and what is asked for afterwards, is unavailable. Sessions stay.
 void bx_server_drain(struct bx_server *);
 
+// In how many ms a client whose session is gone is advised to shake hands.
+uint32_t bx_server_retry(struct bx_server *);
 // A random number in [low, high].
 uint32_t bx_server_uniform(struct bx_server *, uint32_t low, uint32_t high);
 

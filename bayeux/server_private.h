@@ -69,8 +69,10 @@ void bx_reply_error(struct bx_batch *, uint32_t index, bool with_client, struct 
 void bx_reply_error_member(struct bx_buffer *, struct bx_slice error);
 // ,"advice":{"reconnect":"retry",...}
 void bx_reply_advice(struct bx_buffer *, uint32_t interval, bx_millis timeout);
-// ,"advice":{"reconnect":"handshake","interval":1000-2000}
+// ,"advice":{"reconnect":"handshake","interval":bx_server_retry()}
 void bx_reply_handshake_advice(struct bx_server *, struct bx_buffer *);
+// The same where Faye has none: if there is a time that was chosen.
+void bx_reply_chosen_advice(struct bx_server *, struct bx_buffer *);
 // The same with 5000-30000.
 void bx_reply_jittered_advice(struct bx_server *, struct bx_buffer *);
 // code:argument:text with the argument as JavaScript would show it

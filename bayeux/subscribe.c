@@ -16,6 +16,7 @@ static void reply(struct bx_batch *batch, uint32_t index, struct bx_slice error,
   else
     bx_buffer_lit(out, "[]");
   if (error.len > 0 && !early) bx_reply_error_member(out, error);
+  if (error.len > 3 && early && memcmp(error.at, "401", 3) == 0) bx_reply_chosen_advice(batch->server, out);
   if (access != NULL && access->verdict != BX_ALLOW) bx_reply_denial_advice(out, access);
   if (access != NULL && error.len == 0) bx_reply_ext(out, access->ext);
   bx_reply_close(batch, index);

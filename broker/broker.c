@@ -112,6 +112,7 @@ static void create_server(struct bk_broker *b) {
       .max_outbox_bytes = (uint32_t)o->max_outbox,
       .max_lag = o->max_lag,
       .handshake_rate = (uint32_t)o->handshake_rate,
+      .retry = (uint32_t)o->retry,
       .max_replies_bytes = MAX_REPLIES,
       .pod = o->engine.pod ? o->engine.pod[0] : 0,
   };

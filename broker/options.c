@@ -252,6 +252,14 @@ const struct cf_option bk_options[] = {
      .standard = "0s",
      .max = 86400000,
      .doc = "How long clients are advised to wait between two connects. Raise it to slow pollers down."},
+    {.key = "broker.retry",
+     .type = CF_DURATION,
+     .offset = FIELD(retry),
+     .standard = "0s",
+     .max = 86400000,
+     .doc =
+         "After how long clients whose session is gone are advised to shake hands again. 0s: 1 to 2 seconds, so "
+         "that not all come at once, and as in Faye replies to subscribe, unsubscribe and disconnect advise nothing."},
     {.key = "broker.ping",
      .type = CF_DURATION,
      .offset = FIELD(ping),

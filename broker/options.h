@@ -16,7 +16,7 @@ struct bk_options {
   struct cf_strings trusted_proxies;
   bool proxy_protocol, deflate;
   struct bx_slice mounts;   // JSON; see bk_mounts_read()
-  bx_millis timeout, interval, ping, drain;
+  bx_millis timeout, interval, retry, ping, drain;
 
   uint64_t journal_bytes;
   bx_millis journal_age;

@@ -161,7 +161,8 @@ static void merge(struct ask *a, const struct bk_authority_answer *b) {
   const struct bx_access_answer *more = &b->access;
   bool first = !a->answered;
   a->answered = true;
-  a->cacheable &= b->cache != BK_CACHE_NEVER && (b->cache == BK_CACHE_YES || a->kept) && more->ext.len == 0;
+  a->cacheable &=
+      b->cache != BK_CACHE_NEVER && (b->cache == BK_CACHE_YES || a->kept) && more->ext.len == 0 && !more->unjournalled;
   if (first || weight[more->verdict] > weight[a->answer.verdict]) {
     bx_buffer_clear(&a->ext);
     a->answer = *more;

@@ -78,6 +78,10 @@ static bool read_member(struct bk_authority_answer *a, const struct bx_value *ke
     a->cache = type == BX_JSON_TRUE ? BK_CACHE_YES : BK_CACHE_NEVER;
     return flag;
   }
+  if (bx_value_is(key, BX_LIT("deliver"))) {
+    a->access.unjournalled = type == BX_JSON_FALSE;
+    return flag;
+  }
   if (type == BX_JSON_NULL) return true;   // as if it were not there
   if (bx_value_is(key, BX_LIT("user"))) {
     bx_buffer_clear(&a->decoded);

@@ -56,7 +56,7 @@ static void advise(const struct bk_guard *g, const struct bx_access_request *r, 
   } else {
     return;
   }
-  if (a->interval == 0) a->interval = bx_server_uniform(g->access.server, 1000, 2000);
+  if (a->interval == 0) a->interval = bx_server_retry(g->access.server);
 }
 
 static void complete(struct bk_guard *g, const struct bx_access_request *r, struct bx_access_answer *a) {
@@ -139,8 +139,23 @@ static void say_why(struct bk_guard *g, const struct bx_access_request *r, size_
   a->error = bx_buffer_view(&g->error);
 }
 
+// As if it were the name of one channel, which only the last rule, if any, has a text for.
+static enum bx_verdict deny_list(struct bk_guard *g, const struct bx_access_request *r, struct bx_access_answer *a) {
+  const struct bk_decision last = {BK_RULING_DENY, g->rules.count > 0 ? &g->rules.at[g->rules.count - 1] : NULL, NULL};
+  struct bx_buffer names = {0};
+  for (size_t i = 0; i < r->channel_count; i++) {
+    if (i > 0) bx_buffer_char(&names, ',');
+    bx_buffer_slice(&names, r->channels[i]);
+  }
+  bk_rules_error(&last, verb_of(r), bx_buffer_view(&names), &g->error);
+  a->error = bx_buffer_view(&g->error);
+  bx_buffer_fini(&names);
+  return BX_DENY;
+}
+
 static enum bx_verdict ask_channels(struct bk_guard *g, struct bx_access_request *r, struct bx_access_answer *a) {
   bool asks = false;
+  if (r->channel_count > 1 && !g->options->lists && !r->server) return deny_list(g, r, a);
   for (size_t i = 0; i < r->channel_count; i++) {
     struct bk_decision d = decide(g, r, i);
     asks |= d.ruling == BK_RULING_ASK;
@@ -192,8 +207,14 @@ static void revoked(struct bx_access *access, struct bx_slice user) {
   if (authority && authority->ops->revoked) authority->ops->revoked(authority, user);
 }
 
+static void unknown(struct bx_access *access, struct bx_slice channel, struct bx_buffer *error) {
+  const struct bk_guard *g = guard_of(access);
+  struct bk_decision d = bk_rules_decide(&g->rules, BK_PUBLISH, channel, &(struct bk_subject){0});
+  if (d.ruling == BK_RULING_ACK && d.rule->deny[BK_PUBLISH].len > 0) bk_rules_error(&d, BK_PUBLISH, channel, error);
+}
+
 void bk_guard_init(struct bk_guard *g, const struct bk_access_options *options, struct bk_jwt *tokens) {
-  static const struct bx_access_ops ops = {is_server, ask, asked, cancel, revoked};
+  static const struct bx_access_ops ops = {is_server, ask, asked, cancel, revoked, unknown};
   *g = (struct bk_guard){.access.ops = &ops, .options = options, .tokens = tokens};
   bk_secrets_init(&g->servers, options->superclient.at, options->superclient.count);
   // Checked; and where everybody may do everything they are not looked at.

@@ -64,6 +64,12 @@ const struct cf_option bk_access_options[] = {
             "\"403::Not yours\"}. Grants: any, user (has a name), owner (is {user}), authority, server, none, and for "
             "publish ack (acknowledged, sent to nobody). What a rule does not mention is for servers. A pattern needs "
             "a rule at least as wide. See docs/security.md."},
+    {.key = "access.lists",
+     .type = CF_BOOL,
+     .offset = FIELD(lists),
+     .standard = "true",
+     .doc = "Whether one message may subscribe to several channels. If not, such a list is denied with the text of the "
+            "last rule, servers excepted."},
     {.key = "access.handshake",
      .type = CF_ENUM,
      .offset = FIELD(handshake),

@@ -14,6 +14,7 @@ struct bk_access_options {
   int handshake;
   struct bx_slice handshake_ext;   // a JSON object
   int denied_reconnect;            // bk_reconnects
+  bool lists;
   bx_millis denied_interval;
   struct cf_strings superclient;
   const char *jwks, *audience;

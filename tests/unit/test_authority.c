@@ -108,11 +108,11 @@ static void note(void *context, size_t index, const struct bk_authority_answer *
   size_t at = strlen(read_as);
 
   (void)context;
-  snprintf(read_as + at, sizeof read_as - at, "%zu %s %.*s|%.*s|%.*s|%s%llu|%d;", index, verdicts[a->access.verdict],
+  snprintf(read_as + at, sizeof read_as - at, "%zu %s %.*s|%.*s|%.*s|%s%llu|%d%s;", index, verdicts[a->access.verdict],
            (int)a->access.user.len, a->access.user.at ? a->access.user.at : "", (int)a->access.ext.len,
            a->access.ext.at ? a->access.ext.at : "", (int)a->access.error.len,
            a->access.error.at ? a->access.error.at : "", a->access.reconnect ? a->access.reconnect : "",
-           (unsigned long long)a->access.interval, a->cache);
+           (unsigned long long)a->access.interval, a->cache, a->access.unjournalled ? " undelivered" : "");
 }
 
 static void reads(const char *text, size_t count, const char *expected) {
@@ -135,6 +135,9 @@ static void answers(void **state) {
   reads("{\"answers\":[{\"allow\":true,\"cache\":true},{\"allow\":true,\"cache\":false}]}", 2,
         "0 allow |||0|2;1 allow |||0|1;");
   reads("{\"answers\":[{\"allow\":false,\"allow\":true,\"user\":null,\"more\":1}]}", 1, "0 allow |||0|0;");
+  reads("{\"answers\":[{\"allow\":true,\"deliver\":false},{\"allow\":true,\"deliver\":true}]}", 2,
+        "0 allow |||0|0 undelivered;1 allow |||0|0;");
+  reads("{\"answers\":[{\"allow\":true,\"deliver\":0}]}", 1, "0 unavailable |||0|0;");
   // One that is not understood spoils itself.
   reads("{\"answers\":[{\"allow\":1},{\"allow\":true},null,{\"allow\":true,\"ext\":\"x\"}]}", 4,
         "0 unavailable |||0|0;1 allow |||0|0;2 unavailable |||0|0;3 unavailable |||0|0;");

@@ -46,12 +46,16 @@ static void the_page_is_in_step(void **state) {
 // One file for all: with every table loaded no key is foreign, so none can hide.
 static void samples_load(void **state) {
   (void)state;
-  const char *arguments[] = {"test", "--config", MORA_SOURCE "/config/samples/mora.sample.json", NULL};
-  struct bx_buffer error = {0};
-  enum cf_action action;
-  struct cf_set *set = cf_load(sections, SECTIONS, NULL, 3, (char **)(uintptr_t)arguments, NULL, &action, &error);
-  if (!set) fail_msg("%.*s", (int)error.len, error.at);
-  cf_free(set);
+  static const char *const samples[] = {MORA_SOURCE "/config/samples/mora.sample.json",
+                                        MORA_SOURCE "/config/samples/gitter.sample.json"};
+  for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
+    const char *arguments[] = {"test", "--config", samples[i], NULL};
+    struct bx_buffer error = {0};
+    enum cf_action action;
+    struct cf_set *set = cf_load(sections, SECTIONS, NULL, 3, (char **)(uintptr_t)arguments, NULL, &action, &error);
+    if (!set) fail_msg("%.*s", (int)error.len, error.at);
+    cf_free(set);
+  }
 }
 
 int main(int argc, char **argv) {
