@@ -86,6 +86,21 @@ test('one that moves again and again gets an answer', async t => {
   assert.equal(reply.successful, true);
 });
 
+test('what another node carries to the session is given two seconds', async t => {
+  needsRedis(t);
+  const {authority, cluster, session, at, asked, open, subscribing} = await start(t);
+  await asked();
+  open();
+  await subscribing;
+  const poll = hold(session);   // it stays there
+  await poll.sent;
+  await publish(cluster.nodes[1].bayeux, '/free/y', 0);
+  authority.script = {respond: () => {}};
+  const [reply] = await at(cluster.nodes[1]).post([session.message.subscribe('/c')]);
+  assert.deepEqual([reply.successful, reply.error], [false, `503:${session.clientId}:Not available`]);
+  poll.abort();
+}, {timeout: 60000});
+
 test('one that ends meanwhile is unknown', async t => {
   const {cluster, session, at, open, asked, subscribing} = await start(t);
   await asked();

@@ -67,8 +67,10 @@ for (const [command, file] of [[process.execPath, 'authority.mjs'], ['python3', 
     stranger.client.connect();
     assert.equal((await stranger.reply('/meta/handshake', m => !m.successful)).error, '401::Invalid access token');
 
+    const before = (await getJson(broker.admin('/v1/stats'))).json;
     await authority.stop();
     await assert.rejects(Promise.resolve(bob.client.subscribe('/rooms/2', () => {})), {code: 503});
+    await assert.rejects(Promise.resolve(ann.client.subscribe('/rooms/2', () => {})), {code: 503});
     await assert.rejects(Promise.resolve(ann.client.publish('/rooms/1', {text: 'lost'})), {code: 503});
     await ann.client.subscribe('/free/now', () => {});   // what it is not asked for goes on
     const late = fayeClient(t, broker.bayeux, 'token-of-ann');
@@ -77,11 +79,19 @@ for (const [command, file] of [[process.execPath, 'authority.mjs'], ['python3', 
     assert.match(refused.error, /^503:/);
     assert.equal(refused.advice.reconnect, 'handshake', 'nobody is banned');
     assert.ok(refused.advice.interval >= 1000 && refused.advice.interval <= 30000);
+    const thief = fayeClient(t, broker.bayeux, 'stolen');
+    thief.client.connect();
+    assert.match((await thief.reply('/meta/handshake', m => !m.successful)).error, /^503:/);
+    const {sessions, subscriptions, head} = (await getJson(broker.admin('/v1/stats'))).json;
+    assert.deepEqual([sessions, subscriptions, head], [before.sessions, before.subscriptions + 1, before.head], 'nothing opened but what nobody asks for');
     authority = await startExample(t, command, file, port);
     await until(async () => { await ann.client.publish('/rooms/1', {text: 'again'}); return true; }, 'the authority to be asked again');
     await got.find(({text}) => text === 'again', 'the message behind it');
     assert.deepEqual(got.items.map(({text}) => text), ['one', 'again']);
+    await assert.rejects(Promise.resolve(bob.client.subscribe('/rooms/2', () => {})), {code: 403, message: 'Not a member'});
+    await within(ann.client.subscribe('/rooms/2', () => {}), 'the subscription that was unavailable');
     await late.reply('/meta/handshake', m => m.successful, 'the client to come back by itself', 40000);
+    await thief.reply('/meta/handshake', m => m.error === '401::Invalid access token', 'the thief to be denied', 40000);
   }, {timeout: 90000});
 }
 
