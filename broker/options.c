@@ -304,8 +304,9 @@ const struct cf_option bk_options[] = {
      .type = CF_BOOL,
      .offset = FIELD(jsonp),
      .standard = "true",
-     .doc = "Answers callback-polling. Browsers send no Origin with it: turn it off where access.origins has to hold "
-            "for every request; Faye's browser client then cannot shake hands from another site."},
+     .doc = "Answers callback-polling. Browsers send no Origin with it. Newer ones say that another site asks, whose "
+            "pages then have to send their Referer; older ones say nothing: turn it off where access.origins has to "
+            "hold for those, too. Faye's browser client then cannot shake hands from another site."},
 
     {.key = "limits.body",
      .type = CF_SIZE,

@@ -14,11 +14,27 @@ static void log_refusal(struct bk_transport *t, const struct bk_exchange *x, con
           bk_s("hint", "add it to access.origins"));
 }
 
+// A script, an image or a link of a page has no Origin; callback-polling comes so. Browsers say then that another
+// site asks, and which unless the page hides it: an origin "null".
+static bool read_referer(const struct bk_exchange *x, char page[BK_ORIGIN_MAX]) {
+  char site[16];
+  if (!bk_exchange_header(x, "sec-fetch-site", site, sizeof site)) return false;
+  if (strcmp(site, "same-origin") == 0 || strcmp(site, "none") == 0) return false;
+  bool told = bk_exchange_header(x, "referer", page, BK_ORIGIN_MAX);
+  char *host = told ? strstr(page, "://") : NULL;
+  if (!host) strcpy(page, "null");
+  if (host) host[3 + strcspn(host + 3, "/?#")] = '\0';
+  return true;
+}
+
 bool bk_cors_admit(struct bk_endpoint *e, const struct bk_exchange *x, char origin[BK_ORIGIN_MAX]) {
-  if (!bk_exchange_header(x, "origin", origin, BK_ORIGIN_MAX)) origin[0] = 0;
+  char page[BK_ORIGIN_MAX];
+  const char *asks = origin;
   bool here = e->loopback && !bk_exchange_forwarded(x);
-  if (bk_origin_allowed(e->transport->options.origins, bx_slice_of(origin), here)) return true;
-  log_refusal(e->transport, x, origin);
+  if (!bk_exchange_header(x, "origin", origin, BK_ORIGIN_MAX)) origin[0] = 0;
+  if (!origin[0] && read_referer(x, page)) asks = page;
+  if (bk_origin_allowed(e->transport->options.origins, bx_slice_of(asks), here)) return true;
+  log_refusal(e->transport, x, asks);
   return false;
 }
 

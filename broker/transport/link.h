@@ -28,8 +28,8 @@ void bk_link_wake(struct bx_connection *);
 // -- cors.c: web pages of other sites ------------------------------------------------------------
 enum { BK_ORIGIN_MAX = 512, BK_CORS_HEADERS = 3 };
 
-// Reads the Origin into `origin` (empty: none). False: it is not allowed; that was counted and
-// logged, and is for the caller to answer.
+// Reads the Origin into `origin` (empty: none). False: it is not allowed, or there is none and the browser
+// says that a page asks which is not allowed; that was counted and logged, and is for the caller to answer.
 bool bk_cors_admit(struct bk_endpoint *, const struct bk_exchange *, char origin[BK_ORIGIN_MAX]);
 // The headers for a page that was admitted: how many were written; none without an origin.
 size_t bk_cors_headers(const char *origin, struct bk_header *headers);
