@@ -21,6 +21,7 @@ enum bx_event {
   BX_EVENT_HANDSHAKE,
   BX_EVENT_SUBSCRIBE,     // detail: the pattern
   BX_EVENT_UNSUBSCRIBE,   // detail: the pattern
+  BX_EVENT_DROP,          // the same, by the end of its session, which is told next
   BX_EVENT_DISCONNECT,    // detail: disconnect, expired, lost, shutdown
   BX_EVENT_LOST,          // what it missed is not given to it; detail: why. BX_EVENT_DISCONNECT follows
 };

@@ -479,7 +479,7 @@ void bx_session_close(struct bx_server *server, struct bx_session *s, enum bx_en
   while (!bx_list_empty(&s->subscriptions)) {
     struct bx_subscription *sub = subscription_of(s->subscriptions.next);
 
-    tell(server, BX_EVENT_UNSUBSCRIBE, s, bx_topic_pattern(sub->topic));
+    tell(server, BX_EVENT_DROP, s, bx_topic_pattern(sub->topic));
     subscription_free(server, s, sub);
   }
   bx_wheel_cancel(&server->wheel, &s->expiry);

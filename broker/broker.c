@@ -50,14 +50,30 @@ static void log_lost(struct bk_broker *b, struct bx_slice client, struct bx_slic
   b->lost_unsaid = 0;
 }
 
-static void log_event(void *context, enum bx_event event, const struct bx_session *s, struct bx_slice detail) {
+// With Redis the webhook is told what stands in the stream, whichever node it happened on.
+static void tell(struct bk_broker *b, const char *kind, const struct bx_session *s, struct bx_slice detail) {
+  if (b->webhook && !b->engine) bk_webhook_happened(b->webhook, kind, bx_session_id(s), bx_session_user(s), detail);
+}
+
+static void on_event(void *context, enum bx_event event, const struct bx_session *s, struct bx_slice detail) {
+  struct bk_broker *b = context;
   struct bx_slice id = bx_session_id(s);
   switch (event) {
-  case BX_EVENT_HANDSHAKE: bk_debug("session.handshake", bk_sl("client", id), bk_sl("user", bx_session_user(s))); break;
-  case BX_EVENT_SUBSCRIBE: bk_debug("session.subscribe", bk_sl("client", id), bk_sl("pattern", detail)); break;
-  case BX_EVENT_UNSUBSCRIBE: bk_debug("session.unsubscribe", bk_sl("client", id), bk_sl("pattern", detail)); break;
-  case BX_EVENT_DISCONNECT: bk_debug("session.disconnect", bk_sl("client", id), bk_sl("reason", detail)); break;
-  case BX_EVENT_LOST: log_lost(context, id, detail); break;
+  case BX_EVENT_HANDSHAKE:
+    bk_debug("session.handshake", bk_sl("client", id), bk_sl("user", bx_session_user(s)));
+    tell(b, "handshake", s, detail);
+    break;
+  case BX_EVENT_SUBSCRIBE:
+    bk_debug("session.subscribe", bk_sl("client", id), bk_sl("pattern", detail));
+    tell(b, "subscribe", s, detail);
+    break;
+  case BX_EVENT_UNSUBSCRIBE: tell(b, "unsubscribe", s, detail); /* fall through */
+  case BX_EVENT_DROP: bk_debug("session.unsubscribe", bk_sl("client", id), bk_sl("pattern", detail)); break;
+  case BX_EVENT_DISCONNECT:
+    bk_debug("session.disconnect", bk_sl("client", id), bk_sl("reason", detail));
+    tell(b, "disconnect", s, detail);
+    break;
+  case BX_EVENT_LOST: log_lost(b, id, detail); break;
   }
 }
 
@@ -100,7 +116,7 @@ static void create_server(struct bk_broker *b) {
                        .now = loop_time,
                        .admit = admit,
                        .leave = leave,
-                       .event = log_event,
+                       .event = on_event,
                        .appended = appended};
   struct bx_server_options options = {
       .message = {.depth = (unsigned)o->max_json_depth, .batch = (unsigned)o->max_batch, .members = MAX_MEMBERS},
@@ -133,6 +149,13 @@ static void create_authority(struct bk_broker *b) {
                                                                     .cache = o->authority_cache,
                                                                     .concurrency = o->authority_concurrency},
                                      secret);
+}
+
+static void create_webhook(struct bk_broker *b) {
+  const struct bk_webhook_options *o = &b->options->webhook;
+  if (!o->url) return;
+  b->webhook = bk_webhook_create(b->loop, o, b->engine ? er_node_core(bk_engine_node(b->engine)) : NULL, b->node,
+                                 b->options->engine.pod);
 }
 
 // -- health ----------------------------------------------------------------------------------------
@@ -202,6 +225,7 @@ static void create_admin(struct bk_broker *b) {
       .max_message = b->options->engine.max_message,
       .guard = &b->guard,
       .authority = b->authority,
+      .webhook = b->webhook,
       .owed = &b->owed,
       .board = b->worker ? b->worker->board : NULL,
       .slot = b->worker ? b->worker->number : 0,
@@ -241,6 +265,7 @@ static bool listen_on(struct bk_broker *b, struct cf_strings addresses, struct b
 static bool has_left(struct bk_broker *b) {
   if (!b->engine) return true;
   if (!b->leaving) {
+    bk_webhook_leave(b->webhook);
     bk_transport_leave(&b->transport);
     er_node_leave(bk_engine_node(b->engine));
   }
@@ -315,6 +340,7 @@ static void create_parts(struct bk_broker *b) {
   const struct bk_options *options = b->options;
   create_server(b);
   create_authority(b);
+  create_webhook(b);
   bk_scripts_load(&b->scripts);
   bk_transport_init(&b->transport, b->loop, b->server,
                     &(struct bk_transport_options){
@@ -377,6 +403,7 @@ void bk_broker_fini(struct bk_broker *b, struct bx_counters *left) {
   bk_scripts_fini(&b->scripts);
   bx_server_destroy(b->server, left);
   bk_authority_destroy(b->authority);
+  bk_webhook_destroy(b->webhook);
   bk_limits_fini(&b->limits);
   bk_guard_fini(&b->guard);
   bk_admin_destroy(b->admin);

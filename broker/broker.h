@@ -15,6 +15,7 @@
 #include "broker/supervisor.h"
 #include "broker/transport/script.h"
 #include "broker/transport/transport.h"
+#include "broker/webhook/webhook.h"
 
 enum { BK_MAX_LISTENERS = 32 };
 
@@ -27,6 +28,7 @@ struct bk_broker {
   struct bx_server *server;
   struct bk_limits limits;
   struct bk_authority *authority;      // NULL: nobody is asked
+  struct bk_webhook *webhook;          // NULL: nobody is told
   struct bk_gathered admin_gathered;   // clients may not use up what is mora-api's
   struct bk_guard guard;               // used unless access.mode is open
   struct bk_transport transport;

@@ -57,6 +57,7 @@ static void check(const struct cf_set *config, struct bx_buffer *faults) {
   const char *reachable;
   bk_engine_check(config, &o->engine, faults);
   bk_access_check(config, &options.access, faults);
+  bk_webhook_check(config, &o->webhook, faults);
   read_token_keys(config, o, faults);
   if (o->access.mode == BK_ACCESS_OPEN && (reachable = first_reachable(o->listen)) != NULL && !o->insecure) {
     fault(config, "broker.listen", faults);
@@ -116,8 +117,10 @@ static int run(const struct bk_worker *worker) {
 }
 
 int main(int argc, char **argv) {
-  static const struct cf_section sections[] = {
-      {bk_options, &options}, {bk_engine_options, &options.engine}, {bk_access_options, &options.access}};
+  static const struct cf_section sections[] = {{bk_options, &options},
+                                               {bk_engine_options, &options.engine},
+                                               {bk_access_options, &options.access},
+                                               {bk_webhook_options, &options.webhook}};
   static const struct bk_daemon daemon = {
       .program = {"mora-broker", "The Bayeux server: websockets and polls of clients, delivery of messages."},
       .sections = sections,

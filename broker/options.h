@@ -7,6 +7,7 @@
 #include "broker/engine/engine.h"
 #include "broker/host/peer.h"
 #include "broker/host/tls.h"
+#include "broker/webhook/options.h"
 #include "config/config.h"
 
 struct bk_options {
@@ -36,7 +37,8 @@ struct bk_options {
   struct cf_strings admin_listen;
   const char *admin_token;
 
-  struct bk_engine_options engine;   // of a table of its own: mora-api reads it too
+  struct bk_webhook_options webhook;   // of a table of its own
+  struct bk_engine_options engine;     // of a table of its own: mora-api reads it too
 };
 
 extern const struct cf_option bk_options[];

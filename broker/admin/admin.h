@@ -10,6 +10,7 @@
 #include "broker/host/http.h"
 #include "broker/publish/owed.h"
 #include "broker/transport/transport.h"
+#include "broker/webhook/webhook.h"
 #include "engine-redis/node.h"
 
 struct bk_admin;
@@ -28,6 +29,7 @@ struct bk_admin_options {
   const size_t *listener_count;
   const struct bk_guard *guard;
   struct bk_authority *authority;   // NULL: there is none
+  struct bk_webhook *webhook;       // likewise
   struct bk_owed *owed;             // answers that a drain waits for
   struct bk_board *board;           // of all workers, see numbers.h; NULL: this process is the whole broker
   size_t slot;                      // of this worker

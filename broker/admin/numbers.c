@@ -27,6 +27,7 @@ const struct bk_number_table bk_number_tables[] = {{server_metrics, offsetof(str
                                                    {admin_metrics, offsetof(struct bk_numbers, admin)},
                                                    {bk_access_metrics, offsetof(struct bk_numbers, access)},
                                                    {bk_authority_metrics, offsetof(struct bk_numbers, authority)},
+                                                   {bk_webhook_metrics, offsetof(struct bk_numbers, webhook)},
                                                    {bk_host_metrics, offsetof(struct bk_numbers, host)},
                                                    {0}};
 

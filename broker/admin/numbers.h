@@ -38,6 +38,7 @@ struct bk_numbers {
   struct bk_admin_counters admin;
   struct bk_access_counters access;
   struct bk_authority_counters authority;
+  struct bk_webhook_counters webhook;
   struct bk_host_counters host;
   struct bk_lag lag;
 };

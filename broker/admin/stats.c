@@ -52,6 +52,7 @@ static void collect(const struct bk_admin *a, struct bk_numbers *n) {
   n->admin = a->counters;
   n->access = a->options.guard->counters;
   if (a->options.authority) n->authority = *bk_authority_counters(a->options.authority);
+  if (a->options.webhook) n->webhook = bk_webhook_numbers(a->options.webhook);
   n->host = bk_host_counters;
   n->lag = bk_host_lag;
 }
@@ -134,7 +135,7 @@ void bk_admin_stats(struct bk_admin *a, struct bk_exchange *x) {
   sum(a, &total);
   json_t *all = json_pack("{s:s, s:s}", "version", MORA_VERSION, "node", a->options.node);
   json_t *transport = json_object(), *publish = json_object(), *host = json_object(), *admin = json_object();
-  json_t *access = json_object(), *authority = json_object();
+  json_t *access = json_object(), *authority = json_object(), *webhook = json_object();
   set(all, "epoch", gauges.epoch);
   set(all, "first", gauges.first);
   set(all, "head", gauges.head);
@@ -149,6 +150,7 @@ void bk_admin_stats(struct bk_admin *a, struct bk_exchange *x) {
   SET_ALL(admin, BK_ADMIN_COUNTERS, &total.admin);
   SET_ALL(access, BK_ACCESS_COUNTERS, &total.access);
   SET_ALL(authority, BK_AUTHORITY_COUNTERS, &total.authority);
+  SET_ALL(webhook, BK_WEBHOOK_COUNTERS, &total.webhook);
   SET_ALL(host, BK_HOST_COUNTERS, &total.host);
   if (a->options.core) {
     json_t *engine = json_object();
@@ -161,6 +163,7 @@ void bk_admin_stats(struct bk_admin *a, struct bk_exchange *x) {
   json_object_set_new(all, "publish", publish);
   json_object_set_new(all, "access", access);
   json_object_set_new(all, "authority", authority);
+  json_object_set_new(all, "webhook", webhook);
   json_object_set_new(all, "admin", admin);
   json_object_set_new(all, "host", host);
   json_object_set_new(all, "loop", loop_of(&total.lag));

@@ -221,6 +221,7 @@ static void set_options(struct request *r, const struct bk_http_client_request *
     add_header(r, "authorization", token.at);
     bx_buffer_fini(&token);
   }
+  if (q->signature) add_header(r, "mora-signature", q->signature);
   r->headers = curl_slist_append(r->headers, "expect:");   // no waiting for 100 Continue
   curl_easy_setopt(e, CURLOPT_HTTPHEADER, r->headers);
 }

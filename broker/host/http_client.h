@@ -23,6 +23,7 @@ struct bk_http_client_request {
   const char *unix_path;      // NULL: TCP
   const char *content_type;   // of the body; NULL when there is none
   const char *bearer;         // token for Authorization; NULL: none
+  const char *signature;      // Mora-Signature; NULL: none
   struct bx_slice body;       // copied
   bx_millis timeout;          // whole request
   size_t max_answer;          // bytes; more ends the request with status 0

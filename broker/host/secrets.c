@@ -2,6 +2,8 @@
 #include "broker/host/secrets.h"
 
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/sha.h>
 
 static void digest(struct bx_slice secret, unsigned char out[BK_DIGEST]) {
@@ -26,4 +28,25 @@ bool bk_secrets_match(const struct bk_secrets *s, struct bx_slice given) {
   unsigned matches = 0;
   for (size_t i = 0; i < s->count; i++) matches |= CRYPTO_memcmp(presented, s->digests[i], sizeof presented) == 0;
   return matches != 0;
+}
+
+static void write_hex(const unsigned char *bytes, char out[BK_DIGEST_HEX]) {
+  for (int i = 0; i < BK_DIGEST; i++) {
+    *out++ = "0123456789abcdef"[bytes[i] >> 4];
+    *out++ = "0123456789abcdef"[bytes[i] & 15];
+  }
+  *out = '\0';
+}
+
+void bk_digest(struct bx_slice text, char out[BK_DIGEST_HEX]) {
+  unsigned char bytes[BK_DIGEST];
+  digest(text, bytes);
+  write_hex(bytes, out);
+}
+
+void bk_sign(const char *secret, struct bx_slice text, char out[BK_DIGEST_HEX]) {
+  unsigned char bytes[BK_DIGEST];
+  unsigned len = sizeof bytes;
+  BX_BUG_ON(!HMAC(EVP_sha256(), secret, (int)strlen(secret), (const unsigned char *)text.at, text.len, bytes, &len));
+  write_hex(bytes, out);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Secrets that somebody presents: bearer tokens of listeners, passwords of servers. Compared here and nowhere else.
+// And what is made of secrets: digests, signatures.
 //
 // A set is kept as SHA-256 digests and compared in constant time, all of them always: neither the length
 // of a secret nor which one matched shows in time. Nothing matches an empty set.
@@ -20,3 +21,8 @@ struct bk_secrets {
 void bk_secrets_init(struct bk_secrets *, const char *const *secrets, size_t count);
 void bk_secrets_fini(struct bk_secrets *);
 bool bk_secrets_match(const struct bk_secrets *, struct bx_slice given);
+
+// Hexadecimal, terminated.
+enum { BK_DIGEST_HEX = 2 * BK_DIGEST + 1 };
+void bk_digest(struct bx_slice text, char out[BK_DIGEST_HEX]);                     // SHA-256
+void bk_sign(const char *secret, struct bx_slice text, char out[BK_DIGEST_HEX]);   // HMAC-SHA256

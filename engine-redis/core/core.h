@@ -117,6 +117,31 @@ struct er_session_info {
 void er_core_ask_session(struct er_core *, struct bx_slice id,
                          void (*done)(void *context, enum bx_outcome, const struct er_session_info *), void *context);
 
+// Life-cycle events for a webhook: what is next to be told, if this node is the one that tells. `term` is
+// of the last answer (0: none); with it go the last entry that was told (empty: none since) and `of`, as
+// answered plus the entries told. The lease holds for `lease` ms from the call on, and each call renews it.
+struct er_event {
+  struct bx_slice entry;   // id of the stream: "<ms>-<n>"
+  struct bx_slice kind, id, user;
+  struct bx_slice detail;   // of a disconnect the reason, else the channel
+};
+struct er_telling {
+  bx_millis lease;
+  uint64_t term, of;
+  struct bx_slice told;
+  uint64_t limit;   // events; 0: the lease is renewed
+};
+struct er_told {
+  uint64_t term, of;
+  uint64_t missed;   // events that the stream has dropped untold; `of` has them in it
+  const struct er_event *events;
+  size_t count;
+};
+// `done` comes once, perhaps from inside the call; NULL: another tells, or Redis does not answer. What it
+// is given lives as long as that call.
+void er_core_tell_events(struct er_core *, const struct er_telling *,
+                         void (*done)(void *context, const struct er_told *), void *context);
+
 // A question to all other brokers, and what each answers: the text that its function of
 // er_core_on_survey() appended, or `missing` after a second. NULL: Redis does not answer, nobody was
 // asked. Reports live as long as the call of `done`,

@@ -9,5 +9,6 @@ if #ARGV ~= 3 then return arguments() end
 if fenced(n, incarnation) then return {'FENCED'} end
 
 redis.call('DEL', node_key(n), link_key(n))
+if redis.pcall('GET', teller_key) == n then redis.call('DEL', teller_key) end
 if not misfit(nodes_key, 'zset') then redis.call('ZREM', nodes_key, n) end
 return {'OK'}

@@ -32,6 +32,8 @@ local journal_key = ns .. ':journal'         -- stream <position>-0
 local sessions_key = ns .. ':sessions'       -- zset id -> deadline
 local nodes_key = ns .. ':nodes'             -- zset node -> time of its last tick
 local events_key = ns .. ':events'           -- stream of life-cycle events
+local teller_key = ns .. ':teller'           -- the node that tells events to the webhook
+local told_key = ns .. ':told'               -- hash at of t: how far it has got, see events.lua
 local pods_key = ns .. ':pods'               -- hash pod -> position of its journal up to which it is here
 
 local function session_key(id) return ns .. ':session:' .. id end   -- hash, see `record`

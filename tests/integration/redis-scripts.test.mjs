@@ -558,6 +558,40 @@ scenario('reap: all whose deadline is before the time, oldest first, to the limi
   await db.is(['BAD', 'ns:events'], 'reap', 'A', 5000, 200);
 });
 
+scenario('events: one node at a time, a term for each; what was told under it, and what went untold', async db => {
+  await db.begin();
+  const ask = (node, term, told, of, limit, lease = 60000) => db.run('events', node, 1, lease, term, told, of, limit);
+  await db.is(['OK', '1', '0', '0'], 'events', 'A', 1, 60000, 0, '', 0, 10);
+  await db.create('s');
+  await db.is(['OK'], 'sub', 's', 'A', 1, 1, '/a', 5);
+  const ids = (await db.raw('XRANGE', 'ns:events', '-', '+')).map(([id]) => id);
+  const [first, second] = [[ids[0], 'handshake', 's', 'bob', ''], [ids[1], 'subscribe', 's', 'bob', '/a']];
+  assert.deepEqual(await ask('A', 1, '', 0, 10), ['OK', '1', '0', '0', ...first, ...second]);
+  assert.deepEqual(await ask('A', 1, '', 0, 1), ['OK', '1', '0', '0', ...first], 'what was not told comes again');
+  assert.deepEqual(await ask('A', 1, ids[0], 1, 10), ['OK', '1', '1', '0', ...second]);
+  assert.deepEqual(await ask('A', 1, ids[0], 1, 0), ['OK', '1', '1', '0'], 'the lease alone; saying it twice is saying it once');
+  assert.deepEqual(await ask('B', 0, '', 0, 10), ['HELD']);
+  await db.raw('DEL', 'ns:teller');
+  assert.deepEqual(await ask('A', 1, ids[1], 2, 10), ['OK', '2', '1', '0', ...second], 'under a term that is over nothing was told');
+  assert.deepEqual(await ask('A', 1, ids[1], 2, 10), ['OK', '3', '1', '0', ...second]);
+  await db.raw('DEL', 'ns:teller');
+  assert.deepEqual(await ask('B', 0, '', 0, 10), ['OK', '4', '1', '0', ...second]);
+  await db.is(['OK'], 'unsub', 's', 'A', 1, 1, '/a');
+  await db.raw('XTRIM', 'ns:events', 'MAXLEN', 1);
+  const reply = await ask('B', 4, '', 1, 10);
+  assert.deepEqual([...reply.slice(0, 4), reply[5]], ['OK', '4', '2', '1', 'unsubscribe'], 'the one that was trimmed is counted');
+  assert.deepEqual(await ask('B', 4, reply[4], 3, 10), ['OK', '4', '3', '0']);
+  await db.raw('DEL', 'ns:events');
+  await db.is(['OK'], 'sub', 's', 'A', 1, 1, '/b', 5);
+  assert.deepEqual((await ask('B', 4, '', 3, 10)).slice(5, 6), ['subscribe'], 'a stream that begins again');
+  assert.deepEqual(await db.run('events', 'B', 2, 1000, 4, '', 0, 10), ['FENCED']);
+  await db.fails(/^ERR wrong arguments/, 'events', 'B', 1, 1000, 4, 'x', 0, 10);
+  await db.is(['OK'], 'depart', 'B', 1);
+  await db.isRaw(0, 'EXISTS', 'ns:teller');
+  await db.raw('SET', 'ns:told', 'x');
+  await db.is(['BAD', 'ns:told'], 'events', 'A', 1, 1000, 0, '', 0, 10);
+});
+
 // -- tick ----------------------------------------------------------------------------------------
 
 scenario('tick: exact positions, then live, then deadlines, then the mark, then the heartbeat', async db => {

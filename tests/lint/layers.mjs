@@ -13,8 +13,9 @@ const BROKER = {
   engine: ['bayeux', 'config', 'engine-redis', 'broker/host'],
   publish: ['bayeux', 'config', 'engine-redis', 'broker/host', 'broker/engine'],
   access: ['bayeux', 'config', 'broker/host'],
+  webhook: ['bayeux', 'config', 'engine-redis/core', 'broker/host'],
   transport: ['bayeux', 'config', 'broker/host', 'broker/access'],
-  admin: ['bayeux', 'config', 'engine-redis', 'broker/host', 'broker/engine', 'broker/publish', 'broker/access', 'broker/transport'],
+  admin: ['bayeux', 'config', 'engine-redis', 'broker/host', 'broker/engine', 'broker/publish', 'broker/access', 'broker/webhook', 'broker/transport'],
   tool: ['bayeux', 'config', 'broker/access'],
 };
 

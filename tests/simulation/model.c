@@ -628,11 +628,13 @@ static void xinfo(struct call *c) {
     fail(c, "ERR no such key");
     return;
   }
-  set_array(c->reply, 4);
+  set_array(c->reply, 6);
   set_text(&c->reply->items[0], BX_LIT("length"));
   set_number(&c->reply->items[1], (int64_t)(v->end - v->first));
   set_text(&c->reply->items[2], BX_LIT("last-generated-id"));
   set_id(&c->reply->items[3], v->last);
+  set_text(&c->reply->items[4], BX_LIT("entries-added"));
+  set_number(&c->reply->items[5], (int64_t)v->added);
 }
 
 // -- dispatch ------------------------------------------------------------------------------------

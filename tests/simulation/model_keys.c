@@ -125,6 +125,7 @@ void sim_stream_add(struct sim_value *v, struct sim_id id, const struct bx_slice
   *e = (struct sim_entry){id, bx_alloc(count * sizeof *fields), count};
   for (size_t i = 0; i < count; i++) e->fields[i] = copy(fields[i]);
   v->last = id;
+  v->added++;
 }
 
 void sim_stream_trim(struct sim_value *v, size_t count) {
@@ -198,6 +199,7 @@ static bool copy_value(struct bx_table_node *node, void *context) {
   for (size_t i = from->first; i < from->end; i++)
     sim_stream_add(v, from->entries[i].id, from->entries[i].fields, from->entries[i].count);
   v->last = from->last;
+  v->added = from->added;
   return true;
 }
 

@@ -37,6 +37,7 @@ struct sim_value {
   struct sim_entry *entries;   // stream: entries[first..end)
   size_t first, end, room;
   struct sim_id last;
+  uint64_t added;   // entries, ever
 };
 
 struct sim_keys {

@@ -22,6 +22,7 @@ static struct {
 
 static const struct cf_section sections[] = {{bk_options, &all.broker},
                                              {bk_access_options, &all.broker.access},
+                                             {bk_webhook_options, &all.broker.webhook},
                                              {bk_engine_options, &all.broker.engine},
                                              {ab_options, &all.api},
                                              {gw_options, &all.web},
