@@ -13,7 +13,10 @@ bool bx_user_is_valid(struct bx_slice user) {
 
 void bx_server_guard(struct bx_server *server, struct bx_access *access) {
   server->access = access;
-  if (access != NULL) access->server = server;
+  if (access == NULL) return;
+  access->server = server;
+  if (access->ops->counts != NULL && !server->engine->ops->locates && server->presence == NULL)
+    server->presence = bx_presence_create(server);
 }
 
 // -- asking ----------------------------------------------------------------------------------------

@@ -84,6 +84,8 @@ struct bx_access_ops {
   // A publish needs a session and has none: appends what is said instead of "401:<id>:Unknown client", or
   // nothing. NULL: nothing.
   void (*unknown)(struct bx_access *, struct bx_slice channel, struct bx_buffer *error);
+  // Who is present on this channel (a name) is counted: bayeux/presence.h. Always the same for a channel. NULL: on none.
+  bool (*counts)(struct bx_access *, struct bx_slice channel);
 };
 
 struct bx_access {

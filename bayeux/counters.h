@@ -54,6 +54,11 @@
     "Handshakes refused for limits.clients_per_address.")                                                             \
   X(over_handshake_rate, COUNTER, "mora_over_handshake_rate_total", "Handshakes refused for limits.handshake_rate.")  \
   X(over_replies, COUNTER, "mora_over_replies_total", "Websockets closed with 1013: they do not read their replies.") \
+  X(presence_told, COUNTER, "mora_presence_messages_total",                                                           \
+    "Joins, leaves, occupied and vacated that were published.")                                                       \
+  X(presence_lists, COUNTER, "mora_presence_lists_total", "Lists of who is present that were asked for.")             \
+  X(presence_cut, COUNTER, "mora_presence_lists_cut_total",                                                           \
+    "Lists in replies that are not whole: more users or channels than they may have.")                                \
   X(lagging_sessions, COUNTER, "mora_lagging_sessions_total", "Sessions that missed more than limits.lag.")           \
   X(bad_event_ids, COUNTER, "mora_event_ids_refused_total", "Last-Event-IDs that were none of the session's.")        \
   X(acking_sessions, COUNTER, "mora_ack_sessions_total", "Sessions created for clients that acknowledge (ext.ack).")  \

@@ -27,11 +27,26 @@ enum bx_request_kind {
   BX_REQUEST_CREATE,   // a session record; the handshake's reply waits for it
   BX_REQUEST_SUBSCRIBE,
   BX_REQUEST_UNSUBSCRIBE,
-  BX_REQUEST_END,       // exactly one end of a session is acknowledged
-  BX_REQUEST_KICK,      // the end of the session with this `id`, whoever owns it
-  BX_REQUEST_MEMBERS,   // the sessions of a user, wherever they live (engines of several nodes)
-  BX_REQUEST_REVOKE,    // `id` is a user: an entry of the journal that tells every node, see `revoked`
-  BX_REQUEST_LOCATE,    // a session that is not in this server's table (engines of several nodes)
+  BX_REQUEST_END,        // exactly one end of a session is acknowledged
+  BX_REQUEST_KICK,       // the end of the session with this `id`, whoever owns it
+  BX_REQUEST_MEMBERS,    // the sessions of a user, wherever they live (engines of several nodes)
+  BX_REQUEST_REVOKE,     // `id` is a user: an entry of the journal that tells every node, see `revoked`
+  BX_REQUEST_PRESENCE,   // who is present on a channel (engines of several nodes)
+  BX_REQUEST_LOCATE,     // a session that is not in this server's table (engines of several nodes)
+};
+
+// See bayeux/presence.h. All of it is borrowed.
+struct bx_presence_list {
+  uint64_t users, sessions;   // in all
+  struct bx_presence_member {
+    struct bx_slice user;   // empty: nobody's sessions
+    uint64_t sessions;      // 0: in its grace time
+  } * members;
+  size_t member_count;
+  struct bx_presence_client {
+    struct bx_slice id, user;
+  } * clients;
+  size_t client_count;
 };
 
 struct bx_request {
@@ -58,6 +73,12 @@ struct bx_request {
   // end, or are made, at that moment; of very many some.
   struct bx_slice *members;
   size_t member_count;
+
+  // presence: `id` is the channel. Acknowledged: out, for the time of `done`, the list, with at most `limit` members
+  // and, if they are wanted, as many clients.
+  size_t limit;
+  bool with_clients;
+  const struct bx_presence_list *present;
 
   // locate. A mover is a message that brings the session here (a connect); others are executed where
   // it lives. Acknowledged: it is in the table now, on its way through `adopt`.
@@ -142,6 +163,10 @@ struct bx_engine_events {
   // Somebody else ended it: reason as in the stream of events ("expired", "kicked", ...).
   void (*ended)(void *context, struct bx_session *, struct bx_slice reason);
   void (*call)(void *context, struct bx_remote_call *);
+  // Who subscribes to this channel is counted.
+  bool (*counts)(void *context, struct bx_slice channel);
+  // So many messages of presence were appended for what this node did.
+  void (*told)(void *context, uint64_t count);
 };
 
 struct bx_engine_ops {

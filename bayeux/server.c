@@ -77,6 +77,8 @@ static void forget(void *context, struct bx_session *s) { bx_session_close(conte
 static void ended(void *context, struct bx_session *s, struct bx_slice reason) {
   bx_session_close(context, s, bx_slice_equal(reason, BX_LIT("kicked")) ? BX_END_KICKED : BX_END_EXPIRED);
 }
+static bool counts(void *context, struct bx_slice channel) { return bx_server_counts(context, channel); }
+static void told(void *context, uint64_t count) { ((struct bx_server *)context)->counters.presence_told += count; }
 static void call(void *context, struct bx_remote_call *c) { bx_relay_open(context, c, true); }
 
 // -- life ------------------------------------------------------------------------------------------
@@ -127,7 +129,9 @@ struct bx_server *bx_server_create(const struct bx_env *env, const struct bx_ser
                                              .restore = restore,
                                              .forget = forget,
                                              .ended = ended,
-                                             .call = call};
+                                             .call = call,
+                                             .counts = counts,
+                                             .told = told};
   return server;
 }
 
@@ -149,6 +153,7 @@ void bx_server_destroy(struct bx_server *server, struct bx_counters *left) {
   bx_server_cancel_asking(server);
   server->engine->ops->destroy(server->engine);   // what is under way ends, and lets go of its session
   bx_sessions_reap(server);
+  bx_presence_destroy(server->presence);
   bx_journal_fini(&server->journal);
   bx_topics_fini(&server->topics);
   bx_table_fini(&server->sessions);

@@ -15,6 +15,7 @@
 #include "bayeux/connection.h"
 #include "bayeux/engine.h"
 #include "bayeux/message.h"
+#include "bayeux/presence.h"
 
 // Things worth a line in a log or an entry in a stream of events.
 enum bx_event {
@@ -53,6 +54,8 @@ struct bx_server_options {
   uint32_t handshake_rate;       // a second; how fast clients are told to come back when all are lost
   uint32_t max_replies_bytes;    // waiting for one stream that does not read
   uint32_t retry;                // ms after which clients whose session is gone shake hands; 0: 1 to 2 seconds
+  bx_millis presence_grace;      // so long a user without a session stays present
+  uint32_t presence_members;     // that the list in a reply names at most
   char pod;                      // the letter that session ids begin with; 0: none
 };
 
@@ -76,7 +79,8 @@ struct bx_server {
   struct bx_server_options options;
   struct bx_engine *engine;
   struct bx_extension *extensions;
-  struct bx_access *access;   // NULL: everybody may do everything
+  struct bx_access *access;       // NULL: everybody may do everything
+  struct bx_presence *presence;   // NULL: nobody is counted, or the engine does it
   bx_millis now;
   struct bx_wheel wheel;
   struct bx_counters counters;

@@ -378,6 +378,8 @@ bool bx_session_subscribe(struct bx_server *server, struct bx_session *s, struct
   s->subscription_count++;
   server->counters.subscriptions++;
   server->counters.subscribes++;
+  sub->present = server->presence != NULL && bx_server_counts(server, pattern);
+  if (sub->present) bx_presence_enter(server->presence, pattern, bx_session_user(s));
   if (s->state == BX_SESSION_LIVE) bx_topic_set_live(t, sub, true);
   if ((newest != NULL && newest->position > start) || t->trimmed > start) {
     // Entries of (start, head] came before the subscription was in the index; some may be lost already.
@@ -413,6 +415,7 @@ void bx_session_restore(struct bx_server *server, struct bx_session *s, struct b
 static void subscription_free(struct bx_server *server, struct bx_session *s, struct bx_subscription *sub) {
   struct bx_topic *t = sub->topic;
 
+  if (sub->present) bx_presence_leave(server->presence, bx_topic_pattern(t), bx_session_user(s));
   bx_topic_remove(t, sub);
   bx_topics_drop_if_unused(&server->topics, t);
   bx_list_remove(&sub->link);

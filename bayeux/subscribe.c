@@ -133,6 +133,93 @@ static bool has_room(struct bx_server *server, const struct bx_pending *p) {
   return count <= server->options.max_subscriptions;
 }
 
+// -- who is present --------------------------------------------------------------------------------
+
+#define LISTED_CHANNELS 16   // of one message; each list has a limit of its own
+
+// The lists that a message asks for, one after the other.
+struct lists {
+  struct bx_presence_query query;
+  struct bx_pending *pending;
+  struct bx_buffer text;
+  size_t next, listed;   // patterns: to be looked at, asked for
+};
+
+static bool wants_lists(const struct bx_pending *p) {
+  const struct bx_message *m = &p->batch->messages.at[p->index];
+
+  return p->request.kind == BX_REQUEST_SUBSCRIBE && m->ext.type == BX_JSON_OBJECT &&
+         bx_ext_member(&m->ext, BX_LIT("presence")).type == BX_JSON_TRUE;
+}
+
+static void finish(struct bx_pending *p) {
+  reply(p->batch, p->index, bx_buffer_view(&p->error), false,
+        &(struct bx_access_answer){.ext = bx_buffer_view(&p->ext)});
+  bx_pending_destroy(p);
+}
+
+// With what came with the permission; both are objects.
+static void add_lists(struct bx_buffer *ext, struct bx_slice lists) {
+  bool first = true;
+
+  if (ext->len > 0) ext->len--;
+  for (size_t i = 1; i < ext->len; i++) first &= strchr(" \t\r\n", ext->at[i]) != NULL;
+  if (ext->len == 0) bx_buffer_char(ext, '{');
+  if (!first) bx_buffer_char(ext, ',');
+  bx_buffer_lit(ext, "\"presence\":{");
+  bx_buffer_slice(ext, lists);
+  bx_buffer_lit(ext, "}}");
+}
+
+static void list_next(struct lists *l);
+
+// Without an answer the channel is left out: the subscription is made all the same.
+static void listed(struct bx_presence_query *q, const struct bx_presence_list *list) {
+  struct lists *l = bx_container_of(q, struct lists, query);
+
+  if (list != NULL) {
+    if (l->text.len > 0) bx_buffer_char(&l->text, ',');
+    bx_buffer_json_string(&l->text, q->request.id);
+    bx_buffer_lit(&l->text, ":{");
+    bx_presence_write(list, &l->text);
+    bx_buffer_char(&l->text, '}');
+    if (list->member_count < list->users) q->server->counters.presence_cut++;
+  }
+  list_next(l);
+}
+
+static void list_next(struct lists *l) {
+  struct bx_pending *p = l->pending;
+  struct bx_server *server = p->batch->server;
+
+  while (l->next < p->request.pattern_count) {
+    struct bx_slice pattern = p->request.patterns[l->next++];
+
+    if (!bx_server_counts(server, pattern)) continue;
+    if (l->listed++ == LISTED_CHANNELS) {
+      server->counters.presence_cut++;
+      break;
+    }
+    l->query.done = listed;
+    bx_server_presence(server, &l->query, pattern, server->options.presence_members, false);
+    return;
+  }
+  if (l->listed > 0) add_lists(&p->ext, bx_buffer_view(&l->text));
+  finish(p);
+  bx_buffer_fini(&l->text);
+  bx_free(l);
+}
+
+// Behind the subscription, so that nobody is missing: who comes later is told of on the companion.
+static void list(struct bx_pending *p) {
+  struct lists *l = bx_alloc(sizeof *l);
+
+  l->pending = p;
+  list_next(l);
+}
+
+// -- subscriptions ---------------------------------------------------------------------------------
+
 static void recorded(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
   struct bx_pending *p = bx_pending_of(request);
   const struct bx_message *m = &p->batch->messages.at[p->index];
@@ -151,8 +238,11 @@ static void recorded(struct bx_request *request, enum bx_outcome outcome, bx_pos
   } else {
     apply(p);
     if (request->kind == BX_REQUEST_SUBSCRIBE) hold_back_messages(p->batch);
-    reply(p->batch, p->index, bx_buffer_view(&p->error), false,
-          &(struct bx_access_answer){.ext = bx_buffer_view(&p->ext)});
+    if (wants_lists(p))
+      list(p);
+    else
+      finish(p);
+    return;
   }
   bx_pending_destroy(p);
 }

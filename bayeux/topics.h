@@ -39,6 +39,7 @@ struct bx_subscription {
   bool behind;
   bool noted;     // its record has an `upto`
   bool adopted;   // it came with the session from another node
+  bool present;   // it is counted here: bayeux/presence.h
 };
 
 struct bx_topics {

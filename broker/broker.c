@@ -130,6 +130,8 @@ static void create_server(struct bk_broker *b) {
       .handshake_rate = (uint32_t)o->handshake_rate,
       .retry = (uint32_t)o->retry,
       .max_replies_bytes = MAX_REPLIES,
+      .presence_grace = o->presence_grace,
+      .presence_members = (uint32_t)o->presence_members,
       .pod = o->engine.pod ? o->engine.pod[0] : 0,
   };
   b->server = bx_server_create(&env, &options, create_engine(b), bk_loop_now(b->loop));

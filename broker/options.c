@@ -308,6 +308,20 @@ const struct cf_option bk_options[] = {
             "pages then have to send their Referer; older ones say nothing: turn it off where access.origins has to "
             "hold for those, too. Faye's browser client then cannot shake hands from another site."},
 
+    {.key = "presence.grace",
+     .type = CF_DURATION,
+     .offset = FIELD(presence_grace),
+     .standard = "5s",
+     .max = 3600000,
+     .doc = "How long a user whose last session on a channel has ended stays present there. Who is back within it "
+            "never left. See docs/presence.md."},
+    {.key = "presence.members",
+     .type = CF_NUMBER,
+     .offset = FIELD(presence_members),
+     .standard = "100",
+     .min = 1,
+     .max = 10000,
+     .doc = "How many users a list in the reply to a subscribe names at most. The numbers in it count all."},
     {.key = "limits.body",
      .type = CF_SIZE,
      .offset = FIELD(max_body),

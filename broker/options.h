@@ -26,6 +26,9 @@ struct bk_options {
   struct cf_strings origins;
   bool jsonp, insecure;
 
+  bx_millis presence_grace;
+  uint64_t presence_members;
+
   uint64_t max_body, max_batch, max_channels, max_clients, max_clients_per_address, handshake_rate, accept_rate;
   uint64_t max_json_depth, max_outbox, max_lag;
   uint64_t max_head, max_gathered;

@@ -213,12 +213,18 @@ static void unknown(struct bx_access *access, struct bx_slice channel, struct bx
   if (d.ruling == BK_RULING_ACK && d.rule->deny[BK_PUBLISH].len > 0) bk_rules_error(&d, BK_PUBLISH, channel, error);
 }
 
+static bool counts(struct bx_access *access, struct bx_slice channel) {
+  return bk_rules_count(&guard_of(access)->rules, channel);
+}
+
 void bk_guard_init(struct bk_guard *g, const struct bk_access_options *options, struct bk_jwt *tokens) {
-  static const struct bx_access_ops ops = {is_server, ask, asked, cancel, revoked, unknown};
+  static const struct bx_access_ops ops = {is_server, ask, asked, cancel, revoked, unknown, NULL};
+  static const struct bx_access_ops counting = {is_server, ask, asked, cancel, revoked, unknown, counts};
   *g = (struct bk_guard){.access.ops = &ops, .options = options, .tokens = tokens};
   bk_secrets_init(&g->servers, options->superclient.at, options->superclient.count);
   // Checked; and where everybody may do everything they are not looked at.
   BX_BUG_ON(options->mode != BK_ACCESS_OPEN && bk_rules_read(options->rules, &g->rules) != NULL);
+  if (g->rules.presence) g->access.ops = &counting;
 }
 
 void bk_guard_fini(struct bk_guard *g) {

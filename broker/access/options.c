@@ -59,11 +59,13 @@ const struct cf_option bk_access_options[] = {
      .offset = FIELD(rules),
      .standard = "[]",
      .check = check_rules,
-     .doc = "Who may subscribe and publish where; the first rule that matches decides, and what none matches is "
-            "denied. {\"channel\": \"/users/{user}/**\", \"subscribe\": \"owner\", \"publish\": \"server\", \"deny\": "
-            "\"403::Not yours\"}. Grants: any, user (has a name), owner (is {user}), authority, server, none, and for "
-            "publish ack (acknowledged, sent to nobody). What a rule does not mention is for servers. A pattern needs "
-            "a rule at least as wide. See docs/security.md."},
+     .doc =
+         "Who may subscribe and publish where; the first rule that matches decides, and what none matches is "
+         "denied. {\"channel\": \"/users/{user}/**\", \"subscribe\": \"owner\", \"publish\": \"server\", \"deny\": "
+         "\"403::Not yours\"}. Grants: any, user (has a name), owner (is {user}), authority, server, none, and for "
+         "publish ack (acknowledged, sent to nobody). With \"presence\": true who is on its channels is counted: see "
+         "docs/presence.md. What a rule does not mention is for servers. A pattern needs a rule at least as wide. "
+         "See docs/security.md."},
     {.key = "access.lists",
      .type = CF_BOOL,
      .offset = FIELD(lists),

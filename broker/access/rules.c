@@ -2,6 +2,7 @@
 #include "broker/access/rules.h"
 
 #include "bayeux/channel.h"
+#include "bayeux/presence.h"
 
 enum { MAX_RULES = 1000, MAX_CHANNEL = 1024 };
 
@@ -102,6 +103,11 @@ static enum bk_ruling rule_on(const struct bk_rule *rule, enum bk_verb verb, str
 struct bk_decision bk_rules_decide(const struct bk_rules *rules, enum bk_verb verb, struct bx_slice channel,
                                    const struct bk_subject *who) {
   const struct bk_rule *blocking = NULL;
+  struct bx_slice of;
+  if (rules->presence && bx_companion_of(channel, &of)) {
+    if (verb == BK_PUBLISH) return (struct bk_decision){BK_RULING_DENY, NULL, NULL};
+    channel = of;
+  }
   for (size_t i = 0; i < rules->count; i++) {
     const struct bk_rule *rule = &rules->at[i];
     if (!bk_pattern_overlaps(rule->channel, channel)) continue;
@@ -114,6 +120,15 @@ struct bk_decision bk_rules_decide(const struct bk_rules *rules, enum bk_verb ve
   }
   if (who->server && !blocking) return (struct bk_decision){BK_RULING_ALLOW, NULL, NULL};
   return (struct bk_decision){BK_RULING_DENY, NULL, blocking};
+}
+
+// As bk_rules_decide(): of a name the first rule that matches.
+bool bk_rules_count(const struct bk_rules *rules, struct bx_slice channel) {
+  struct bx_slice of;
+  if (!rules->presence || bx_companion_of(channel, &of)) return false;
+  for (size_t i = 0; i < rules->count; i++)
+    if (bk_pattern_covers(rules->at[i].channel, channel)) return rules->at[i].presence;
+  return false;
 }
 
 void bk_rules_error(const struct bk_decision *d, enum bk_verb verb, struct bx_slice channel, struct bx_buffer *out) {
@@ -215,14 +230,19 @@ static const char *read_denials(const struct bx_value *v, struct bk_rule *rule) 
   return NULL;
 }
 
+static bool read_flag(const struct bx_value *v, bool *flag) {
+  *flag = v->type == BX_JSON_TRUE;
+  return *flag || v->type == BX_JSON_FALSE;
+}
+
 static const char *read_member(const struct bx_value *key, const struct bx_value *v, struct bk_rule *rule) {
   if (bx_value_is(key, BX_LIT("channel"))) return read_channel(v, rule);
   if (bx_value_is(key, BX_LIT("subscribe"))) return read_grant(v, BK_SUBSCRIBE, rule);
   if (bx_value_is(key, BX_LIT("publish"))) return read_grant(v, BK_PUBLISH, rule);
   if (bx_value_is(key, BX_LIT("deny"))) return read_denials(v, rule);
-  if (!bx_value_is(key, BX_LIT("ext"))) return a_rule;
-  rule->forward_ext = v->type == BX_JSON_TRUE;
-  return rule->forward_ext || v->type == BX_JSON_FALSE ? NULL : "\"ext\": true or false";
+  if (bx_value_is(key, BX_LIT("ext"))) return read_flag(v, &rule->forward_ext) ? NULL : "\"ext\": true or false";
+  if (bx_value_is(key, BX_LIT("presence"))) return read_flag(v, &rule->presence) ? NULL : "\"presence\": true or false";
+  return a_rule;
 }
 
 static bool names_a_user(struct bx_slice channel) {
@@ -259,6 +279,7 @@ static const char *read_rules(struct bx_slice json, struct bk_rules *rules) {
     *rule = (struct bk_rule){.grants = {BK_GRANT_SERVER, BK_GRANT_SERVER}};
     const char *fault = read_rule(&scan, rule);
     if (fault) return fault;
+    rules->presence |= rule->presence;
   }
   return bx_scan_failed(&scan) ? a_rule : NULL;
 }

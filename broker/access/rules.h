@@ -13,6 +13,10 @@
 // So a granted pattern never delivers a channel that would be refused by itself.
 // What no rule is wide enough for is denied. To servers everything is allowed but `none`.
 //
+// A rule with "presence": true counts who is on its channels (bayeux/presence.h). Where there is one, companions
+// ("/presence/a/b") are subscribed to by whoever may subscribe to what they tell of ("/a/b"), and nobody
+// publishes on them: no rule is about them.
+//
 // Lifetime: rules borrow from the JSON text.
 #pragma once
 
@@ -36,12 +40,13 @@ struct bk_rule {
   struct bx_slice channel;   // as configured
   enum bk_grant grants[2];   // by verb
   struct bx_slice deny[2];   // by verb: the inside of a JSON string; empty: the standard text
-  bool forward_ext;
+  bool forward_ext, presence;
 };
 
 struct bk_rules {
   struct bk_rule *at;
   size_t count;
+  bool presence;   // one of them counts
 };
 
 struct bk_subject {
@@ -64,6 +69,8 @@ void bk_rules_fini(struct bk_rules *);
 // `channel` is valid: a name, or a pattern (subscribe only).
 struct bk_decision bk_rules_decide(const struct bk_rules *, enum bk_verb, struct bx_slice channel,
                                    const struct bk_subject *);
+// Who is on this channel (a name) is counted.
+bool bk_rules_count(const struct bk_rules *, struct bx_slice channel);
 // Why it is denied, as the inside of a JSON string: {channel} is replaced in the rule's text.
 void bk_rules_error(const struct bk_decision *, enum bk_verb, struct bx_slice channel, struct bx_buffer *out);
 

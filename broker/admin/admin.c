@@ -44,6 +44,7 @@ static const struct {
     {BK_GET, "/v1/subscribers", bk_admin_subscribers},
     {BK_GET, "/v1/clients", bk_admin_clients},
     {BK_GET, "/v1/clients/:id", bk_admin_client},
+    {BK_GET, "/v1/presence", bk_admin_presence},
     {BK_GET, "/v1/nodes", bk_admin_nodes},
     {BK_GET, "/v1/tail", bk_admin_tail},
     {BK_GET, "/v1/doctor", bk_admin_doctor},

@@ -12,7 +12,7 @@ struct bk_admin_verb {
   void (*handle)(struct bk_admin *, struct bk_exchange *);
 };
 
-enum { BK_ADMIN_VERBS = 15 };
+enum { BK_ADMIN_VERBS = 16 };
 
 struct bk_admin {
   struct bk_admin_options options;
@@ -40,6 +40,7 @@ void bk_admin_channels(struct bk_admin *, struct bk_exchange *);
 void bk_admin_subscribers(struct bk_admin *, struct bk_exchange *);
 void bk_admin_clients(struct bk_admin *, struct bk_exchange *);
 void bk_admin_client(struct bk_admin *, struct bk_exchange *);
+void bk_admin_presence(struct bk_admin *, struct bk_exchange *);
 void bk_admin_nodes(struct bk_admin *, struct bk_exchange *);
 void bk_admin_doctor(struct bk_admin *, struct bk_exchange *);
 void bk_admin_tail(struct bk_admin *, struct bk_exchange *);

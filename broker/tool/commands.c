@@ -50,6 +50,14 @@ static int subscribers(const struct tool *t) {
   return show_list(t, answer, "subscribers", columns);
 }
 
+// Sessions without a user are one member, which has no name.
+static int presence(const struct tool *t) {
+  static const struct tool_column columns[] = {{"SESSIONS", "sessions"}, {"USER", "user"}, {0}};
+  json_t *answer = tool_get(t, "/v1/presence", "channel", t->arguments[0]);
+  if (json_is_true(json_object_get(answer, "more"))) fputs("There are more users.\n", stderr);
+  return show_list(t, answer, "members", columns);
+}
+
 static int nodes(const struct tool *t) {
   static const struct tool_column columns[] = {
       {"NODE", "node"}, {"ROLE", "role"}, {"ADDRESS", "address"}, {"SESSIONS", "sessions"},
@@ -311,6 +319,7 @@ const struct tool_command tool_commands[] = {
     {"clients", "", "sessions", 0, clients},
     {"client", "ID", "one session with its subscriptions", 1, client},
     {"subscribers", "CHANNEL", "whom a message there reaches", 1, subscribers},
+    {"presence", "CHANNEL", "who is there, where a rule says that it is counted", 1, presence},
     {"tail", "PATTERN", "messages as they are published, until interrupted", 1, tail},
     {"publish", "CHANNEL JSON", "publish a message", 2, publish},
     {"disconnect", "ID", "end a session: its client is told, and may come back", 1, disconnect},
