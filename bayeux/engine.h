@@ -163,7 +163,7 @@ struct bx_engine_events {
   // Somebody else ended it: reason as in the stream of events ("expired", "kicked", ...).
   void (*ended)(void *context, struct bx_session *, struct bx_slice reason);
   void (*call)(void *context, struct bx_remote_call *);
-  // Who subscribes to this channel is counted.
+  // Who subscribes to this channel is counted. NULL: nobody is.
   bool (*counts)(void *context, struct bx_slice channel);
   // So many messages of presence were appended for what this node did.
   void (*told)(void *context, uint64_t count);

@@ -38,6 +38,8 @@ static void run_requests(struct er_core *c) {
       er_revoke(c, r);
     else if (r->kind == BX_REQUEST_MEMBERS)
       er_members(c, r);
+    else if (r->kind == BX_REQUEST_PRESENCE)
+      er_presence(c, r);
     else
       er_record_request(c, r);
   }
@@ -270,6 +272,7 @@ void er_core_tick(struct er_core *c, bx_millis now) {
   if (c->leaving && now >= c->leave_until) c->left = true;
   if (!er_usable(c)) return;
   er_marks_tick(c);
+  er_presence_tick(c);
   trim(c);
   reap(c);
 }

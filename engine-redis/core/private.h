@@ -95,6 +95,7 @@ struct er_core {
   struct bx_list dirty;   // sessions whose record is to be written at the next tick
   struct bx_list touched;
   bool ticking;
+  bool settling;         // presence.c
   bool resave_due;       // a new epoch was learnt, and not all records are known to be written again
   uint64_t good_ticks;   // uninterrupted
   bx_millis epoch_since, last_reap;
@@ -195,6 +196,12 @@ void er_members(struct er_core *, struct bx_request *);
 struct bx_session *er_adopt(struct er_core *, struct bx_slice id, const struct er_reply *loaded);
 void er_release(struct er_core *, struct bx_session *, struct bx_slice to, uint64_t question);
 void er_resave(struct er_core *);
+
+// -- who is present (presence.c) --------------------------------------------------------------------
+void er_presence(struct er_core *, struct bx_request *);
+void er_presence_tick(struct er_core *);   // leaves whose grace time is over
+// An answer says how many messages of presence were appended: OK n ...
+void er_presence_told(struct er_core *, const struct er_reply *);
 
 // -- who answers (locate.c) -----------------------------------------------------------------------
 void er_locate(struct er_core *, struct bx_request *);

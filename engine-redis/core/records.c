@@ -33,6 +33,7 @@ static void answered(struct er_core *c, struct er_call *call, const struct er_re
   c->records_answered++;
   if (r->kind == BX_REQUEST_SUBSCRIBE) s->mark.asking--;
   bx_free(rc);
+  if (r->kind == BX_REQUEST_SUBSCRIBE) er_presence_told(c, reply);
   if (r->kind == BX_REQUEST_CREATE)
     outcome = created(c, r, reply);
   else if (er_reply_is(reply, "OK"))
@@ -63,6 +64,17 @@ static const char *add_create(struct er_core *c, struct er_arguments *args, cons
   return "create";
 }
 
+// With a mark where who is there is counted: presence.c.
+static void add_start(struct er_core *c, struct er_arguments *args, struct bx_slice pattern, bx_position start) {
+  struct bx_buffer text = {0};
+
+  bx_buffer_u64(&text, start);
+  if (c->engine.events.counts != NULL && c->engine.events.counts(c->engine.events.context, pattern))
+    bx_buffer_char(&text, '+');
+  er_arguments_text(args, bx_buffer_view(&text));
+  bx_buffer_fini(&text);
+}
+
 static const char *add_patterns(struct er_core *c, struct er_arguments *args, const struct bx_request *r) {
   bool subscribe = r->kind == BX_REQUEST_SUBSCRIBE;
 
@@ -70,7 +82,7 @@ static const char *add_patterns(struct er_core *c, struct er_arguments *args, co
   er_arguments_u64(args, c->incarnation);   // one that is executed late would undo what came after it
   for (size_t i = 0; i < r->pattern_count; i++) {
     er_arguments_text(args, r->patterns[i]);
-    if (subscribe) er_arguments_u64(args, r->start);
+    if (subscribe) add_start(c, args, r->patterns[i], r->start);
   }
   return subscribe ? "sub" : "unsub";
 }
@@ -380,7 +392,7 @@ static void add_record(struct er_core *c, struct er_arguments *args, const struc
     const struct bx_subscription *sub = bx_container_of(link, struct bx_subscription, link);
 
     er_arguments_text(args, bx_topic_pattern(sub->topic));
-    er_arguments_u64(args, sub->start);
+    add_start(c, args, bx_topic_pattern(sub->topic), sub->start);
   }
 }
 

@@ -34,6 +34,7 @@ local nodes_key = ns .. ':nodes'             -- zset node -> time of its last ti
 local events_key = ns .. ':events'           -- stream of life-cycle events
 local teller_key = ns .. ':teller'           -- the node that tells events to the webhook
 local told_key = ns .. ':told'               -- hash at of t: how far it has got, see events.lua
+local leaving_key = ns .. ':leaving'         -- zset "<channel> <user>" -> since when no session of the user is there
 local pods_key = ns .. ':pods'               -- hash pod -> position of its journal up to which it is here
 
 local function session_key(id) return ns .. ':session:' .. id end   -- hash, see `record`
@@ -48,6 +49,12 @@ local function relay_key(pod) return ns .. ':relay:' .. pod end     -- the node 
 local function from_key(node) return ns .. ':from:' .. node end     -- number of the last entry of a node of another pod
 local function once_key(key) return ns .. ':once:' .. key end       -- position
 
+-- Who is present on a channel that is counted: see `enter`.
+local function here_key(channel) return ns .. ':here:' .. channel end     -- hash session id -> user
+local function users_key(channel) return ns .. ':users:' .. channel end   -- hash user -> number of its sessions there
+local function joined_key(channel) return ns .. ':joined:' .. channel end -- set of users whose join was told, and no leave
+local function counted_key(id) return ns .. ':counted:' .. id end         -- set of channels where a session is counted
+
 local function decimal(n) return string.format('%.0f', n) end
 
 -- A number out of a key or an argument, or nil. Sixteen digits stay exact in a double up to 2^53,
@@ -59,6 +66,12 @@ end
 
 -- The extent of a subscription: start, or start:upto while a backfill is not confirmed.
 local function extent(text) return string.find(text, '^%d+$') or string.find(text, '^%d+:%d+$') end
+
+-- An argument without the mark `+` of a channel that is counted, and whether it had it.
+local function unmarked(text)
+  if string.sub(text, -1) == '+' then return string.sub(text, 1, -2), true end
+  return text, false
+end
 
 -- Milliseconds and whole seconds of this Redis' clock. Two values: as a last argument it is both.
 local function now()
@@ -116,11 +129,12 @@ end
 -- A record of a session, with numbers checked; or nil (there is none); or nil, key (malformed).
 local function record(id)
   local key = session_key(id)
-  local v = redis.pcall('HMGET', key, 'n', 'g', 'k', 'sent', 'cid', 'vary', 'life', 'user', 'created', 'e')
+  local v = redis.pcall('HMGET', key, 'n', 'g', 'k', 'sent', 'cid', 'vary', 'life', 'user', 'created', 'e',
+                         'here')
   if failed(v) then return nil, key end
   if not v[1] and not v[2] and redis.call('EXISTS', key) == 0 then return nil, nil end
   local r = {n = v[1], g = number(v[2]), k = v[3], sent = v[4], cid = v[5] or '', vary = v[6] or '0',
-             life = v[7], user = v[8] or '', created = v[9] or '0', e = v[10]}
+             life = v[7], user = v[8] or '', created = v[9] or '0', e = v[10], here = v[11]}
   if not r.n or not r.g or not number(r.sent) or not number(r.life) or not (r.k == 'live' or number(r.k)) then
     return nil, key
   end
@@ -173,6 +187,92 @@ local function happened(kind, id, ...)
   redis.call('XADD', events_key, 'MAXLEN', '~', EVENTS_LENGTH, '*', 'k', kind, 'id', id, ...)
 end
 
+-- -- presence ---------------------------------------------------------------------------------------
+-- Sessions are counted in the same script that writes their subscriptions, or ends them: so the numbers are
+-- right whatever dies. A user joins with its first session. When its last one is gone it stands in `leaving`,
+-- and `settle` tells that it has left when it stayed away for the grace time. What has another type than it
+-- should is left alone: presence is not worth refusing a subscription for.
+
+local function soft(...)
+  local reply = redis.pcall(...)
+  if failed(reply) then return nil end
+  return reply
+end
+
+local function quoted(user)
+  if user == '' then return 'null' end
+  return '"' .. string.gsub(user, '[%c"\\]', function(c) return string.format('\\u%04x', string.byte(c)) end) .. '"'
+end
+
+-- An entry on the companion of the channel. It stays in this pod, which knows nobody of others: field p.
+local function announce(channel, event, user, users)
+  local e, p = current()
+  if not e then return false end
+  local named = user and ',"user":' .. quoted(user) or ''
+  local text = '{"channel":"/presence' .. channel .. '","data":{"event":"' .. event .. '"' .. named .. ',"users":' ..
+               decimal(users) .. '}}'
+  if not soft('XADD', journal_key, decimal(p + 1) .. '-0', 'c', '/presence' .. channel, 'm', text, 'p', '*') then return false end
+  redis.call('HSET', head_key, 'p', decimal(p + 1))
+  return true
+end
+
+-- Tells that a user joined or left, if what was told last is not how it is. Returns the number of entries; nil:
+-- they cannot be written now.
+local function settle(channel, user)
+  local present = soft('HEXISTS', users_key(channel), user) == 1
+  if soft(present and 'SADD' or 'SREM', joined_key(channel), user) ~= 1 then return 0 end
+  local users = redis.call('SCARD', joined_key(channel))
+  local told
+  if present then
+    told = (users > 1 or announce(channel, 'occupied', nil, users)) and announce(channel, 'join', user, users)
+  else
+    told = announce(channel, 'leave', user, users) and (users > 0 or announce(channel, 'vacated', nil, users))
+  end
+  if not told then
+    redis.call(present and 'SREM' or 'SADD', joined_key(channel), user)
+    return nil
+  end
+  return (users == (present and 1 or 0)) and 2 or 1
+end
+
+local function add_sessions(channel, user, more)
+  local n = (number(soft('HGET', users_key(channel), user) or '') or 0) + more
+  if n > 0 then soft('HSET', users_key(channel), user, decimal(n)) else soft('HDEL', users_key(channel), user) end
+  return n
+end
+
+-- A session is on the channel; nothing when it was there. Behind a script's first write. Returns as `settle`, or 0.
+local function enter(id, user, channel, time)
+  if soft('HSETNX', here_key(channel), id, user) ~= 1 then return 0 end
+  soft('SADD', counted_key(id), channel)
+  soft('HSET', session_key(id), 'here', '1')
+  add_sessions(channel, user, 1)
+  local told = settle(channel, user)
+  if told then
+    soft('ZREM', leaving_key, channel .. ' ' .. user)
+  else
+    soft('ZADD', leaving_key, decimal(time), channel .. ' ' .. user)
+  end
+  return told or 0
+end
+
+local function exit(id, channel, time)
+  local user = soft('HGET', here_key(channel), id)
+  if not user then return end
+  soft('HDEL', here_key(channel), id)
+  if add_sessions(channel, user, -1) <= 0 then soft('ZADD', leaving_key, decimal(time), channel .. ' ' .. user) end
+end
+
+-- A session is on no channel any more, but for those of `except`, a table with their names as keys.
+local function exit_all(id, time, except)
+  for _, channel in ipairs(soft('SMEMBERS', counted_key(id)) or {}) do
+    if not (except and except[channel]) then
+      exit(id, channel, time)
+      soft('SREM', counted_key(id), channel)
+    end
+  end
+end
+
 -- The keys that `finish` writes, if one of them has another type.
 local function unfinishable(r)
   local bad = misfit(sessions_key, 'zset', events_key, 'stream')
@@ -189,6 +289,7 @@ local function finish(id, r, reason, me)
   redis.call('DEL', session_key(id), subs_key(id))
   local user = r and r.user or ''
   if user ~= '' then redis.call('SREM', user_key(user), id) end
+  if not r or r.here then exit_all(id, (now())) end
   if not was then return false end
   redis.call('SET', ended_key(id), reason, 'PX', ENDED_LIFE)
   happened('disconnect', id, 'reason', reason, 'user', user)

@@ -3,7 +3,7 @@
 -- back. Accepted where the record is malformed, has a lower g, is at (n, g), or is missing and
 -- was not ended in the last minute.
 --
--- ns e n [id g k sent cid vary life user created nsubs [pattern start[:upto]]xnsubs]...
+-- ns e n [id g k sent cid vary life user created nsubs [pattern start[:upto][+]]xnsubs]...
 --   -> OK [accepted id]... | EPOCH e | BAD key
 
 local e, n = ARGV[2], ARGV[3]
@@ -19,7 +19,7 @@ while i <= #ARGV do
   w.last = i + 9 + 2 * subs
   if w.last > #ARGV then return arguments() end
   for j = w.first + 1, w.last, 2 do
-    if not extent(ARGV[j]) then return arguments() end
+    if not extent((unmarked(ARGV[j]))) then return arguments() end
   end
   wanted[#wanted + 1] = w
   i = w.last + 1
@@ -39,7 +39,19 @@ for _, w in ipairs(wanted) do
     redis.call('DEL', session_key(w.id), subs_key(w.id))
     redis.call('HSET', session_key(w.id), 'n', n, 'g', decimal(w.g), 'k', w.k, 'sent', w.sent, 'cid', w.cid, 'vary', w.vary,
                'life', decimal(w.life), 'user', w.user, 'created', w.created)
-    for j = w.first, w.last, 2 do redis.call('HSET', subs_key(w.id), ARGV[j], ARGV[j + 1]) end
+    local counted = {}
+    for j = w.first, w.last, 2 do
+      local extent_now, counts = unmarked(ARGV[j + 1])
+      redis.call('HSET', subs_key(w.id), ARGV[j], extent_now)
+      if counts then counted[ARGV[j]] = true end
+    end
+    exit_all(w.id, time, counted)
+    for j = w.first, w.last, 2 do
+      if counted[ARGV[j]] then
+        redis.call('HSET', session_key(w.id), 'here', '1')
+        enter(w.id, w.user, ARGV[j], time)
+      end
+    end
     if w.user ~= '' then redis.call('SADD', user_key(w.user), w.id) end
     set_deadline(w.id, w.user, time + w.life)
     reply[#reply + 1] = w.id

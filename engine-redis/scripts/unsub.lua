@@ -14,5 +14,9 @@ if bad then return {'BAD', bad} end
 
 for i = 6, #ARGV do
   if redis.call('HDEL', subs_key(id), ARGV[i]) == 1 then happened('unsubscribe', id, 'channel', ARGV[i], 'user', r.user) end
+  if r.here then
+    exit(id, ARGV[i], (now()))
+    soft('SREM', counted_key(id), ARGV[i])
+  end
 end
 return {'OK'}
