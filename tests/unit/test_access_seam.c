@@ -47,7 +47,7 @@ static void cancel(struct bx_access *a, struct bx_access_request *r) {
   bx_list_remove(&r->link);
 }
 
-static const struct bx_access_ops ops = {is_server, ask, asked, cancel, NULL, NULL};
+static const struct bx_access_ops ops = {.is_server = is_server, .ask = ask, .asked = asked, .cancel = cancel};
 
 static void guard(struct world *w, struct guard *g) {
   world_init(w, NULL);
