@@ -5,13 +5,14 @@ import assert from 'node:assert/strict';
 import {test} from './lib/suite.mjs';
 import {PollSession} from './lib/bayeux.mjs';
 import {getJson} from './lib/http.mjs';
+import {until} from './lib/wait.mjs';
 import {startScripted} from './support/authority.mjs';
 import {drain, hold, post, publish} from './support/wire.mjs';
 import {needsRedis, onMemory, startCluster} from './support/cluster.mjs';
 
 // A session on the first node, and a gate at which the next question of its subscribe waits. The questions behind it are
-// answered at once.
-async function start(t) {
+// answered at once. carried: a connect holds the session there, and the subscribe comes through the second node.
+async function start(t, {carried = false} = {}) {
   const authority = await startScripted(t);
   const cluster = await startCluster(t, {nodes: 3, set: {
     'broker.timeout': '10s', 'access.handshake': 'authority', 'authority.url': authority.url, 'authority.timeout': '20s',
@@ -24,12 +25,14 @@ async function start(t) {
   let open, answers = 0;
   const gate = new Promise(resolve => { open = resolve; });
   const {length} = authority.calls;
+  const held = carried && hold(session);
+  await held?.sent;
   authority.script = {answer: async () => {
     const number = ++answers;
     if (number === 1) await gate;
     return {allow: true, ext: {number}};
   }};
-  return {authority, cluster, session, at, open, asked: () => authority.calls.count(length + 1), subscribing: session.post([session.message.subscribe(['/a', '/b'])])};
+  return {authority, cluster, session, at, open, asked: () => authority.calls.count(length + 1), held, subscribing: at(cluster.nodes[carried ? 1 : 0]).post([session.message.subscribe(['/a', '/b'])])};
 }
 const patterns = async (node, id) => (await getJson(node.admin(`/v1/clients/${id}`))).json.subscriptions.map(({pattern}) => pattern).sort();
 
@@ -48,16 +51,15 @@ test('a subscribe goes after a session that waits for a connect elsewhere', asyn
 });
 
 test('one that is held by another node is asked for there, and its connect goes on', async t => {
-  const {authority, cluster, session, at, open, asked, subscribing} = await start(t);
+  const {cluster, session, at, open, asked, subscribing} = await start(t);
   await asked();
-  const {length} = authority.asked;
   const poll = hold(at(cluster.nodes[1]));
   await poll.sent;
-  await publish(cluster.nodes[0].bayeux, '/free/y', 0);   // nothing for it: what it waits for comes later
+  await until(async () => (await cluster.stats(cluster.nodes[1])).sessions === 1, 'it to get there');
   open();
   const [reply] = await subscribing;
   assert.deepEqual([reply.id !== undefined, reply.successful, reply.subscription], [true, true, ['/a', '/b']]);
-  if (!onMemory && authority.asked.length > length) assert.equal(reply.ext.number, 3, 'the answer to who has it');
+  assert.equal(reply.ext.number, onMemory ? 1 : 3, 'the answer to who has it');
   await post(cluster.nodes[2].bayeux, [{channel: '/b', data: 2}]);
   assert.deepEqual((await poll.answer).slice(1).map(({channel, data}) => [channel, data]), [['/b', 2]]);
 });
@@ -75,6 +77,20 @@ test('the second answer counts: what is denied there is not subscribed to', asyn
   const [reply] = await subscribing;
   assert.deepEqual([reply.successful, reply.error, reply.ext], [false, '403::Not any more', undefined]);
   assert.deepEqual(await patterns(cluster.nodes[2], session.clientId), ['/free/x']);
+});
+
+test('one that another node carried to the session goes after it, too', async t => {
+  const {cluster, session, at, held, open, asked, subscribing} = await start(t, {carried: true});
+  await asked();
+  const poll = hold(at(cluster.nodes[2]));
+  assert.equal((await held.answer)[0].successful, true, 'the session has left the first node');
+  open();
+  const [reply] = await subscribing;
+  assert.deepEqual([reply.successful, reply.error], [true, undefined]);
+  assert.deepEqual(await patterns(cluster.nodes[0], session.clientId), ['/a', '/b', '/free/x']);
+  await post(cluster.nodes[1].bayeux, [{channel: '/a', data: 1}]);
+  assert.deepEqual((await poll.answer).slice(1).map(({channel, data}) => [channel, data]), [['/a', 1]]);
+  if (!onMemory) assert.ok((await cluster.sum('followed')) >= 1);
 });
 
 test('one that moves again and again gets an answer', async t => {
