@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import {test} from './lib/suite.mjs';
 import {run, startBroker} from './lib/daemon.mjs';
-import {CONNECTION_TYPES, PollSession, deliveries, replies} from './lib/bayeux.mjs';
+import {CONNECTION_TYPES, PollSession} from './lib/bayeux.mjs';
 import {getJson, postJson, request} from './lib/http.mjs';
 import {until} from './lib/wait.mjs';
 import {ANN, BOB, OPEN, PASSWORD, SAMPLE, SETTINGS, SHUT, startGitter} from './support/gitter.mjs';
@@ -87,68 +87,72 @@ for (const [transport, connect] of Object.entries(over)) {
 
 // -- subscriptions ---------------------------------------------------------------------------------
 
-test('subscriptions: each route, its snapshot, and who may not', async t => {
-  const {authority, broker} = await start(t);
-  const ann = await sessionOf(broker.bayeux, 'token-of-ann'), anonymous = await sessionOf(broker.bayeux, '$anonymous');
-  let id = 0;
-  const ask = async (session, subscription, ext, expected) => {
-    const message = {id: String(++id), channel: '/meta/subscribe', clientId: session.clientId, subscription, ...(ext && {ext})};
-    const got = await post(broker.bayeux, [message]);
-    assert.deepEqual(got, [{id: message.id, clientId: session.clientId, channel: '/meta/subscribe', subscription, ...expected}], JSON.stringify(subscription));
-  };
-  const good = snapshot => ({successful: true, ...(snapshot && {ext: {snapshot}})});
-  const bad = error => ({successful: false, error});
-  const denied = bad('403::Authorisation denied.');
-  const mine = `/api/v1/user/${ANN}`, his = `/api/v1/user/${BOB}`;
-  for (const [channel, ext, snapshot] of [
-    [room(), undefined, undefined], [room(), {snapshot: false}, undefined], [room(), {snapshot: true}, {id: OPEN, permissions: {admin: false}}],
-    [chats, undefined, authority.chats], [chats, {snapshot: true}, authority.chats], [chats, {snapshot: {limit: 2}}, authority.chats.slice(-2)], [chats, {snapshot: false}, undefined],
-    [chats, {snapshot: false, reassociate: {eyeballs: 0}}, undefined], [room('users'), undefined, [{id: ANN, online: true, role: 'admin'}]], [room('events'), undefined, [{id: 'e1'}]],
-    [room('other'), undefined, undefined], [room('chatMessages', 'c1', 'readBy'), undefined, [{id: BOB}]], [room('chatMessages', 'c1', 'x'), undefined, undefined],
-    [`${mine}/groups`, undefined, [{id: 'g'}]], [`${mine}/rooms`, undefined, [{id: OPEN}]], [`${mine}/troupes`, undefined, [{id: OPEN}]], [`${mine}/orgs`, undefined, [{id: 'o'}]],
-    [`${mine}/groups`, {snapshot: false}, undefined], [`${mine}/rooms/${OPEN}/unreadItems`, undefined, {chat: ['c1'], mention: []}], [mine, undefined, undefined],
-    ['/api/v1/token/token-of-ann', undefined, undefined], ['/api/v1/ping', undefined, undefined], ['/api/v1/ping/x', undefined, undefined], ['/api/private/diagnostics', undefined, undefined],
-    [[chats], undefined, authority.chats],
-  ]) await ask(ann, channel, ext, good(snapshot));
-  for (const [channel, expected] of [
-    [`/api/v1/rooms/${SHUT}`, denied], [`/api/v1/rooms/${SHUT}/chatMessages`, denied], [`/api/v1/rooms/${SHUT}/chatMessages/c1/readBy`, denied],
-    ['/api/v1/rooms/nothex', bad('400::Invalid ID: nothex')], ['/api/v1/rooms/nothex/users', bad('400::Invalid ID: nothex')],
-    [his, denied], [`${his}/rooms`, denied], [`${his}/rooms/${OPEN}/unreadItems`, denied], ['/api/v1/token/token-of-bob', denied],
-    ...['/api/v1/ping2', '/api/v1/nothing', '/other', '/**', '/api/v1/rooms/*', '/api/v1/rooms/**', `${mine}/*`, `${mine}/**`, room('*'), room('a', 'b')]
-      .map(channel => [channel, bad(`404::Unknown subscription ${channel}`)]),
-    [[chats, room()], bad(`404::Unknown subscription ${chats},${room()}`)],
-  ]) await ask(ann, channel, undefined, expected);
-  for (const channel of [mine, `${mine}/rooms`, `${mine}/rooms/${OPEN}/unreadItems`, '/api/v1/token/token-of-ann', '/api/v1/token/$anonymous']) await ask(anonymous, channel, undefined, denied);
-  await ask(anonymous, chats, undefined, good(authority.chats));
-  await ask(anonymous, '/api/v1/ping', undefined, good());
-  await ask({clientId: 'nosuch'}, chats, undefined, {...bad('401:nosuch:Unknown client'), advice: AGAIN});
-});
+for (const [transport, connect] of Object.entries(over)) {
+  test(`subscriptions over ${transport}: each route, its snapshot, and who may not`, async t => {
+    const {authority, broker} = await start(t);
+    const carry = await connect(t, broker);
+    const ann = await sessionOf(broker.bayeux, 'token-of-ann'), anonymous = await sessionOf(broker.bayeux, '$anonymous');
+    let id = 0;
+    const ask = async (session, subscription, ext, expected) => {
+      const message = {id: String(++id), channel: '/meta/subscribe', clientId: session.clientId, subscription, ...(ext && {ext})};
+      assert.deepEqual(await carry(message), [{id: message.id, clientId: session.clientId, channel: '/meta/subscribe', subscription, ...expected}], JSON.stringify(subscription));
+    };
+    const good = snapshot => ({successful: true, ...(snapshot && {ext: {snapshot}})});
+    const bad = error => ({successful: false, error});
+    const denied = bad('403::Authorisation denied.');
+    const mine = `/api/v1/user/${ANN}`, his = `/api/v1/user/${BOB}`;
+    for (const [channel, ext, snapshot] of [
+      [room(), undefined, undefined], [room(), {snapshot: false}, undefined], [room(), {snapshot: true}, {id: OPEN, permissions: {admin: false}}],
+      [chats, undefined, authority.chats], [chats, {snapshot: true}, authority.chats], [chats, {snapshot: {limit: 2}}, authority.chats.slice(-2)], [chats, {snapshot: false}, undefined],
+      [chats, {snapshot: false, reassociate: {eyeballs: 0}}, undefined], [room('users'), undefined, [{id: ANN, online: true, role: 'admin'}]], [room('events'), undefined, [{id: 'e1'}]],
+      [room('other'), undefined, undefined], [room('chatMessages', 'c1', 'readBy'), undefined, [{id: BOB}]], [room('chatMessages', 'c1', 'x'), undefined, undefined],
+      [`${mine}/groups`, undefined, [{id: 'g'}]], [`${mine}/rooms`, undefined, [{id: OPEN}]], [`${mine}/troupes`, undefined, [{id: OPEN}]], [`${mine}/orgs`, undefined, [{id: 'o'}]],
+      [`${mine}/groups`, {snapshot: false}, undefined], [`${mine}/rooms/${OPEN}/unreadItems`, undefined, {chat: ['c1'], mention: []}], [mine, undefined, undefined],
+      ['/api/v1/token/token-of-ann', undefined, undefined], ['/api/v1/ping', undefined, undefined], ['/api/v1/ping/x', undefined, undefined], ['/api/private/diagnostics', undefined, undefined],
+      [[chats], undefined, authority.chats],
+    ]) await ask(ann, channel, ext, good(snapshot));
+    for (const [channel, expected] of [
+      [`/api/v1/rooms/${SHUT}`, denied], [`/api/v1/rooms/${SHUT}/chatMessages`, denied], [`/api/v1/rooms/${SHUT}/chatMessages/c1/readBy`, denied],
+      ['/api/v1/rooms/nothex', bad('400::Invalid ID: nothex')], ['/api/v1/rooms/nothex/users', bad('400::Invalid ID: nothex')],
+      [his, denied], [`${his}/rooms`, denied], [`${his}/rooms/${OPEN}/unreadItems`, denied], ['/api/v1/token/token-of-bob', denied],
+      ...['/api/v1/ping2', '/api/v1/nothing', '/other', '/**', '/api/v1/rooms/*', '/api/v1/rooms/**', `${mine}/*`, `${mine}/**`, room('*'), room('a', 'b')]
+        .map(channel => [channel, bad(`404::Unknown subscription ${channel}`)]),
+      [[chats, room()], bad(`404::Unknown subscription ${chats},${room()}`)],
+    ]) await ask(ann, channel, undefined, expected);
+    for (const channel of [mine, `${mine}/rooms`, `${mine}/rooms/${OPEN}/unreadItems`, '/api/v1/token/token-of-ann', '/api/v1/token/$anonymous']) await ask(anonymous, channel, undefined, denied);
+    await ask(anonymous, chats, undefined, good(authority.chats));
+    await ask(anonymous, '/api/v1/ping', undefined, good());
+    await ask({clientId: 'nosuch'}, chats, undefined, {...bad('401:nosuch:Unknown client'), advice: AGAIN});
+  });
+}
 
 // -- the other replies -----------------------------------------------------------------------------
 
-test('the other replies: ping2, publishes, connects with data, disconnect, what is unknown', async t => {
-  const {broker} = await start(t);
-  const ann = await sessionOf(broker.bayeux, 'token-of-ann');
-  const {clientId} = ann;
-  const ask = message => post(broker.bayeux, [message]);
-  assert.deepEqual(await ask({id: '15', channel: '/api/v1/ping2', clientId, data: {}}), [{id: '15', clientId, channel: '/api/v1/ping2', successful: true}]);
-  assert.deepEqual(await ask({id: '16', channel: '/api/v1/ping2', clientId: 'nosuch', data: {}}),
-                   [{id: '16', clientId: 'nosuch', channel: '/api/v1/ping2', successful: false, error: '401::Client does not exist', advice: AGAIN}]);
-  assert.deepEqual(await ask({id: '16', channel: '/api/v1/ping2', data: {}}), [{id: '16', channel: '/api/v1/ping2', successful: false, error: '401::Client does not exist', advice: AGAIN}]);
-  assert.deepEqual(await ask({id: '17', channel: chats, clientId, data: {}}), [{id: '17', clientId, channel: chats, successful: false, error: '403::Push access denied'}]);
-  assert.deepEqual(await ask({id: '18', channel: '/meta/foo', clientId}), [{id: '18', clientId, channel: '/meta/foo', successful: false, error: '403:/meta/foo:Forbidden channel'}]);
-  assert.deepEqual(await ask({id: '19', channel: '/meta/connect', clientId: 'nosuch', connectionType: 'long-polling'}),
-                   [{id: '19', channel: '/meta/connect', successful: false, error: '401:nosuch:Unknown client', advice: AGAIN}]);
+for (const [transport, connect] of Object.entries(over)) {
+  test(`the other replies over ${transport}: ping2, publishes, connects with data, disconnect, what is unknown`, async t => {
+    const {broker} = await start(t);
+    const ask = await connect(t, broker);
+    const ann = await sessionOf(broker.bayeux, 'token-of-ann');
+    const {clientId} = ann;
+    assert.deepEqual(await ask({id: '15', channel: '/api/v1/ping2', clientId, data: {}}), [{id: '15', clientId, channel: '/api/v1/ping2', successful: true}]);
+    assert.deepEqual(await ask({id: '16', channel: '/api/v1/ping2', clientId: 'nosuch', data: {}}),
+                     [{id: '16', clientId: 'nosuch', channel: '/api/v1/ping2', successful: false, error: '401::Client does not exist', advice: AGAIN}]);
+    assert.deepEqual(await ask({id: '16', channel: '/api/v1/ping2', data: {}}), [{id: '16', channel: '/api/v1/ping2', successful: false, error: '401::Client does not exist', advice: AGAIN}]);
+    assert.deepEqual(await ask({id: '17', channel: chats, clientId, data: {}}), [{id: '17', clientId, channel: chats, successful: false, error: '403::Push access denied'}]);
+    assert.deepEqual(await ask({id: '18', channel: '/meta/foo', clientId}), [{id: '18', clientId, channel: '/meta/foo', successful: false, error: '403:/meta/foo:Forbidden channel'}]);
+    assert.deepEqual(await ask({id: '19', channel: '/meta/connect', clientId: 'nosuch', connectionType: 'long-polling'}),
+                     [{id: '19', channel: '/meta/connect', successful: false, error: '401:nosuch:Unknown client', advice: AGAIN}]);
 
-  await ann.subscribe(chats, {ext: {snapshot: false}});
-  const poll = hold(ann, {id: '20'});
-  await poll.sent;
-  await settle(broker.bayeux);
-  const data = {operation: 'create', model: {id: 'c4'}};
-  assert.deepEqual(await ask({id: '3', channel: chats, data, ...server({kept: 1})}), [{id: '3', channel: chats, successful: true}]);
-  assert.deepEqual(await poll.answer, [{id: '20', clientId, channel: '/meta/connect', successful: true, advice: ADVICE}, {channel: chats, data, id: '3', ext: {kept: 1, c: 1}}]);
-  assert.deepEqual(await ask({id: '25', channel: '/meta/disconnect', clientId}), [{id: '25', clientId, channel: '/meta/disconnect', successful: true}]);
-});
+    await ann.subscribe(chats, {ext: {snapshot: false}});
+    const poll = hold(ann, {id: '20'});
+    await poll.sent;
+    await settle(broker.bayeux);
+    const data = {operation: 'create', model: {id: 'c4'}};
+    assert.deepEqual(await ask({id: '3', channel: chats, data, ...server({kept: 1})}), [{id: '3', channel: chats, successful: true}]);
+    assert.deepEqual(await poll.answer, [{id: '20', clientId, channel: '/meta/connect', successful: true, advice: ADVICE}, {channel: chats, data, id: '3', ext: {kept: 1, c: 1}}]);
+    assert.deepEqual(await ask({id: '25', channel: '/meta/disconnect', clientId}), [{id: '25', clientId, channel: '/meta/disconnect', successful: true}]);
+  });
+}
 
 test('on a websocket messages have a number each and no clientId; servers may do everything, and their password goes nowhere', async t => {
   const {broker} = await start(t);
@@ -311,7 +315,10 @@ test('a revoked token: its session reads the news of it first, then it is told, 
 
 test('a permission that was kept does not outlive its revocation, on any node', async t => {
   const {authority, cluster} = await startNodes(t, {'authority.cache': '10m'});
-  const visit = async node => (await sessionOf(node.bayeux, 'token-of-ann')).post([{channel: '/meta/subscribe', clientId: (await sessionOf(node.bayeux, 'token-of-ann')).clientId, subscription: room('other')}]);
+  const visit = async node => {
+    const ann = await sessionOf(node.bayeux, 'token-of-ann');
+    return ann.post([ann.message.subscribe(room('other'))]);
+  };
   const nodes = [...new Set(cluster.nodes)];
   for (const node of nodes) assert.equal((await visit(node))[0].successful, true);
   const {length} = authority.asked;
