@@ -41,6 +41,13 @@ static void cancel(struct bx_server *server, struct bx_pending *p) {
   bx_access_decide(server, &p->access, &none);
 }
 
+// A short text may have many messages.
+static size_t held_by(const struct bx_batch *b) {
+  const struct bx_messages *m = &b->messages;
+
+  return sizeof *b + b->len + m->cap * sizeof *m->at + m->member_cap * sizeof *m->members;
+}
+
 void bx_pending_ask(struct bx_call *call, struct bx_pending *p, enum bx_access_verb verb,
                     const struct bx_slice *channels, size_t count) {
   struct bx_server *server = call->batch->server;
@@ -53,6 +60,7 @@ void bx_pending_ask(struct bx_call *call, struct bx_pending *p, enum bx_access_v
   p->access = (struct bx_access_request){.verb = verb,
                                          .message = call->message,
                                          .batch = call->batch,
+                                         .held = held_by(call->batch),
                                          .channels = channels,
                                          .channel_count = count,
                                          .session = p->session,

@@ -60,6 +60,7 @@ struct bx_access_request {
   enum bx_access_verb verb;
   const struct bx_message *message;
   const void *batch;                 // the same for all messages of one text
+  size_t held;                       // bytes of that text: they stay until all of it is decided
   const struct bx_slice *channels;   // handshake: none; subscribe: patterns; publish: one
   size_t channel_count;
   const struct bx_session *session;   // NULL: handshake, and publishes without a client id

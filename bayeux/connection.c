@@ -89,6 +89,7 @@ bool bx_connection_receive(struct bx_connection *c, struct bx_slice text) {
 
   bx_server_clock(server);
   if (text.len > 0) memcpy(b->text, text.at, text.len);
+  b->len = text.len;
   b->server = server;
   b->connection = c;
   b->events = c->kind == BX_CONNECTION_EVENTS;

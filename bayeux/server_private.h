@@ -19,6 +19,7 @@ struct bx_batch {
   bool events;                // of a connection that asks for its session only
   struct bx_list asking;      // messages that wait for permission
   bool subscribed;            // holds back the connection's messages until it is replied
+  size_t len;
   char text[];
 };
 

@@ -5,12 +5,14 @@
 #include "broker/access/authority_wire.h"
 #include "broker/access/breaker.h"
 #include "broker/access/grants.h"
+#include "broker/access/shares.h"
 #include "broker/host/log.h"
 
 enum {
-  MAX_WAITING = 20000,   // messages, queued or asked
-  MAX_BYTES = 16 << 20,
-  BATCH = 100,   // questions of one request, unless one message has more
+  MAX_WAITING = 20000,    // messages, queued or asked; half of it for one address
+  MAX_BYTES = 64 << 20,   // of questions, and of the texts whose messages wait; likewise
+  MAX_ASK = 16 << 20,     // questions of one message
+  BATCH = 100,            // questions of one request, unless one message has more
   BATCH_BYTES = 256 << 10,
   MAX_ANSWER = 4 << 20,
   MAX_GRANTS = 100000,
@@ -27,6 +29,8 @@ struct ask {
   struct bx_list link;   // in `waiting`, then in its call
   struct bx_list holder;
   struct bx_buffer text;   // its questions, separated by commas
+  size_t bytes;            // that it holds, with its client's text unless another ask counts that
+  struct bk_share *share;
   size_t questions;
   struct bx_slice *channels;   // of the questions; NULL: a handshake
   bx_millis until;             // waiting: no longer than that
@@ -65,7 +69,9 @@ struct bk_authority {
   struct bk_breaker breaker;
   struct bk_grants grants;
   struct bx_list waiting, calls, revocations;   // oldest first
-  size_t held, bytes;                           // messages and text, of all asks
+  size_t held, bytes;                           // of all asks
+  struct bk_shares shares;
+  bool counted;   // the text that is being asked for: in one of its asks
   uint64_t revoked;
   struct bx_timer late;
 };
@@ -81,7 +87,8 @@ static struct bx_access_request *request_of(const struct ask *a) {
 
 static void ask_free(struct bk_authority *x, struct ask *a) {
   x->held--;
-  x->bytes -= a->text.len;
+  x->bytes -= a->bytes;
+  bk_shares_give(&x->shares, a->share, a->bytes);
   bx_list_remove(&a->link);
   bx_buffer_fini(&a->text);
   bx_buffer_fini(&a->user);
@@ -308,10 +315,8 @@ static void add_question(struct ask *a, const struct bx_access_request *r, struc
   a->questions++;
 }
 
-// More than all that may wait: no more of it is written. `ext` and data stand in each question.
-static bool is_too_much(const struct bk_authority *x, const struct ask *a) {
-  return x->bytes + a->text.len > MAX_BYTES;
-}
+// No more of it is written. `ext` and data stand in each question.
+static bool is_too_much(const struct ask *a) { return a->text.len > MAX_ASK; }
 
 // NULL: all of it was granted before.
 static struct ask *make_ask(struct bk_authority *x, struct bx_access_request *r) {
@@ -321,15 +326,23 @@ static struct ask *make_ask(struct bk_authority *x, struct bx_access_request *r)
   bx_list_init(&a->holder);
   a->cacheable = plain && x->options.cache > 0;
   if (r->channel_count > 0) a->channels = bx_alloc(r->channel_count * sizeof *a->channels);
-  for (size_t i = 0; i < r->channel_count && !is_too_much(x, a); i++)
+  for (size_t i = 0; i < r->channel_count && !is_too_much(a); i++)
     if (bk_guard_hands_on(x->guard, r, i) && (!plain || !granted(x, r, r->channels[i])))
       add_question(a, r, r->channels[i]);
   if (r->verb == BX_ACCESS_HANDSHAKE) add_question(a, r, (struct bx_slice){0});
+  if (a->questions > 0) a->bytes = a->text.len + (x->counted ? 0 : r->held);
+  if (a->questions > 0 && r->connection) a->share = bk_shares_take(&x->shares, r->connection->address, a->bytes);
   x->held++;
-  x->bytes += a->text.len;
+  x->bytes += a->bytes;
   if (a->questions > 0) return a;
   ask_free(x, a);
   return NULL;
+}
+
+static bool has_room(const struct bk_authority *x, const struct ask *a) {
+  const struct bk_share *share = a->share;
+  if (is_too_much(a) || x->held > MAX_WAITING || x->bytes > MAX_BYTES) return false;
+  return !share || (share->held <= MAX_WAITING / 2 && share->bytes <= MAX_BYTES / 2);
 }
 
 static enum bx_verdict ask(struct bx_access *access, struct bx_access_request *r, struct bx_access_answer *answer) {
@@ -341,11 +354,12 @@ static enum bx_verdict ask(struct bx_access *access, struct bx_access_request *r
     x->counters.cache_hits++;
     return BX_ALLOW;
   }
-  if (bk_breaker_is_open(&x->breaker, bk_loop_now(x->loop)) || x->held > MAX_WAITING || x->bytes > MAX_BYTES) {
+  if (bk_breaker_is_open(&x->breaker, bk_loop_now(x->loop)) || !has_room(x, a)) {
     x->counters.unavailable++;
     ask_free(x, a);
     return BX_UNAVAILABLE;
   }
+  x->counted = true;
   // What an answer says of publishing may go by the data, and of a session without a user by the
   // session: it is kept only if the answer says so.
   a->kept = r->verb == BX_ACCESS_SUBSCRIBE && r->user.len > 0;
@@ -362,7 +376,10 @@ static bool is_server(struct bx_access *access, const struct bx_message *m) {
   return false;
 }
 
-static void asked(struct bx_access *access) { pump(of(access)); }
+static void asked(struct bx_access *access) {
+  of(access)->counted = false;
+  pump(of(access));
+}
 
 // One that was sent stays in its call, as a place for its answers.
 static void cancel(struct bx_access *access, struct bx_access_request *r) {
@@ -420,6 +437,7 @@ struct bk_authority *bk_authority_create(struct bk_loop *loop, struct bk_guard *
   guard->authority = &x->access;
   x->options = *options;
   x->client = bk_http_client_create(loop);
+  bk_shares_init(&x->shares, secret);
   bk_grants_init(&x->grants, options->cache, MAX_GRANTS, secret);
   bx_list_init(&x->waiting);
   bx_list_init(&x->calls);
@@ -435,5 +453,6 @@ void bk_authority_destroy(struct bk_authority *x) {
   bk_http_client_destroy(x->client);   // ends all calls
   forget_revocations(x, BX_NEVER);
   bk_grants_fini(&x->grants);
+  bk_shares_fini(&x->shares);
   bx_free(x);
 }

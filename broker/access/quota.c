@@ -22,8 +22,7 @@ bool bk_bucket_take(struct bk_bucket *b, uint64_t rate, bx_millis now) {
 
 // -- the table -------------------------------------------------------------------------------------
 
-// Of 4 bytes or of 8, so that the two are never equal; empty: no address.
-static struct bx_slice key_of(const struct bk_peer *peer) {
+struct bx_slice bk_quota_key(const struct bk_peer *peer) {
   if (peer->family == BK_FAMILY_V4) return (struct bx_slice){(const char *)peer->ip + 12, 4};
   if (peer->family == BK_FAMILY_V6) return (struct bx_slice){(const char *)peer->ip, 8};
   return (struct bx_slice){0};
@@ -61,7 +60,7 @@ static struct bk_quota *create(struct bk_quotas *q, struct bx_slice key) {
 }
 
 struct bk_quota *bk_quotas_find(struct bk_quotas *q, const struct bk_peer *peer) {
-  struct bx_slice key = key_of(peer);
+  struct bx_slice key = bk_quota_key(peer);
   if (key.len == 0) return NULL;
   struct bx_table_node *node = bx_table_find(&q->table, key);
   if (!node) return create(q, key);

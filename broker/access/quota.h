@@ -40,6 +40,9 @@ struct bk_quotas {
   size_t idle_count;
 };
 
+// Of 4 bytes or of 8, so that the two are never equal; empty: it has no address.
+struct bx_slice bk_quota_key(const struct bk_peer *);
+
 void bk_quotas_init(struct bk_quotas *, struct bx_table_key secret);
 void bk_quotas_fini(struct bk_quotas *);   // no address has a session
 

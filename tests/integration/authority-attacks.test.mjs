@@ -4,14 +4,15 @@
 
 import assert from 'node:assert/strict';
 import {readFileSync} from 'node:fs';
+import http from 'node:http';
 import net from 'node:net';
 import {test} from './lib/suite.mjs';
 import {startBroker} from './lib/daemon.mjs';
 import {getJson, request} from './lib/http.mjs';
-import {deliveries} from './lib/bayeux.mjs';
-import {Feed, sleep} from './lib/wait.mjs';
+import {PollSession, deliveries} from './lib/bayeux.mjs';
+import {Feed, sleep, until} from './lib/wait.mjs';
 import {startScripted} from './support/authority.mjs';
-import {poller} from './support/wire.mjs';
+import {Wire, asSocketUrl, poller} from './support/wire.mjs';
 
 const RULES = [{channel: '/free/**', subscribe: 'any', publish: 'any'}, {channel: '/**', subscribe: 'authority', publish: 'authority'}];
 const settings = (url, set = {}) => ({
@@ -195,6 +196,31 @@ test('a long message of many channels is not multiplied: what would be too much 
   assert.equal(authority.calls.length, length);
   assert.equal((await counters(broker)).waiting, 0);
   await session.subscribe('/as/before');
+});
+
+test('who lets large texts wait for a slow authority holds no more than its share, and others are heard', async t => {
+  const {authority, broker} = await scripted(t, {}, {'authority.timeout': '20s'});
+  const wire = await Wire.client(t, asSocketUrl(broker.bayeux)), agent = new http.Agent({localAddress: '127.0.0.2'});
+  const other = new PollSession(broker.bayeux, {agent});
+  await other.handshake();
+  let release;
+  const gate = new Promise(resolve => { release = resolve; });
+  authority.script = {answer: async () => { await gate; return {allow: true}; }};
+  // One question, and much that is refused at once but stands in the same text.
+  const fill = Array.from({length: 14}, () => ({channel: '/no%name', fill: 'x'.repeat(60000)}));
+  const asks = Array.from({length: 100}, (_, i) => wire.message.publish('/asked', i));
+  for (const ask of asks) wire.send([ask, ...fill]);
+  const refused = await wire.reply(asks.at(-1).id);
+  assert.equal(refused.error, '503:/asked:Authority unavailable');
+  const {waiting, unavailable} = await counters(broker);
+  assert.equal(waiting + unavailable, 100);
+  assert.ok(waiting >= 30 && waiting <= 40, `${waiting} of 0.8 MB wait: half of what may`);
+  const heard = other.post([other.message.publish('/asked', 'other')]);
+  await until(async () => (await counters(broker)).waiting === waiting + 1, 'somebody else to wait, too');
+  release();
+  assert.equal((await heard)[0].successful, true);
+  for (const ask of asks.slice(0, waiting)) assert.equal((await wire.reply(ask.id)).successful, true);
+  assert.equal((await counters(broker)).waiting, 0);
 });
 
 test('of a session without a user nothing is kept: what one may is not what all may', async t => {
