@@ -166,7 +166,12 @@ static void cancel(struct bx_access *access, struct bx_access_request *r) {
   bx_list_remove(&r->link);
 }
 
-static const struct bx_access_ops decider = {.is_server = is_server, .ask = ask, .cancel = cancel};
+static void unknown(struct bx_access *access, struct bx_slice channel, struct bx_buffer *error) {
+  if (any(world_of(access), 2)) bx_buffer_lit(error, "401::");
+  if (error->len > 0) bx_buffer_slice(error, channel);
+}
+
+static const struct bx_access_ops decider = {.is_server = is_server, .ask = ask, .cancel = cancel, .unknown = unknown};
 
 static void decide(struct world *w) {
   struct bx_list *link = bx_list_take(&w->undecided);
@@ -424,6 +429,7 @@ static struct bx_server_options choose(unsigned byte) {
       .max_channel_depth = byte & 4 ? 3 : 64,
       .max_outbox_bytes = byte & 8 ? 100 : 65536,
       .max_lag = byte & 32 ? 6 : 0,
+      .retry = byte & 32 ? 2000 : 0,
       .max_replies_bytes = byte & 16 ? 1000 : 1 << 20,
   };
 }
