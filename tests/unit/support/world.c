@@ -34,7 +34,7 @@ static void note(void *context, enum bx_event event, const struct bx_session *s,
   }
   if (event == BX_EVENT_HANDSHAKE) w->handshakes++;
   if (event == BX_EVENT_SUBSCRIBE) w->subscribes++;
-  if (event == BX_EVENT_UNSUBSCRIBE) w->unsubscribes++;
+  if (event == BX_EVENT_UNSUBSCRIBE || event == BX_EVENT_DROP) w->unsubscribes++;
   if (event == BX_EVENT_DISCONNECT) w->disconnects++;
   if (len > 0) memcpy(w->last_detail, detail.at, len);
   w->last_detail[len] = '\0';
