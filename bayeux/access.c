@@ -4,10 +4,17 @@
 
 #include "bayeux/server_private.h"
 
+// Of U+0080 to U+009F, too: terminals obey some of them.
+static bool is_control(const char *at, const char *end) {
+  unsigned char c = (unsigned char)at[0], next = at + 1 < end ? (unsigned char)at[1] : 0;
+
+  return c < 0x20 || c == 0x7f || (c == 0xc2 && next >= 0x80 && next < 0xa0);
+}
+
 bool bx_user_is_valid(struct bx_slice user) {
   if (user.len == 0 || user.len > BX_MAX_USER) return false;
-  for (size_t i = 0; i < user.len; i++)
-    if ((unsigned char)user.at[i] < 0x20 || user.at[i] == 0x7f) return false;
+  for (const char *at = user.at, *end = user.at + user.len; at < end; at++)
+    if (is_control(at, end)) return false;
   return true;
 }
 

@@ -96,6 +96,7 @@ static void a_handshake_gives_the_session_its_user(void **state) {
 }
 
 static void names_that_are_none_are_refused(void **state) {
+  static const char *const bad[] = {"a\nb", "\x7f", "\xc2\x9b;1m", "a\xc2\x80", "\xc2\x9f"};
   char longest[BX_MAX_USER + 2];
   struct world w;
   struct guard g;
@@ -107,10 +108,13 @@ static void names_that_are_none_are_refused(void **state) {
   longest[BX_MAX_USER + 1] = '\0';
   g.given.user = bx_slice_of(longest);
   assert_non_null(strstr(world_ask(&w, "{" HELLO "}"), "'error':'401::Bad user name'"));
-  g.given.user = BX_LIT("a\nb");
-  assert_non_null(strstr(world_ask(&w, "{" HELLO "}"), "'error':'401::Bad user name'"));
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    g.given.user = bx_slice_of(bad[i]);
+    assert_non_null(strstr(world_ask(&w, "{" HELLO "}"), "'error':'401::Bad user name'"));
+  }
   assert_int_equal(w.server->counters.sessions, 0);
   longest[BX_MAX_USER] = '\0';
+  handshake_as(&w, &g, "\xc2\xa0\xc3\x80", id);   // the first that is none, and a letter
   handshake_as(&w, &g, longest, id);
   assert_int_equal(strlen(world_session(&w, id)->user), BX_MAX_USER);
   world_fini(&w);

@@ -21,6 +21,7 @@ which Mora or a floor loses, doubles or disorders one message fails as a whole**
   process (nanoseconds), over the messages that subscribers received meanwhile. It survives a noisy machine better than anything that is timed.
 - **in flight**: messages published and not yet delivered to all; the next is published then. With 8 of them a server may put several into one write.
 - **latency**: from the time a message was due, not from when it was sent, so a server that makes the publisher wait hides nothing.
+- **lag**: how long a turn of the server's loop took, as the server counts it (\`loop\` of \`/v1/stats\`): what comes meanwhile waits.
 - **PSS per client**: what \`/proc/PID/smaps_rollup\` says after all clients are there, less what it said before, over the clients. What the kernel
   keeps for a socket is not in it.
 - Figures are medians of rounds, with the interval that holds the median with 95 % (bootstrap). In a round all servers are measured
