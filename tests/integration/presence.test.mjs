@@ -8,6 +8,9 @@ import {run, startBroker} from './lib/daemon.mjs';
 import {getJson} from './lib/http.mjs';
 import {PollSession} from './lib/bayeux.mjs';
 import {Feed, sleep, until} from './lib/wait.mjs';
+import {needsRedis, startCluster} from './support/cluster.mjs';
+import {long} from './support/crowd.mjs';
+import {Resident, settleIn} from './support/load.mjs';
 import {post} from './support/wire.mjs';
 import {SECRET, claimsOf, hs256} from './support/tokens.mjs';
 
@@ -122,4 +125,190 @@ test('back within the grace time: nothing is said; beyond it: left and joined', 
   await second.subscribe('/rooms/1');
   const events = await watcher.poll(all => all.length >= 6, 'six events');
   assert.deepEqual(events.map(({data}) => briefly(data)), ['occupied', 'join alice', 'leave alice', 'vacated', 'occupied', 'join alice']);
+});
+
+// -- several nodes, random joins, leaves and kills -------------------------------------------------------
+
+const HALL = '/rooms/hall', GRACE = 2000;
+
+// A session of a user on the hall that goes on elsewhere when its node dies.
+class Guest extends Resident {
+  constructor(cluster, options) {
+    super(cluster, {...options, patterns: [HALL]});
+    this.user = options.user;
+  }
+  get greeting() { return this.user ? {ext: {token: hs256(claimsOf(this.user))}} : {}; }
+}
+
+// Hears the companion at a node that lives on.
+class Watcher extends Resident {
+  heard = new Feed();
+  took(messages) {
+    this.heard.push(...messages.filter(({channel}) => channel === `/presence${HALL}`).map(({data}) => data));
+    return super.took(messages.filter(({channel}) => channel.startsWith('/meta/')));
+  }
+}
+
+// Numbers that a failure can be repeated with.
+function dice(seed) {
+  let state = seed >>> 0;
+  const next = () => { state = (Math.imul(state, 1664525) + 1013904223) >>> 0; return state / 2 ** 32; };
+  return {below: n => Math.floor(next() * n), pick: list => list[Math.floor(next() * list.length)]};
+}
+
+// What nodes that are about to die do not answer is asked for again, elsewhere. 401: done by an earlier try.
+async function insist(cluster, guest, message) {
+  await until(async () => {
+    try {
+      const [reply] = await post(cluster.after(guest.node).bayeux, [message]);
+      return reply.successful || /^401:/.test(reply.error);
+    } catch {
+      return false;
+    }
+  }, message.channel);
+}
+
+class Party {
+  constructor(t, cluster, users, dice) {
+    Object.assign(this, {t, cluster, dice, users: Array.from({length: users}, (_, i) => (i === 0 ? null : `user ${i} "\\ä`)), guests: new Set()});
+    this.judged = 0;   // entries of the journal
+    this.present = new Set();
+  }
+  of(user) { return [...this.guests].filter(guest => guest.user === user); }
+
+  async enter(user, change) {
+    const node = this.dice.pick(this.cluster.nodes), transport = this.dice.pick(['websocket', 'long-polling']);
+    for (let guest; ; ) {
+      guest = new Guest(this.cluster, {name: `guest ${user}`, user, transport, node: node.running ? node : this.cluster.after(node)});
+      try {
+        await guest.start(this.t);
+      } catch {
+        await sleep(50);
+        continue;
+      }
+      this.guests.add(guest);
+      change.entered = Math.min(change.entered ?? Infinity, Date.now());
+      return;
+    }
+  }
+  // By unsubscribing, by a disconnect, or without a word.
+  async exit(guest, change) {
+    const how = this.dice.pick(['unsubscribe', 'disconnect', 'vanish']);
+    change.began = Math.min(change.began ?? Infinity, Date.now());
+    this.guests.delete(guest);
+    if (how === 'unsubscribe') await insist(this.cluster, guest, guest.session.message.unsubscribe(HALL));
+    await guest.stop();
+    if (how === 'disconnect') await insist(this.cluster, guest, guest.session.message.disconnect());
+  }
+  // Gone and back at once: a page that is loaded anew.
+  async reload(guest, change) {
+    change.began = Math.min(change.began ?? Infinity, Date.now());
+    this.guests.delete(guest);
+    await guest.stop();
+    await insist(this.cluster, guest, guest.session.message.disconnect());
+    await this.enter(guest.user, change);
+  }
+
+  // One random step of each of many users; a node dies meanwhile.
+  async round(victim) {
+    const changes = new Map(this.users.map(user => [user, {before: this.of(user), entered: null, began: null}]));
+    const deeds = [];
+    for (const user of this.users) {
+      const change = changes.get(user);
+      for (const guest of change.before) {
+        const what = this.dice.below(6);
+        if (what < 2) deeds.push(() => this.exit(guest, change));
+        if (what === 2) deeds.push(() => this.reload(guest, change));
+      }
+      for (let n = change.before.length; n < 3; n++) if (this.dice.below(2) === 0) deeds.push(() => this.enter(user, change));
+    }
+    const killing = victim && sleep(100).then(() => victim.kill());
+    for (let i = 0; i < deeds.length; i += 10) await Promise.all(deeds.slice(i, i + 10).map(deed => deed()));
+    await killing;
+    await this.settled();
+    await this.judge(changes);
+    if (victim) await victim.start();
+  }
+
+  // All nodes list exactly those who are there.
+  async settled() {
+    const wanted = JSON.stringify([...this.guests].map(({clientId}) => clientId).sort());
+    let lists;
+    await until(async () => {
+      lists = await Promise.all(this.cluster.living.map(async node => (await presence(node, HALL)).json));
+      return lists.every(({members, clients, users, sessions}) => JSON.stringify(clients.map(({client}) => client).sort()) === wanted &&
+        sessions === this.guests.size && members.length === users && members.every(({user, sessions: n}) => n > 0 && n === this.of(user).length));
+    }, () => `the lists to be right: ${wanted}, but ${JSON.stringify(lists)}`, 60000);
+  }
+
+  async journal() {
+    const rows = await this.cluster.redis.call('XRANGE', this.cluster.key('journal'), '-', '+');
+    return rows.map(([, fields]) => Object.fromEntries(fields.flatMap((word, i) => (i % 2 ? [] : [[word, fields[i + 1]]]))))
+      .filter(({c}) => c === `/presence${HALL}`).map(({m}) => JSON.parse(m).data);
+  }
+
+  // What was told since the last time makes sense by itself, and is what these changes had to bring about.
+  async judge(changes) {
+    const all = await this.journal(), told = new Map(this.users.map(user => [user, []]));
+    for (; this.judged < all.length; this.judged++) {
+      const {event, user, users} = all[this.judged];
+      const at = `${this.judged}: ${JSON.stringify(all.slice(Math.max(0, this.judged - 3), this.judged + 2))}`;
+      if (event === 'join') {
+        assert.ok(!this.present.has(user), at);
+        if (this.present.size === 0) assert.equal(all[this.judged - 1].event, 'occupied', at);
+        this.present.add(user);
+      } else if (event === 'leave') {
+        assert.ok(this.present.delete(user), at);
+        if (this.present.size === 0) assert.equal(all[this.judged + 1].event, 'vacated', at);
+      } else {
+        assert.equal(this.present.size, 0, at);
+      }
+      assert.equal(users, event === 'occupied' ? 1 : this.present.size, at);
+      if (user !== undefined) told.get(user).push(event);
+    }
+    for (const [user, {before, entered, began}] of changes) {
+      const stayed = before.some(guest => this.guests.has(guest)), here = this.of(user).length > 0;
+      const inTime = began === null || entered === null || entered - began < GRACE - 500;
+      const expected = stayed ? [''] : before.length === 0 ? [here ? 'join' : ''] : !here ? ['leave'] : inTime ? [''] : ['', 'leave,join'];
+      assert.ok(expected.includes(told.get(user).join()), `${user}: ${told.get(user)} instead of ${expected.join(' or ')}`);
+      assert.equal(this.present.has(user), here, `${user} in the end`);
+    }
+  }
+}
+
+async function celebrate(t, {users, rounds, kill}) {
+  needsRedis(t);
+  const seed = Number(process.env.MORA_TEST_SEED) || Date.now() % 2 ** 31;
+  t.onFailure(() => `MORA_TEST_SEED=${seed}`);
+  t.log(`seed ${seed}`);
+  const cluster = await startCluster(t, {nodes: 3, set: {...SET, 'broker.timeout': '1s', 'presence.grace': `${GRACE}ms`}});
+  const [watcher] = await settleIn(t, cluster, 1, () => ({kind: Watcher, patterns: [`/presence${HALL}`]}));
+  const party = new Party(t, cluster, users, dice(seed));
+  for (let n = 0; n < rounds; n++) await party.round(kill(n) ? cluster.nodes[1 + n % 2] : null);
+  const guests = [...party.guests];
+  party.guests.clear();
+  const changes = new Map(party.users.map(user => [user, {before: guests.filter(guest => guest.user === user), entered: null, began: null}]));
+  for (const guest of guests) {
+    await guest.stop();
+    await insist(cluster, guest, guest.session.message.disconnect());
+  }
+  await party.settled();
+  await party.judge(changes);
+  const all = await party.journal();
+  await watcher.heard.when(heard => heard.length >= all.length, 'the watcher to hear all');
+  assert.deepEqual(watcher.heard.items, all, 'as the journal has it');
+  assert.deepEqual([all[0].event, all.at(-1).event], ['occupied', 'vacated']);
+  assert.ok(guests.every(({handshakes}) => handshakes === 1), 'no session was lost');
+  await until(async () => (await cluster.redis.call('ZCARD', cluster.key('sessions'))) === 1, 'all other sessions to end', 60000);
+  const left = (await cluster.redis.keys(cluster.key('*'))).filter(key => /:(here|users|joined|counted|leaving)\b/.test(key));
+  assert.deepEqual(left, [], 'and nothing is left of them');
+  t.log(`${all.length} messages`);
+}
+
+test('sessions that come, go, vanish and reload on three nodes of which one is killed', {timeout: 120000}, t =>
+  celebrate(t, {users: 12, rounds: 2, kill: n => n === 1}));
+
+test('50 users with 3 sessions each, nodes killed again and again', {timeout: 900000}, t => {
+  if (!long) t.skip('MORA_TEST_LONG=1 runs it');
+  return celebrate(t, {users: 50, rounds: 12, kill: n => n % 3 !== 0});
 });
