@@ -6,6 +6,7 @@
 
 #include "bayeux/access.h"
 #include "bayeux/channel.h"
+#include "bayeux/presence.h"
 #include "broker/access/mint.h"
 #include "broker/access/options.h"
 #include "broker/access/rules.h"
@@ -148,12 +149,17 @@ int tool_token(const struct tool *t) {
 
 static const char *const rulings[] = {"denied", "allowed", "authority", "acknowledged"};
 
-static void explain(const struct bk_rules *rules, const struct bk_decision *d, enum bk_verb verb, const char *error) {
+static void explain(const struct bk_rules *rules, const struct bk_decision *d, enum bk_verb verb, const char *error,
+                    bool companion) {
   static const char *const verbs[] = {"subscribe", "publish"};
   const struct bk_rule *rule = d->blocking ? d->blocking : d->rule;
   printf("%s", rulings[d->ruling]);
   if (d->ruling == BK_RULING_DENY) printf(": %s", error);
   putchar('\n');
+  if (!rule && companion) {
+    puts("Only the broker publishes there: it tells who is present.");
+    return;
+  }
   if (!rule) {
     puts(d->ruling == BK_RULING_ALLOW ? "No rule matches, and servers may do what no rule denies."
                                       : "No rule is at least as wide.");
@@ -179,18 +185,21 @@ static int judge(bool json, const struct bk_access_options *options, enum bk_ver
   struct bk_decision d = {.ruling = BK_RULING_ALLOW};
   struct bx_buffer error = {0};
   struct bk_rules rules;
+  struct bx_slice of;
+  bool companion;
   if (options->mode == BK_ACCESS_OPEN) {
     puts("allowed\naccess.mode is open: everybody may do everything.");
     return TOOL_OK;
   }
   BX_BUG_ON(bk_rules_read(options->rules, &rules) != NULL);   // checked
   d = bk_rules_decide(&rules, verb, bx_slice_of(channel), who);
+  companion = rules.presence && verb == BK_PUBLISH && bx_companion_of(bx_slice_of(channel), &of);
   bk_rules_error(&d, verb, bx_slice_of(channel), &error);
   bx_buffer_char(&error, 0);
   if (json)
     print_decision(&rules, &d, error.at);
   else
-    explain(&rules, &d, verb, error.at);
+    explain(&rules, &d, verb, error.at, companion);
   bk_rules_fini(&rules);
   bx_buffer_fini(&error);
   return d.ruling == BK_RULING_DENY ? TOOL_FAILED : TOOL_OK;

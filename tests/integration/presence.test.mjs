@@ -308,6 +308,20 @@ async function celebrate(t, {users, rounds, kill}) {
 test('sessions that come, go, vanish and reload on three nodes of which one is killed', {timeout: 120000}, t =>
   celebrate(t, {users: 12, rounds: 2, kill: n => n === 1}));
 
+test('when Redis has lost everything those who come back are present again', {timeout: 120000}, async t => {
+  needsRedis(t);
+  const cluster = await startCluster(t, {nodes: 2, set: {...SET, 'broker.timeout': '2s'}});
+  const guests = await settleIn(t, cluster, 6, i => ({kind: Guest, user: `user ${i % 3}`, node: cluster.nodes[i % 2]}));
+  const party = new Party(t, cluster, 0, dice(1));
+  for (const guest of guests) party.guests.add(guest);
+  await party.settled();
+  await cluster.redis.call('FLUSHALL');
+  await until(() => guests.every(({handshakes}) => handshakes === 2), 'all to shake hands again');
+  await party.settled();
+  const events = (await party.journal()).map(briefly);
+  assert.deepEqual([events[0], ...events.slice(1).sort()], ['occupied', 'join user 0', 'join user 1', 'join user 2']);
+});
+
 test('50 users with 3 sessions each, nodes killed again and again', {timeout: 900000}, t => {
   if (!long) t.skip('MORA_TEST_LONG=1 runs it');
   return celebrate(t, {users: 50, rounds: 12, kill: n => n % 3 !== 0});

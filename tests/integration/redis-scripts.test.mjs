@@ -11,6 +11,7 @@ import {isDeepStrictEqual} from 'node:util';
 import {test} from './lib/suite.mjs';
 import {adopt, root} from './lib/daemon.mjs';
 import {RedisClient, RedisError, startRedis} from './lib/redis.mjs';
+import {presenceCases} from './support/presence_scripts.mjs';
 
 const folder = join(root, 'engine-redis/scripts');
 const names = readdirSync(folder).filter(each => each.endsWith('.lua') && each !== 'keys.lua').map(each => each.slice(0, -4));
@@ -850,6 +851,8 @@ scenario('relay: nothing is written where the pod has not greeted its Redis, key
   await db.raw('HSET', 'ns:head', 'p', 'x');
   assert.deepEqual(await relay('r1', 7, 8, 0), ['BAD', 'ns:head']);
 });
+
+presenceCases(scenario, {E, F, assert});
 
 // -- both ----------------------------------------------------------------------------------------
 

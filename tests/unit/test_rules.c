@@ -119,6 +119,54 @@ static void a_pattern_needs_a_rule_at_least_as_wide(void **state) {
                       "deny 403:/a/*:Not allowed");
 }
 
+static bool counts(const char *rules, const char *channel) {
+  struct bx_buffer buffer = {0};
+  struct bk_rules r;
+
+  assert_null(bk_rules_read(json(rules, &buffer), &r));
+  bool counted = bk_rules_count(&r, bx_slice_of(channel));
+  bk_rules_fini(&r);
+  bx_buffer_fini(&buffer);
+  return counted;
+}
+
+static void who_is_present_is_counted_by_the_first_rule(void **state) {
+  static const char rules[] = "[{'channel':'/a/b','subscribe':'any'},{'channel':'/a/*','presence':true}]";
+  (void)state;
+  assert_true(counts(rules, "/a/c"));
+  assert_false(counts(rules, "/a/b"));
+  assert_false(counts(rules, "/b"));
+  assert_false(counts("[{'channel':'/**','presence':true}]", "/presence/a"));
+  assert_false(counts("[{'channel':'/**','presence':false}]", "/a"));
+}
+
+static void companions_are_heard_by_who_may_subscribe_and_nobody_speaks_there(void **state) {
+  static const char rules[] = "[{'channel':'/u/{user}/*','subscribe':'owner'},{'channel':'/r/no','subscribe':'none'},"
+                              "{'channel':'/r/**','subscribe':'any','publish':'any','presence':true},"
+                              "{'channel':'/presence/**','subscribe':'any','publish':'any'}]";
+  static const struct {
+    const char *pattern, *says;
+  } rows[] = {
+      {"/presence/r/1", "allow"},
+      {"/presence/r/no", "deny 403:/presence/r/no:Not allowed"},
+      {"/presence/r/*", "deny 403:/presence/r/*:Not allowed"},
+      {"/presence/r/1/**", "allow"},
+      {"/presence/u/alice/x", "allow"},
+      {"/presence/u/bob/x", "deny 403:/presence/u/bob/x:Not allowed"},
+      {"/presence/**", "deny 403:/presence/**:Not allowed"},
+      {"/presence/*", "deny 403:/presence/*:Not allowed"},
+      {"/presence/presence/r/1", "allow"},
+  };
+  (void)state;
+  for (size_t i = 0; i < COUNT(rows); i++)
+    assert_string_equal(ruling(rules, BK_SUBSCRIBE, rows[i].pattern, &alice), rows[i].says);
+  assert_string_equal(ruling(rules, BK_PUBLISH, "/presence/r/1", &alice), "deny 403:/presence/r/1:Not allowed");
+  assert_string_equal(ruling(rules, BK_PUBLISH, "/presence/r/1", &server), "deny 403:/presence/r/1:Not allowed");
+  // Where nobody is counted it is a channel as others.
+  assert_string_equal(ruling("[{'channel':'/presence/**','publish':'any'}]", BK_PUBLISH, "/presence/r/1", &alice),
+                      "allow");
+}
+
 // -- reading ---------------------------------------------------------------------------------------
 
 static void rules_that_are_none(void **state) {
@@ -136,6 +184,7 @@ static void rules_that_are_none(void **state) {
       "[{'channel':'/a/**/b'}]",
       "[{'channel':'/a/{x'}]",
       "[{'channel':'/a/{}'}]",
+      "[{'channel':'/a','presence':1}]",
       "[{'channel':'/a/b{x}'}]",
       "[{'channel':'/a/{x}b'}]",
       "[{'channel':'/a/{x-y}'}]",
@@ -313,6 +362,8 @@ int main(void) {
       cmocka_unit_test(grants),
       cmocka_unit_test(texts_of_denials),
       cmocka_unit_test(a_pattern_needs_a_rule_at_least_as_wide),
+      cmocka_unit_test(who_is_present_is_counted_by_the_first_rule),
+      cmocka_unit_test(companions_are_heard_by_who_may_subscribe_and_nobody_speaks_there),
       cmocka_unit_test(rules_that_are_none),
       cmocka_unit_test(what_no_channel_looks_like_matches_nothing),
       cmocka_unit_test(a_granted_pattern_matches_no_channel_that_would_be_denied),
