@@ -116,6 +116,7 @@ test('back within the grace time: nothing is said; beyond it: left and joined', 
   const first = await sessionOf(node, 'alice');
   await first.subscribe('/rooms/1');
   await first.disconnect();
+  await sleep(500);   // of the grace time, in which it is looked for those who are due
   const second = await sessionOf(node, 'alice');
   const [reply] = await post(node.bayeux, [second.message.subscribe('/rooms/1', listing)]);
   assert.deepEqual(reply.ext.presence['/rooms/1'], {users: 1, sessions: 1, members: [{user: 'alice', sessions: 1}]});
@@ -200,12 +201,13 @@ class Party {
     await guest.stop();
     if (how === 'disconnect') await insist(this.cluster, guest, guest.session.message.disconnect());
   }
-  // Gone and back at once: a page that is loaded anew.
+  // Gone and soon back: a page that is loaded anew.
   async reload(guest, change) {
     change.began = Math.min(change.began ?? Infinity, Date.now());
     this.guests.delete(guest);
     await guest.stop();
     await insist(this.cluster, guest, guest.session.message.disconnect());
+    await sleep(this.dice.below(700));
     await this.enter(guest.user, change);
   }
 
@@ -218,7 +220,7 @@ class Party {
       for (const guest of change.before) {
         const what = this.dice.below(6);
         if (what < 2) deeds.push(() => this.exit(guest, change));
-        if (what === 2) deeds.push(() => this.reload(guest, change));
+        if (what === 2 || what === 3) deeds.push(() => this.reload(guest, change));
       }
       for (let n = change.before.length; n < 3; n++) if (this.dice.below(2) === 0) deeds.push(() => this.enter(user, change));
     }
