@@ -56,9 +56,10 @@ export function presenceCases(scenario, {E, F, assert}) {
     await db.raw('HSET', 'ns:session:s', 'k', 'live');
     await db.is(['LOST'], 'claim', 's', 1, 'B');
     assert.deepEqual(await counted(db), {here: 0, users: [], leaving: ['/a ', '/a ann', '/a bob']});
+    for (const [i, user] of ['ann', '', 'bob'].entries()) await db.isRaw(0, 'ZADD', 'ns:leaving', 1000 + i, `/a ${user}`);
     await db.is(['OK', '2', '1'], 'settle', 'A', 1, 0, 2);
     await db.is(['OK', '2', '0'], 'settle', 'A', 1, 0, 2);
-    assert.deepEqual((await told(db)).slice(-4), ['leave null 2', 'leave ann 1', 'leave bob 0', 'vacated 0']);
+    assert.deepEqual((await told(db)).slice(-4), ['leave ann 2', 'leave null 1', 'leave bob 0', 'vacated 0']);
   });
 
   scenario('presence: written again after a rollback; what it took back is told again', async db => {
