@@ -8,6 +8,7 @@ import {run, startBroker} from './lib/daemon.mjs';
 import {getJson} from './lib/http.mjs';
 import {PollSession} from './lib/bayeux.mjs';
 import {Feed, sleep, until} from './lib/wait.mjs';
+import {startScripted} from './support/authority.mjs';
 import {needsRedis, startCluster} from './support/cluster.mjs';
 import {long} from './support/crowd.mjs';
 import {Resident, settleIn} from './support/load.mjs';
@@ -126,6 +127,40 @@ test('back within the grace time: nothing is said; beyond it: left and joined', 
   await second.subscribe('/rooms/1');
   const events = await watcher.poll(all => all.length >= 6, 'six events');
   assert.deepEqual(events.map(({data}) => briefly(data)), ['occupied', 'join alice', 'leave alice', 'vacated', 'occupied', 'join alice']);
+});
+
+test('lists are cut, numbers are not', async t => {
+  const node = await startBroker(t, {set: {...SET, 'presence.members': 2}});
+  const sessions = await Promise.all(['ann', 'bob', 'cid', 'dan'].map(user => sessionOf(node, user)));
+  for (const session of sessions) await session.subscribe('/rooms/1');
+  const [reply] = await post(node.bayeux, [sessions[0].message.subscribe('/rooms/1', listing)]);
+  const {users, sessions: count, members, more} = reply.ext.presence['/rooms/1'];
+  assert.deepEqual([users, count, members.length, more], [4, 4, 2, true]);
+  assert.ok(members.every(({user, sessions: n}) => n === 1 && ['ann', 'bob', 'cid', 'dan'].includes(user)), JSON.stringify(members));
+  assert.equal((await getJson(node.admin('/v1/stats'))).json.presence_cut, 1);
+  assert.equal((await presence(node, '/rooms/1')).json.members.length, 4);
+  // More sessions than the admin API names, of one member.
+  const hello = {channel: '/meta/handshake', version: '1.0', supportedConnectionTypes: ['long-polling']};
+  for (let i = 0; i < 3; i++) {
+    const welcomes = await post(node.bayeux, Array(340).fill(hello));
+    const replies = await post(node.bayeux, welcomes.map(({clientId}) => ({channel: '/meta/subscribe', clientId, subscription: '/rooms/2'})));
+    assert.ok(replies.every(({successful}) => successful), JSON.stringify(replies.find(({successful}) => !successful)));
+  }
+  const {json} = await presence(node, '/rooms/2');
+  assert.deepEqual([json.users, json.sessions, json.members, json.clients.length], [1, 1020, [{user: null, sessions: 1020}], 1000]);
+  assert.equal(new Set(json.clients.map(({client}) => client)).size, 1000);
+});
+
+test('an authority is asked about the companion, by its name', async t => {
+  const authority = await startScripted(t, {answer: ({channel}) => ({allow: channel !== '/presence/rooms/1'})});
+  const rules = [{channel: '/rooms/*', subscribe: 'authority', presence: true}];
+  const node = await startBroker(t, {set: {'access.rules': rules, 'authority.url': authority.url}});
+  const session = await sessionOf(node);
+  const [list, ...rest] = await post(node.bayeux, [
+    session.message.subscribe('/rooms/1', listing), session.message.subscribe('/presence/rooms/1'), session.message.subscribe('/presence/rooms/2')]);
+  assert.deepEqual(list.ext.presence['/rooms/1'].users, 1);
+  assert.deepEqual(rest.map(reply => reply.successful), [false, true]);
+  assert.deepEqual(authority.asked.map(({channel}) => channel), ['/rooms/1', '/presence/rooms/1', '/presence/rooms/2']);
 });
 
 // -- several nodes, random joins, leaves and kills -------------------------------------------------------
@@ -322,6 +357,31 @@ test('when Redis has lost everything those who come back are present again', {ti
   await party.settled();
   const events = (await party.journal()).map(briefly);
   assert.deepEqual([events[0], ...events.slice(1).sort()], ['occupied', 'join user 0', 'join user 1', 'join user 2']);
+});
+
+test('when Redis goes back in time presence goes with the sessions, and gets right again', {timeout: 180000}, async t => {
+  needsRedis(t);
+  if (!long) t.skip('MORA_TEST_LONG=1 runs it');
+  const cluster = await startCluster(t, {nodes: 2, set: {...SET, 'broker.timeout': '1s'}});
+  const party = new Party(t, cluster, 5, dice(1)), [nobody, stays, leaves, joins, moves] = party.users;
+  for (const user of [nobody, stays, stays, leaves, moves]) await party.enter(user, {});
+  await party.settled();
+  await cluster.redis.call('SAVE');
+  for (const guest of [...party.of(leaves), ...party.of(moves)]) {
+    party.guests.delete(guest);
+    await guest.stop();
+    await insist(cluster, guest, guest.session.message.disconnect());
+  }
+  for (const user of [joins, moves]) await party.enter(user, {});
+  await party.settled();
+  assert.equal((await party.journal()).at(-1).users, 4, 'who left is gone, who joined is there');
+  await cluster.redis.kill();
+  await cluster.redis.start();
+  await until(async () => (await Promise.all(cluster.nodes.map(node => cluster.readiness(node)))).every(({ready}) => ready), 'the nodes to be ready');
+  await party.settled();
+  await party.judge(new Map());
+  assert.deepEqual([...party.present].map(String).sort(), [nobody, stays, joins, moves].map(String).sort());
+  assert.ok([...party.guests].every(({handshakes}) => handshakes === 1), 'no session was lost');
 });
 
 test('50 users with 3 sessions each, nodes killed again and again', {timeout: 900000}, t => {
