@@ -223,15 +223,19 @@ test('an invalid token gets one reply, over HTTP and on a websocket', async t =>
   assert.equal(wire.frames.items.flat().filter(({id}) => id === 'h').length, 1);
 });
 
-test('subscribing to rooms, also again, tells nobody anything by itself', async t => {
-  const {cluster} = await startNodes(t);
+test('subscribing to rooms, also again: where presence is counted who comes is told once, and nothing else is said', async t => {
+  const rules = structuredClone(SETTINGS['access.rules']);
+  rules[0].presence = true;   // of the room itself
+  const {cluster} = await startNodes(t, {'access.rules': rules});
   const web = await sessionOf(cluster.nodes[0].bayeux, undefined, {password: PASSWORD});
   await web.subscribe('/**', server());
   const ann = await sessionOf(cluster.nodes[1].bayeux, 'token-of-ann', {troupeId: OPEN, eyeballs: 0});
   const channels = [room(), ...['chatMessages', 'users', 'events', 'a', 'b', 'c'].map(name => room(name))];
   for (const channel of [...channels, ...channels]) await ann.subscribe(channel, {ext: {reassociate: {eyeballs: 0}}});
   await post(cluster.nodes[1].bayeux, [{channel: '/last', data: 'last', ...server()}]);
-  assert.deepEqual((await web.poll(items => items.length > 0, 'the last message')).map(({data}) => data), ['last']);
+  const seen = await web.poll(items => items.some(({data}) => data === 'last'), 'the last message');
+  assert.deepEqual(seen.map(({channel, data}) => [channel, data.event ?? data, data.user]), [
+    [`/presence${room()}`, 'occupied', undefined], [`/presence${room()}`, 'join', ANN], ['/last', 'last', undefined]]);
   if (onMemory) return;
   const rows = (await cluster.redis.call('XRANGE', cluster.key('events'), '-', '+')).map(([, fields]) => fields);
   assert.deepEqual(rows.filter(fields => fields.includes(ann.clientId) && fields.includes('subscribe')).length, channels.length);
