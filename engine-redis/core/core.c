@@ -151,6 +151,7 @@ struct er_core *er_core_create(const struct er_core_env *env, const struct er_co
   bx_list_init(&c->orphans);
   bx_list_init(&c->requests);
   bx_list_init(&c->locates);
+  bx_list_init(&c->remotes);
   bx_list_init(&c->surveys);
   memcpy(c->journal_at, "0-0", 4);
   memcpy(c->inbox_at, "0-0", 4);

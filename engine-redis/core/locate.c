@@ -5,6 +5,7 @@
 //    |--- ours (claimed or released to us) --> adopt
 //    |--- owner alive --> ask (a mover) / call (the others), by its inbox
 //    |         yours, moved --> load again        unknown, 300 ms --> claim        done --> relayed
+//    |         busy --> wait on
 //    +--- owner gone --> claim --> adopt, or load again
 //
 // One question per session at a time: what comes meanwhile waits in order and finds its result.
@@ -251,20 +252,6 @@ void er_locate(struct er_core *c, struct bx_request *request) {
   start(c, l);
 }
 
-// An owner that does not answer: one that was asked loses the session; one that was called may have
-// executed the messages, so nobody does it again.
-void er_locate_tick(struct er_core *c) {
-  bx_list_each (link, &c->locates) {
-    struct er_locate *l = of(link);
-
-    if (c->now < l->deadline) continue;
-    if (l->asked)
-      claim(c, l);
-    else if (l->called)
-      finish(c, l, BX_REFUSED);
-  }
-}
-
 void er_locate_end_all(struct er_core *c, enum bx_outcome outcome) {
   struct bx_list *link;
 
@@ -329,6 +316,7 @@ static void take_lost(struct er_core *, const struct inbox *, struct bx_session 
 static void take_ended(struct er_core *, const struct inbox *, struct bx_session *);
 static void take_here(struct er_core *, const struct inbox *, struct bx_session *);
 static void take_answer(struct er_core *, const struct inbox *, struct bx_session *);
+static void take_busy(struct er_core *, const struct inbox *, struct bx_session *);
 static void take_survey(struct er_core *, const struct inbox *, struct bx_session *);
 static void take_report(struct er_core *, const struct inbox *, struct bx_session *);
 
@@ -348,6 +336,7 @@ static const struct {
     TYPE("unknown", HAS_ID | HAS_Q, take_answer),
     TYPE("here", HAS_ID | HAS_Q, take_here),
     TYPE("done", HAS_Q | HAS_REPLIES, take_answer),
+    TYPE("busy", HAS_ID | HAS_Q, take_busy),
     TYPE("survey", HAS_Q | HAS_FROM | HAS_RAW, take_survey),
     TYPE("report", HAS_Q | HAS_FROM | HAS_REPLIES, take_report),
 #undef TYPE
@@ -400,8 +389,11 @@ static bool is_array(struct bx_slice text) {
   return bx_scan_peek(&s) == BX_JSON_ARRAY && bx_scan_value(&s, &value) && bx_scan_end(&s);
 }
 
-// Messages of another node, executed here; the answer goes back with its question.
+// Messages of another node, executed here; the answer goes back with its question. Who asked is told from time to time
+// that it is not done: somebody may have to decide first whether it is allowed.
 struct remote {
+  struct bx_list link;
+  bx_millis told;
   struct bx_remote_call call;
   struct er_core *core;
   struct bx_buffer text, from, id;
@@ -413,6 +405,7 @@ static void executed(struct bx_remote_call *call, struct bx_slice replies) {
 
   if (er_usable(r->core))
     er_post(r->core, bx_buffer_view(&r->from), "done", bx_buffer_view(&r->id), r->question, "replies", replies);
+  bx_list_remove(&r->link);
   bx_buffer_fini(&r->text);
   bx_buffer_fini(&r->from);
   bx_buffer_fini(&r->id);
@@ -422,6 +415,9 @@ static void executed(struct bx_remote_call *call, struct bx_slice replies) {
 static void execute(struct er_core *c, const struct inbox *m) {
   struct remote *r = bx_alloc(sizeof *r);
 
+  bx_list_init(&r->link);
+  bx_list_append(&c->remotes, &r->link);
+  r->told = c->now;
   r->core = c;
   r->question = m->question;
   bx_buffer_slice(&r->text, m->raw);
@@ -515,6 +511,27 @@ static void take_answer(struct er_core *c, const struct inbox *m, struct bx_sess
   }
 }
 
+static void take_busy(struct er_core *c, const struct inbox *m, struct bx_session *s) {
+  struct er_locate *l = find_question(c, m->question);
+
+  (void)s;
+  if (l == NULL || !l->called) return;
+  if (bx_slice_equal(l->request->id, m->id))
+    l->deadline = c->now + ER_CALL_TIME;
+  else
+    er_malformed(c, "inbox message", m->type);
+}
+
+static void say_busy(struct er_core *c) {
+  bx_list_each (link, &c->remotes) {
+    struct remote *r = bx_container_of(link, struct remote, link);
+
+    if (c->now < r->told + ER_BUSY_TIME) continue;
+    r->told = c->now;
+    er_post(c, bx_buffer_view(&r->from), "busy", bx_buffer_view(&r->id), r->question, NULL, (struct bx_slice){0});
+  }
+}
+
 static void take_survey(struct er_core *c, const struct inbox *m, struct bx_session *s) {
   (void)s;
   er_survey_answer(c, m->question, m->from, m->raw);
@@ -536,4 +553,21 @@ void er_inbox(struct er_core *c, const struct er_reply *fields) {
     return;
   }
   er_malformed(c, "inbox message", m.type);
+}
+
+// -- time ------------------------------------------------------------------------------------------
+
+// An owner that does not answer: one that was asked loses the session; one that was called may have
+// executed the messages, so nobody does it again.
+void er_locate_tick(struct er_core *c) {
+  if (er_usable(c)) say_busy(c);
+  bx_list_each (link, &c->locates) {
+    struct er_locate *l = of(link);
+
+    if (c->now < l->deadline) continue;
+    if (l->asked)
+      claim(c, l);
+    else if (l->called)
+      finish(c, l, BX_REFUSED);
+  }
 }

@@ -10,9 +10,10 @@
 #define ER_WAITING_BYTES (4 << 20)
 #define ER_HELD_COUNT 10000   // publishes that wait for replicas, at most
 #define ER_HELD_BYTES (16 << 20)
-#define ER_ACK_DELAY 50   // ms that an acknowledgement waits for the own tail
-#define ER_ASK_TIME 300   // ms
-#define ER_CALL_TIME 2000
+#define ER_ACK_DELAY 50     // ms that an acknowledgement waits for the own tail
+#define ER_ASK_TIME 300     // ms
+#define ER_CALL_TIME 2000   // without a word from who was called
+#define ER_BUSY_TIME 1000   // so often it says that it is not done yet
 #define ER_SURVEY_TIME 1000
 #define ER_ROUNDS 4
 #define ER_HEARTBEAT 3000   // ms: as HEARTBEAT of keys.lua
@@ -101,6 +102,7 @@ struct er_core {
   bx_millis epoch_since, last_reap;
   bx_position trimmed_at;
   struct bx_list locates;   // struct er_locate
+  struct bx_list remotes;   // messages of other nodes that are executed here
   struct bx_list surveys;   // struct er_survey
   void (*answer_survey)(void *context, struct bx_slice question, struct bx_buffer *out);
   void *answer_context;

@@ -279,7 +279,8 @@ static void add_journal(struct world *w, struct er_reply *entries) {
 }
 
 static void add_inbox(struct world *w, struct er_reply *entries) {
-  static const char *const types[] = {"ask", "call", "lost", "ended", "yours", "moved", "unknown", "done", "here"};
+  static const char *const types[] = {"ask",   "call",    "lost", "ended", "yours",
+                                      "moved", "unknown", "done", "here",  "busy"};
   unsigned count = take(w) % 4;
   char id[40], question[16], generation[16], text[40];
   struct er_reply *fields;
