@@ -16,13 +16,15 @@
 #include "bayeux/buffer.h"
 #include "broker/host/metrics.h"
 
-// Of a socket, until it is closed.
+// Of a connection, until close_socket(); of what else curl waits for (names being looked up), for as long as
+// it wants: such a descriptor it closes by itself.
 struct watch {
   struct bx_list link;
   struct bk_http_client *client;
   uv_poll_t poll;
   curl_socket_t fd;
-  bool idle;   // kept for later: curl does not watch it
+  bool connection;
+  bool idle;   // a connection kept for later: curl does not watch it
   bool tls;    // speaks of itself at times
 };
 
@@ -118,14 +120,26 @@ static struct watch *watch_of(const struct bk_http_client *c, curl_socket_t fd) 
   return NULL;
 }
 
-static struct watch *watch_new(struct bk_http_client *c, curl_socket_t fd) {
+static struct watch *watch_open(struct bk_http_client *c, curl_socket_t fd, bool connection) {
   struct watch *w = bx_alloc(sizeof *w);
   w->client = c;
   w->fd = fd;
+  w->connection = connection;
   w->poll.data = w;
   BX_BUG_ON(uv_poll_init_socket(bk_loop_uv(c->loop), &w->poll, fd) != 0);
   bx_list_append(&c->watches, &w->link);
   return w;
+}
+
+static void watch_close(struct watch *w) {
+  uv_poll_stop(&w->poll);
+  bx_list_remove(&w->link);
+  uv_close((uv_handle_t *)&w->poll, free_watch);
+}
+
+static void rest(struct watch *w) {
+  w->idle = true;
+  uv_poll_start(&w->poll, UV_READABLE, on_socket);
 }
 
 static int want_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *attached) {
@@ -133,12 +147,13 @@ static int want_socket(CURL *easy, curl_socket_t fd, int what, void *user, void 
   struct watch *w = attached ? attached : watch_of(c, fd);
   struct request *r = NULL;
   if (what == CURL_POLL_REMOVE) {   // it is kept, or closed next
-    if (!w) return 0;
-    w->idle = true;
-    uv_poll_start(&w->poll, UV_READABLE, on_socket);
+    if (w && w->connection)
+      rest(w);
+    else if (w)
+      watch_close(w);
     return 0;
   }
-  if (!w) w = watch_new(c, fd);
+  if (!w) w = watch_open(c, fd, false);
   if (!attached) curl_multi_assign(c->multi, fd, w);
   if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&r) == CURLE_OK && r) w->tls = r->tls;
   w->idle = false;
@@ -147,14 +162,18 @@ static int want_socket(CURL *easy, curl_socket_t fd, int what, void *user, void 
   return 0;
 }
 
+static curl_socket_t open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
+  (void)purpose;
+  int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  if (fd < 0) return CURL_SOCKET_BAD;
+  watch_open(user, fd, true);
+  return fd;
+}
+
 static int close_socket(void *user, curl_socket_t fd) {
   struct watch *w = watch_of(user, fd);
-  if (w) {
-    if (w->idle && uv_is_active((uv_handle_t *)&w->poll)) (void)is_quiet(w);
-    uv_poll_stop(&w->poll);
-    bx_list_remove(&w->link);
-    uv_close((uv_handle_t *)&w->poll, free_watch);
-  }
+  if (w && w->idle && uv_is_active((uv_handle_t *)&w->poll)) (void)is_quiet(w);
+  if (w) watch_close(w);
   return close(fd);
 }
 
@@ -202,6 +221,8 @@ static void set_options(struct request *r, const struct bk_http_client_request *
   curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)q->timeout);
   curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_answer);
   curl_easy_setopt(e, CURLOPT_WRITEDATA, r);
+  curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+  curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, r->client);
   curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
   curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, r->client);
   if (q->unix_path) curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, q->unix_path);
@@ -322,7 +343,7 @@ void bk_http_client_destroy(struct bk_http_client *c) {
   on_turn(&c->hook);
   bk_loop_remove_hook(c->loop, &c->hook);
   curl_multi_cleanup(c->multi);   // closes its sockets, ends their watches
-  BX_BUG_ON(!bx_list_empty(&c->watches));
+  while (!bx_list_empty(&c->watches)) watch_close(bx_container_of(c->watches.next, struct watch, link));
   uv_close((uv_handle_t *)c->timer, free_handle);
   bx_free(c);
 }

@@ -144,6 +144,18 @@ test('an answer that nobody asked for never answers the next question', async t 
   assert.ok(size >= authority.asked.length - 3, `${authority.asked.length} requests on ${size} connections: none of the others may be used again`);
 });
 
+test('a name that nobody has: unavailable, and what looking it up opens and closes is no client\'s', async t => {
+  const broker = await startBroker(t, {set: settings('http://authority.invalid:1/', {'access.handshake': 'any'})});
+  const wires = [];
+  for (let i = 0; i < 12; i++) {
+    wires.push(await Wire.client(t, asSocketUrl(broker.bayeux), '/free/a'));
+    wires[i].send([{...wires[i].message.publish('/asked', i), id: `asked ${i}`}]);
+    assert.equal((await wires[i].reply(`asked ${i}`)).error, '503:/asked:Authority unavailable');
+  }
+  for (const wire of wires) await wire.barrier().catch(error => assert.fail(error.message));
+  assert.deepEqual(wires.map(({closed}) => closed), wires.map(() => null));
+});
+
 test('the session ends while it is asked: kicked, disconnected, drained; nothing is subscribed or published by it', async t => {
   const {authority, broker} = await scripted(t, {}, {'authority.timeout': '20s'});
   const watcher = await poller(broker.bayeux, '/free/w', '/asked');
