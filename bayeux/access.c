@@ -11,12 +11,15 @@ static bool is_control(const char *at, const char *end) {
   return c < 0x20 || c == 0x7f || (c == 0xc2 && next >= 0x80 && next < 0xa0);
 }
 
-bool bx_user_is_valid(struct bx_slice user) {
-  if (user.len == 0 || user.len > BX_MAX_USER) return false;
-  for (const char *at = user.at, *end = user.at + user.len; at < end; at++)
+static bool is_name(struct bx_slice text, size_t longest) {
+  if (text.len == 0 || text.len > longest) return false;
+  for (const char *at = text.at, *end = text.at + text.len; at < end; at++)
     if (is_control(at, end)) return false;
   return true;
 }
+
+bool bx_user_is_valid(struct bx_slice user) { return is_name(user, BX_MAX_USER); }
+bool bx_token_is_valid(struct bx_slice token) { return is_name(token, BX_MAX_TOKEN); }
 
 void bx_server_guard(struct bx_server *server, struct bx_access *access) {
   server->access = access;

@@ -30,6 +30,10 @@ struct bx_session;
 // A user's name is 1 to BX_MAX_USER bytes of UTF-8 without control characters.
 #define BX_MAX_USER 128
 bool bx_user_is_valid(struct bx_slice);
+// What a session was opened with has a name, such as "jti:4711" or "sha256:...": by it its sessions can be ended, and
+// new ones denied. Of the same form, up to so many bytes.
+#define BX_MAX_TOKEN 136
+bool bx_token_is_valid(struct bx_slice);
 
 enum bx_access_verb { BX_ACCESS_HANDSHAKE, BX_ACCESS_SUBSCRIBE, BX_ACCESS_PUBLISH };
 
@@ -44,10 +48,11 @@ enum bx_verdict {
 struct bx_access_answer {
   enum bx_verdict verdict;
   // Allow:
-  struct bx_slice user;   // handshake: whose session it is; empty: nobody's. One that is not valid is a denial
-  struct bx_slice ext;    // a JSON object for the reply; empty: none
-  bool unjournalled;      // publish: its session is looked at, it is acknowledged, and nobody gets it
-  bool forward_ext;       // publish: subscribers get its `ext`, without its secrets: bx_ext_strip()
+  struct bx_slice user;    // handshake: whose session it is; empty: nobody's. One that is not valid is a denial
+  struct bx_slice token;   // handshake: the name of what opens the session; empty: nothing does, or it has none
+  struct bx_slice ext;     // a JSON object for the reply; empty: none
+  bool unjournalled;       // publish: its session is looked at, it is acknowledged, and nobody gets it
+  bool forward_ext;        // publish: subscribers get its `ext`, without its secrets: bx_ext_strip()
   // Deny:
   struct bx_slice error;   // "403::Forbidden", the inside of a JSON string; empty: that one
   // The advice of a denial. reconnect NULL: a handshake has the one of all failures, others have none.
@@ -87,6 +92,9 @@ struct bx_access_ops {
   void (*unknown)(struct bx_access *, struct bx_slice channel, struct bx_buffer *error);
   // Who is present on this channel (a name) is counted: bayeux/presence.h. Always the same for a channel. NULL: on none.
   bool (*counts)(struct bx_access *, struct bx_slice channel);
+  // A handshake that was allowed is denied, for its token is revoked: fills in the answer. NULL: 401, and the
+  // advice of all failures.
+  void (*denied)(struct bx_access *, const struct bx_access_request *, struct bx_access_answer *);
 };
 
 struct bx_access {

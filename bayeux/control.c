@@ -22,15 +22,19 @@ void bx_server_kick(struct bx_server *server, struct bx_kick *k, struct bx_slice
   server->engine->ops->submit(server->engine, &k->request);
 }
 
+static bool is_of(const struct bx_session *s, struct bx_slice name, bool of_token) {
+  return bx_slice_equal(of_token ? bx_session_token(s) : bx_session_user(s), name);
+}
+
 // Where all sessions are in one table nobody keeps them by user: they are looked for.
-static size_t find_members(struct bx_server *server, struct bx_slice user, struct bx_slice *ids) {
+static size_t find_members(struct bx_server *server, const struct bx_request *r, struct bx_slice *ids) {
   size_t count = 0;
 
   for (int state = 0; state < BX_SESSION_CLOSING; state++)
     bx_list_each (link, &server->states[state]) {
       const struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
 
-      if (bx_slice_equal(bx_session_user(s), user)) ids[count++] = bx_session_id(s);
+      if (is_of(s, r->id, r->of_token)) ids[count++] = bx_session_id(s);
     }
   return count;
 }
@@ -46,14 +50,14 @@ static void listed(struct bx_request *request, enum bx_outcome outcome, bx_posit
     return;
   }
   ids = bx_alloc((m->server->counters.sessions + 1) * sizeof *ids);
-  count = find_members(m->server, request->id, ids);
+  count = find_members(m->server, request, ids);
   m->done(m, outcome, ids, count);
   bx_free(ids);
 }
 
-void bx_server_members(struct bx_server *server, struct bx_members *m, struct bx_slice user) {
+void bx_server_members(struct bx_server *server, struct bx_members *m, struct bx_slice name, bool of_token) {
   m->server = server;
-  m->request = (struct bx_request){.kind = BX_REQUEST_MEMBERS, .done = listed, .id = user};
+  m->request = (struct bx_request){.kind = BX_REQUEST_MEMBERS, .done = listed, .id = name, .of_token = of_token};
   bx_list_init(&m->request.link);
   server->engine->ops->submit(server->engine, &m->request);
 }
@@ -80,18 +84,25 @@ static void kick_own(struct bx_server *server, const struct bx_session *s) {
   bx_server_kick(server, &k->kick, (struct bx_slice){k->id, id.len});
 }
 
-void bx_server_revoked(struct bx_server *server, struct bx_slice user) {
-  struct bx_access *access = server->access;
-
-  if (access != NULL && access->ops->revoked != NULL) access->ops->revoked(access, user);
-  if (user.len == 0) return;
+static void kick_all_of(struct bx_server *server, struct bx_slice name, bool of_token) {
   server->counters.revocations++;
   for (int state = 0; state < BX_SESSION_CLOSING; state++)
     bx_list_each (link, &server->states[state]) {
       const struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
 
-      if (bx_slice_equal(bx_session_user(s), user)) kick_own(server, s);
+      if (is_of(s, name, of_token)) kick_own(server, s);
     }
+}
+
+void bx_server_revoked(struct bx_server *server, struct bx_slice user) {
+  struct bx_access *access = server->access;
+
+  if (access != NULL && access->ops->revoked != NULL) access->ops->revoked(access, user);
+  if (user.len > 0) kick_all_of(server, user, false);
+}
+
+void bx_server_revoked_token(struct bx_server *server, struct bx_slice token) {
+  if (token.len > 0) kick_all_of(server, token, true);
 }
 
 static void revoke_done(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
@@ -100,10 +111,21 @@ static void revoke_done(struct bx_request *request, enum bx_outcome outcome, bx_
   r->done(r, outcome, position);
 }
 
-void bx_server_revoke(struct bx_server *server, struct bx_revocation *r, struct bx_slice user) {
-  r->request = (struct bx_request){.kind = BX_REQUEST_REVOKE, .done = revoke_done, .id = user};
+static void revoke(struct bx_server *server, struct bx_revocation *r, struct bx_request request) {
+  r->request = request;
+  r->request.kind = BX_REQUEST_REVOKE;
+  r->request.done = revoke_done;
   bx_list_init(&r->request.link);
   server->engine->ops->submit(server->engine, &r->request);
+}
+
+void bx_server_revoke(struct bx_server *server, struct bx_revocation *r, struct bx_slice user) {
+  revoke(server, r, (struct bx_request){.id = user});
+}
+
+void bx_server_revoke_token(struct bx_server *server, struct bx_revocation *r, struct bx_slice token,
+                            bx_millis lasting) {
+  revoke(server, r, (struct bx_request){.id = token, .of_token = true, .lasting = lasting});
 }
 
 void bx_server_execute(struct bx_server *server, struct bx_remote_call *call) {

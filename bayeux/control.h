@@ -19,15 +19,15 @@ struct bx_kick {
 // there is none. BX_REFUSED: the engine does not answer; it may be ended or not.
 void bx_server_kick(struct bx_server *, struct bx_kick *, struct bx_slice id);
 
-// The sessions of a user. The caller's, until done, which comes from a later turn: acknowledged, with ids for the
+// The sessions of a user, or (of_token) of those that a token of this name opened. The caller's, until done, which comes from a later turn: acknowledged, with ids for the
 // time of the call, or refused: the engine does not answer.
 struct bx_members {
   struct bx_request request;
   struct bx_server *server;
   void (*done)(struct bx_members *, enum bx_outcome, const struct bx_slice *ids, size_t count);   // set before
 };
-// `user` stays until done.
-void bx_server_members(struct bx_server *, struct bx_members *, struct bx_slice user);
+// `name` stays until done.
+void bx_server_members(struct bx_server *, struct bx_members *, struct bx_slice name, bool of_token);
 
 // From a place in the journal on nothing counts that was allowed to this user before: every node discards older
 // answers when it gets there, and ends the sessions of the user that it has. The caller's, until done, which comes from
@@ -37,6 +37,9 @@ struct bx_revocation {
   void (*done)(struct bx_revocation *, enum bx_outcome, bx_position);   // set before
 };
 void bx_server_revoke(struct bx_server *, struct bx_revocation *, struct bx_slice user);
+// The same of a token, by its name: every node ends the sessions that it opened, and for so long no node opens
+// another with it. BX_DENIED: so many tokens are revoked that one more has no room.
+void bx_server_revoke_token(struct bx_server *, struct bx_revocation *, struct bx_slice token, bx_millis lasting);
 
 // Messages as a client would send them, but without one: sessions that they name and that live elsewhere are found.
 // `text` (a JSON array) stays until done, which comes from a later turn.

@@ -22,7 +22,8 @@
   X(disconnects, COUNTER, "mora_disconnects_total", "Sessions ended by their clients.")                               \
   X(expired, COUNTER, "mora_sessions_expired_total", "Sessions that expired.")                                        \
   X(kicked, COUNTER, "mora_sessions_kicked_total", "Sessions ended by an operator.")                                  \
-  X(revocations, COUNTER, "mora_revocations_total", "Revocations of users that this node got to.")                    \
+  X(revocations, COUNTER, "mora_revocations_total", "Revocations of users and tokens that this node got to.")         \
+  X(revoked_handshakes, COUNTER, "mora_revoked_handshakes_total", "Handshakes denied for a token that is revoked.")   \
   X(lost_sessions, COUNTER, "mora_lost_sessions_total", "Sessions whose cursor fell off the journal.")                \
   X(published, COUNTER, "mora_published_total", "Publishes acknowledged.")                                            \
   X(refused_publishes, COUNTER, "mora_refused_publishes_total",                                                       \

@@ -19,6 +19,7 @@ enum bx_outcome {
   BX_REFUSED,        // not done, and it never will be
   BX_UNKNOWN,        // time ran out before it was known
   BX_NO_SESSION,     // the record that the request names does not exist
+  BX_DENIED,         // create: what it was opened with is revoked. revoke: too many are
   BX_RELAYED,        // locate: the node that owns the session executed the messages; see `replies`
 };
 
@@ -30,7 +31,7 @@ enum bx_request_kind {
   BX_REQUEST_END,        // exactly one end of a session is acknowledged
   BX_REQUEST_KICK,       // the end of the session with this `id`, whoever owns it
   BX_REQUEST_MEMBERS,    // the sessions of a user, wherever they live (engines of several nodes)
-  BX_REQUEST_REVOKE,     // `id` is a user: an entry of the journal that tells every node, see `revoked`
+  BX_REQUEST_REVOKE,     // an entry of the journal that tells every node, see `revoked`, `revoked_token`
   BX_REQUEST_PRESENCE,   // who is present on a channel (engines of several nodes)
   BX_REQUEST_LOCATE,     // a session that is not in this server's table (engines of several nodes)
 };
@@ -69,8 +70,13 @@ struct bx_request {
 
   enum { BX_REASON_DISCONNECT, BX_REASON_EXPIRED, BX_REASON_LOST } reason;   // end
 
-  // kick: `id` only. members: `id` is the user; acknowledged: out, for the time of `done`, their ids. Not those that
-  // end, or are made, at that moment; of very many some.
+  // kick: `id` only. revoke, members: `id` is a user, or (of_token) the name of a token, which opens no session
+  // for `lasting` ms after it is revoked.
+  bool of_token;
+  bx_millis lasting;
+
+  // members, acknowledged: out, for the time of `done`, their ids. Not those that end, or are made, at that
+  // moment; of very many some.
   struct bx_slice *members;
   size_t member_count;
 
@@ -93,7 +99,7 @@ struct bx_request {
 
 // A session as its record tells it: what moves between nodes.
 struct bx_record {
-  struct bx_slice id, user;
+  struct bx_slice id, user, token;
   uint32_t generation;
   bx_position conf, sent;
   uint64_t connect_id;   // of the last connect; has_connect_id false: there was none
@@ -141,6 +147,8 @@ struct bx_engine_events {
   struct bx_session *(*find)(void *context, struct bx_slice id);   // in the table; NULL: not here
   // An entry says that what was allowed to this user before it does not count any more.
   void (*revoked)(void *context, struct bx_slice user);
+  // An entry says that this token does not count any more.
+  void (*revoked_token)(void *context, struct bx_slice token);
   // Positions [from, to] can not be had any more: sessions that had not read them are lost.
   void (*gap)(void *context, bx_position from, bx_position to);
   // A new epoch begins at `first`. Entries above `survived` are void; survived 0: so are all sessions.

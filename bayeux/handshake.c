@@ -100,6 +100,16 @@ static void welcome(struct bx_pending *p) {
   bx_reply_close(batch, p->index);
 }
 
+static void deny_token(struct bx_call *call, const struct bx_pending *p) {
+  struct bx_server *server = call->batch->server;
+  struct bx_access_answer a = {.verdict = BX_DENY, .error = BX_LIT("401::Invalid access token")};
+
+  server->counters.revoked_handshakes++;
+  if (server->access != NULL && server->access->ops->denied != NULL)
+    server->access->ops->denied(server->access, &p->access, &a);
+  refuse(call, a.error, false, &a);
+}
+
 static void created(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
   struct bx_pending *p = bx_pending_of(request);
   struct bx_server *server = p->batch->server;
@@ -115,7 +125,10 @@ static void created(struct bx_request *request, enum bx_outcome outcome, bx_posi
       server->env.event(server->env.context, BX_EVENT_HANDSHAKE, p->session, (struct bx_slice){0});
   } else {
     bx_session_close(server, p->session, BX_END_REFUSED);
-    refuse(&call, BX_LIT("503::Not available"), false, NULL);
+    if (outcome == BX_DENIED)
+      deny_token(&call, p);
+    else
+      refuse(&call, BX_LIT("503::Not available"), false, NULL);
   }
   bx_pending_destroy(p);
 }
@@ -140,7 +153,7 @@ static bool is_full(struct bx_call *call) {
   return true;
 }
 
-static void make_session(struct bx_pending *p, struct bx_slice user) {
+static void make_session(struct bx_pending *p, const struct bx_access_answer *a) {
   struct bx_server *server = p->batch->server;
   struct bx_connection *c = p->batch->connection;
   char id[ID_LENGTH + 1];
@@ -154,7 +167,8 @@ static void make_session(struct bx_pending *p, struct bx_slice user) {
   p->session->tally = p->tally;
   p->tally = NULL;
   p->session->transport = c->transport;
-  bx_session_set_user(p->session, user);
+  bx_session_set_user(p->session, a->user);
+  if (bx_token_is_valid(a->token)) bx_session_set_token(p->session, a->token);
   bx_session_refresh(c, p->session);
 }
 
@@ -178,7 +192,7 @@ static void decided(struct bx_pending *p, const struct bx_access_answer *a) {
   } else if (p->batch->connection == NULL || is_full(&call)) {
     give_up(p);
   } else {
-    make_session(p, a->user);
+    make_session(p, a);
     bx_buffer_slice(&p->ext, a->ext);
     bx_pending_submit(p);
   }

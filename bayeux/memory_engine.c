@@ -12,6 +12,13 @@ struct once {
   char key[];
 };
 
+// A token that opens no session.
+struct revoked {
+  struct bx_table_node node;
+  bx_millis until;
+  char name[];
+};
+
 struct memory_engine {
   struct bx_engine engine;
   struct bx_list waiting;
@@ -19,6 +26,7 @@ struct memory_engine {
   struct bx_table once;
   struct bx_list once_order;
   size_t once_max;
+  struct bx_table revoked;
 };
 
 static struct memory_engine *of(struct bx_engine *e) { return bx_container_of(e, struct memory_engine, engine); }
@@ -75,6 +83,71 @@ static bool nobody_to_kick(struct memory_engine *m, const struct bx_request *r) 
   return r->kind == BX_REQUEST_KICK && m->engine.events.find(m->engine.events.context, r->id) == NULL;
 }
 
+// -- revoked tokens --------------------------------------------------------------------------------
+
+static void forget_revoked(struct memory_engine *m, struct bx_table_node *node) {
+  bx_table_remove(&m->revoked, node);
+  bx_free(bx_container_of(node, struct revoked, node));
+}
+
+static bool is_revoked(struct memory_engine *m, const struct bx_request *r, bx_millis now) {
+  struct bx_table_node *node = NULL;
+
+  if (r->kind == BX_REQUEST_CREATE && r->session->token != NULL)
+    node = bx_table_find(&m->revoked, bx_session_token(r->session));
+  if (node == NULL) return false;
+  if (bx_container_of(node, struct revoked, node)->until > now) return true;
+  forget_revoked(m, node);
+  return false;
+}
+
+struct sweep {
+  struct memory_engine *engine;
+  bx_millis now;
+};
+
+static bool drop_if_over(struct bx_table_node *node, void *context) {
+  struct sweep *s = context;
+
+  if (bx_container_of(node, struct revoked, node)->until <= s->now) forget_revoked(s->engine, node);
+  return true;
+}
+
+static bool has_room(struct memory_engine *m, bx_millis now) {
+  struct sweep s = {m, now};
+
+  if (m->revoked.count >= BX_MAX_REVOKED) bx_table_each(&m->revoked, drop_if_over, &s);
+  return m->revoked.count < BX_MAX_REVOKED;
+}
+
+// False: there are too many. Said again it may last longer, not less.
+static bool revoke_token(struct memory_engine *m, const struct bx_request *r, bx_millis now) {
+  struct bx_table_node *node = bx_table_find(&m->revoked, r->id);
+  struct revoked *t;
+
+  if (node == NULL) {
+    if (!has_room(m, now)) return false;
+    t = bx_alloc(sizeof *t + r->id.len);
+    memcpy(t->name, r->id.at, r->id.len);
+    bx_table_insert(&m->revoked, &t->node, (struct bx_slice){t->name, r->id.len});
+  } else {
+    t = bx_container_of(node, struct revoked, node);
+  }
+  if (t->until < now + r->lasting) t->until = now + r->lasting;
+  m->engine.events.revoked_token(m->engine.events.context, r->id);
+  return true;
+}
+
+// --------------------------------------------------------------------------------------------------
+
+static enum bx_outcome outcome_of(struct memory_engine *m, struct bx_request *r, bx_millis now) {
+  if (publisher_is_gone(r) || nobody_to_kick(m, r)) return BX_NO_SESSION;
+  if (is_revoked(m, r, now)) return BX_DENIED;
+  if (r->kind == BX_REQUEST_REVOKE && r->of_token) return revoke_token(m, r, now) ? BX_ACKNOWLEDGED : BX_DENIED;
+  if (r->kind == BX_REQUEST_REVOKE) m->engine.events.revoked(m->engine.events.context, r->id);
+  return BX_ACKNOWLEDGED;
+}
+
 // What is submitted while the turn runs waits for the next one: a turn ends.
 static void turn(struct bx_engine *engine, bx_millis now) {
   struct memory_engine *m = of(engine);
@@ -86,11 +159,12 @@ static void turn(struct bx_engine *engine, bx_millis now) {
   while ((link = bx_list_take(&todo)) != NULL) {
     struct bx_request *r = bx_container_of(link, struct bx_request, link);
 
-    if (r->kind == BX_REQUEST_REVOKE) m->engine.events.revoked(m->engine.events.context, r->id);
-    if (publisher_is_gone(r) || nobody_to_kick(m, r))
-      r->done(r, BX_NO_SESSION, 0);
+    enum bx_outcome outcome = outcome_of(m, r, now);
+
+    if (outcome != BX_ACKNOWLEDGED)
+      r->done(r, outcome, 0);
     else
-      r->done(r, BX_ACKNOWLEDGED, r->kind == BX_REQUEST_PUBLISH ? publish(m, r, now) : m->head);
+      r->done(r, outcome, r->kind == BX_REQUEST_PUBLISH ? publish(m, r, now) : m->head);
   }
 }
 
@@ -104,6 +178,11 @@ static const char *not_ready(const struct bx_engine *engine) {
   return NULL;
 }
 
+static bool free_revoked(struct bx_table_node *node, void *context) {
+  forget_revoked(context, node);
+  return true;
+}
+
 static void destroy(struct bx_engine *engine) {
   struct memory_engine *m = of(engine);
   struct bx_list *link;
@@ -114,6 +193,8 @@ static void destroy(struct bx_engine *engine) {
   }
   while (!bx_list_empty(&m->once_order)) forget(m, bx_container_of(m->once_order.next, struct once, link));
   bx_table_fini(&m->once);
+  bx_table_each(&m->revoked, free_revoked, m);
+  bx_table_fini(&m->revoked);
   bx_free(m);
 }
 
@@ -129,5 +210,6 @@ struct bx_engine *bx_memory_engine_create(uint64_t seconds, size_t once_max, str
   bx_list_init(&m->waiting);
   bx_list_init(&m->once_order);
   bx_table_init(&m->once, secret);
+  bx_table_init(&m->revoked, secret);
   return &m->engine;
 }

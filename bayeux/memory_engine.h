@@ -7,7 +7,8 @@
 #include "bayeux/engine.h"
 #include "bayeux/table.h"
 
-#define BX_ONCE_LIFE 300000   // milliseconds an idempotency key is kept
+#define BX_ONCE_LIFE 300000     // milliseconds an idempotency key is kept
+#define BX_MAX_REVOKED 100000   // tokens at a time
 
 // seconds: since 1970. once_max: idempotency keys kept at most; the oldest go first.
 struct bx_engine *bx_memory_engine_create(uint64_t seconds, size_t once_max, struct bx_table_key secret);

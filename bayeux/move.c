@@ -23,6 +23,7 @@ struct bx_session *bx_session_adopt(struct bx_server *server, const struct bx_re
   s->ids_vary = r->ids_vary;
   s->born = r->created;
   if (bx_user_is_valid(r->user)) bx_session_set_user(s, r->user);
+  if (bx_token_is_valid(r->token)) bx_session_set_token(s, r->token);
   s->life = r->life;
   for (size_t i = 0; i < r->subscription_count; i++)
     bx_session_restore(server, s, r->subscriptions[i].pattern, r->subscriptions[i].start, r->subscriptions[i].upto);

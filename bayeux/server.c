@@ -37,6 +37,7 @@ static void appended(void *context, bx_position position, struct bx_slice channe
 static void gap(void *context, bx_position from, bx_position to) { bx_server_gap(context, from, to); }
 
 static void revoked(void *context, struct bx_slice user) { bx_server_revoked(context, user); }
+static void revoked_token(void *context, struct bx_slice token) { bx_server_revoked_token(context, token); }
 
 static uint64_t epoch(void *context, uint64_t number, bx_position first, bx_position survived) {
   return bx_server_epoch(context, number, first, survived);
@@ -121,6 +122,7 @@ struct bx_server *bx_server_create(const struct bx_env *env, const struct bx_ser
                                              .find = find,
                                              .gap = gap,
                                              .revoked = revoked,
+                                             .revoked_token = revoked_token,
                                              .epoch = epoch,
                                              .adopt = adopt,
                                              .release = release,

@@ -145,6 +145,7 @@ void bx_relays_run(struct bx_server *);
 void bx_relays_close(struct bx_server *);   // each is told that there are no replies
 // Empty: of whom it is not known; what was allowed is asked for again, and sessions stay.
 void bx_server_revoked(struct bx_server *, struct bx_slice user);
+void bx_server_revoked_token(struct bx_server *, struct bx_slice token);
 void bx_server_gap(struct bx_server *, bx_position from, bx_position to);
 uint64_t bx_server_epoch(struct bx_server *, uint64_t epoch, bx_position first, bx_position survived);
 

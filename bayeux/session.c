@@ -86,11 +86,15 @@ struct bx_session *bx_session_create(struct bx_server *server, struct bx_slice i
   return s;
 }
 
-void bx_session_set_user(struct bx_session *s, struct bx_slice user) {
-  if (user.len == 0) return;
-  s->user = bx_alloc(user.len + 1);
-  memcpy(s->user, user.at, user.len);
+static char *copy(struct bx_slice text) {
+  char *out = text.len == 0 ? NULL : bx_alloc(text.len + 1);
+
+  if (out != NULL) memcpy(out, text.at, text.len);
+  return out;
 }
+
+void bx_session_set_user(struct bx_session *s, struct bx_slice user) { s->user = copy(user); }
+void bx_session_set_token(struct bx_session *s, struct bx_slice token) { s->token = copy(token); }
 
 // -- outbox ----------------------------------------------------------------------------------------
 
@@ -545,6 +549,7 @@ void bx_sessions_reap(struct bx_server *server) {
     bx_list_remove(&s->read_link);
     server->counters.closing--;
     bx_free(s->user);
+    bx_free(s->token);
     bx_free(s);
   }
 }

@@ -103,6 +103,7 @@ struct bx_session {
   bx_millis life;   // 2 x the timeout of the mount of the last connect
   bx_millis created, last_connect;
   char *user;                   // whose it is, terminated; NULL: nobody's
+  char *token;                  // the name of what opened it, terminated; NULL: nothing did
   void *tally;                  // of env.admit; NULL: none
   const char *transport;        // of the last connect, static text
   char address[64];             // of the peer at the handshake or last connect
@@ -129,6 +130,10 @@ static inline struct bx_slice bx_session_id(const struct bx_session *s) { return
 void bx_session_set_user(struct bx_session *, struct bx_slice user);   // once; empty: nobody's
 static inline struct bx_slice bx_session_user(const struct bx_session *s) {
   return s->user == NULL ? (struct bx_slice){0} : bx_slice_of(s->user);
+}
+void bx_session_set_token(struct bx_session *, struct bx_slice token);   // likewise
+static inline struct bx_slice bx_session_token(const struct bx_session *s) {
+  return s->token == NULL ? (struct bx_slice){0} : bx_slice_of(s->token);
 }
 const char *bx_session_state_name(enum bx_session_state);
 

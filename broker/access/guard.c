@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/access/guard.h"
 
-#include "broker/access/tokens.h"
 #include "broker/host/log.h"
 
 const struct bk_metric bk_access_metrics[] = {
@@ -59,14 +58,73 @@ static void advise(const struct bk_guard *g, const struct bx_access_request *r, 
   if (a->interval == 0) a->interval = bx_server_retry(g->access.server);
 }
 
+// -- the name of what opens a session --------------------------------------------------------------
+
+static void write_digest(struct bx_slice text, struct bx_buffer *name) {
+  char digest[BK_DIGEST_HEX];
+  bk_digest(text, digest);
+  bx_buffer_printf(name, "sha256:%s", digest);
+}
+
+static void write_token_name(struct bx_slice token, struct bx_slice jti, struct bx_buffer *name) {
+  struct bx_slice part = bk_jwt_signed_part(token);
+  if (jti.len > 0) {
+    bx_buffer_lit(name, "jti:");
+    bx_buffer_slice(name, jti);
+  } else {
+    write_digest(part.len > 0 ? part : token, name);
+  }
+}
+
+// A token that nobody looks at has opened nothing.
+static bool tokens_count(const struct bk_guard *g) {
+  return g->tokens || g->options->handshake == BK_HANDSHAKE_AUTHORITY;
+}
+
+static void name_opener(struct bk_guard *g, const struct bx_access_request *r, struct bx_access_answer *a) {
+  struct bx_value given = bx_ext_member(&r->message->ext, r->server ? BX_LIT("password") : BX_LIT("token"));
+  struct bx_buffer text = {0};
+  if (given.type != BX_JSON_STRING || (!r->server && !tokens_count(g))) return;
+  bx_value_decode(&given, &text);
+  bx_buffer_clear(&g->token);
+  if (r->server)
+    write_digest(bx_buffer_view(&text), &g->token);
+  else if (text.len > 0)
+    write_token_name(bx_buffer_view(&text), bx_buffer_view(&g->claims.id), &g->token);
+  a->token = bx_buffer_view(&g->token);
+  bx_buffer_fini(&text);
+}
+
+static bool begins(struct bx_slice text, struct bx_slice with) {
+  return text.len > with.len && memcmp(text.at, with.at, with.len) == 0;
+}
+
+void bk_guard_name_token(struct bk_guard *g, struct bx_slice text, struct bx_buffer *name, uint64_t *until) {
+  struct bk_claims claims = {0};
+  *until = 0;
+  if (begins(text, BX_LIT("jti:")) || begins(text, BX_LIT("sha256:"))) {
+    bx_buffer_slice(name, text);
+    return;
+  }
+  if (g->tokens && g->options->handshake != BK_HANDSHAKE_AUTHORITY && !bk_jwt_check(g->tokens, text, &claims))
+    *until = claims.until;
+  write_token_name(text, bx_buffer_view(&claims.id), name);
+  bk_claims_fini(&claims);
+}
+
+// --------------------------------------------------------------------------------------------------
+
 static void complete(struct bk_guard *g, const struct bx_access_request *r, struct bx_access_answer *a) {
   if (a->verdict == BX_DENY) advise(g, r, a);
-  if (a->verdict == BX_ALLOW && r->verb == BX_ACCESS_HANDSHAKE)
-    a->ext = join_objects(g->options->handshake_ext, a->ext, &g->ext);
+  if (a->verdict != BX_ALLOW || r->verb != BX_ACCESS_HANDSHAKE) return;
+  a->ext = join_objects(g->options->handshake_ext, a->ext, &g->ext);
+  name_opener(g, r, a);
 }
 
 static void forget_texts(struct bk_guard *g) {
-  bx_buffer_clear(&g->user);
+  bx_buffer_clear(&g->claims.user);
+  bx_buffer_clear(&g->claims.id);
+  bx_buffer_clear(&g->token);
   bx_buffer_clear(&g->ext);
   bx_buffer_clear(&g->error);
 }
@@ -99,7 +157,7 @@ static enum bx_verdict look_at_token(struct bk_guard *g, const struct bx_access_
   if (!g->tokens || !bx_value_truthy(&token))
     return g->options->handshake == BK_HANDSHAKE_USER ? deny(a, "401::Access token required") : BX_ALLOW;
   const char *why =
-      token.type == BX_JSON_STRING ? bk_jwt_check(g->tokens, bx_value_inside(&token), &g->user) : "it is no text";
+      token.type == BX_JSON_STRING ? bk_jwt_check(g->tokens, bx_value_inside(&token), &g->claims) : "it is no text";
   const char *trouble = bk_jwt_trouble(g->tokens);
   if (trouble) keys_failed(g, trouble);
   if (why) {
@@ -107,7 +165,7 @@ static enum bx_verdict look_at_token(struct bk_guard *g, const struct bx_access_
     bk_debug("token.refused", bk_s("why", why));
     return deny(a, "401::Invalid access token");
   }
-  a->user = bx_buffer_view(&g->user);
+  a->user = bx_buffer_view(&g->claims.user);
   return BX_ALLOW;
 }
 
@@ -213,13 +271,17 @@ static void unknown(struct bx_access *access, struct bx_slice channel, struct bx
   if (d.ruling == BK_RULING_ACK && d.rule->deny[BK_PUBLISH].len > 0) bk_rules_error(&d, BK_PUBLISH, channel, error);
 }
 
+static void denied(struct bx_access *access, const struct bx_access_request *r, struct bx_access_answer *a) {
+  advise(guard_of(access), r, a);
+}
+
 static bool counts(struct bx_access *access, struct bx_slice channel) {
   return bk_rules_count(&guard_of(access)->rules, channel);
 }
 
 void bk_guard_init(struct bk_guard *g, const struct bk_access_options *options, struct bk_jwt *tokens) {
-  static const struct bx_access_ops ops = {is_server, ask, asked, cancel, revoked, unknown, NULL};
-  static const struct bx_access_ops counting = {is_server, ask, asked, cancel, revoked, unknown, counts};
+  static const struct bx_access_ops ops = {is_server, ask, asked, cancel, revoked, unknown, NULL, denied};
+  static const struct bx_access_ops counting = {is_server, ask, asked, cancel, revoked, unknown, counts, denied};
   *g = (struct bk_guard){.access.ops = &ops, .options = options, .tokens = tokens};
   bk_secrets_init(&g->servers, options->superclient.at, options->superclient.count);
   // Checked; and where everybody may do everything they are not looked at.
@@ -230,7 +292,8 @@ void bk_guard_init(struct bk_guard *g, const struct bk_access_options *options, 
 void bk_guard_fini(struct bk_guard *g) {
   bk_rules_fini(&g->rules);
   bk_secrets_fini(&g->servers);
-  bx_buffer_fini(&g->user);
+  bk_claims_fini(&g->claims);
+  bx_buffer_fini(&g->token);
   bx_buffer_fini(&g->ext);
   bx_buffer_fini(&g->error);
 }

@@ -15,10 +15,9 @@
 #include "bayeux/server.h"
 #include "broker/access/options.h"
 #include "broker/access/rules.h"
+#include "broker/access/tokens.h"
 #include "broker/host/metrics.h"
 #include "broker/host/secrets.h"
-
-struct bk_jwt;
 
 #define BK_ACCESS_COUNTERS(X)                                                                               \
   X(tokens_refused, BK_COUNTER, "mora_access_tokens_refused_total", "Handshakes whose token was not good.") \
@@ -36,10 +35,11 @@ struct bk_guard {
   struct bx_access access;
   const struct bk_access_options *options;
   struct bk_rules rules;
-  struct bk_secrets servers;           // auth.superclient
-  struct bk_jwt *tokens;               // NULL: none can be checked
-  struct bx_access *authority;         // NULL: there is none
-  struct bx_buffer user, ext, error;   // texts of the answer that is being given
+  struct bk_secrets servers;            // auth.superclient
+  struct bk_jwt *tokens;                // NULL: none can be checked
+  struct bx_access *authority;          // NULL: there is none
+  struct bk_claims claims;              // of the token of a handshake
+  struct bx_buffer token, ext, error;   // texts of the answer that is being given
   struct bk_access_counters counters;
 };
 
@@ -49,6 +49,10 @@ void bk_guard_fini(struct bk_guard *);
 // The authority's answer to a request that was handed on: completed by what the configuration adds
 // (access.handshake_ext, a rule's `ext` and `deny`, advice), then given to the server.
 void bk_guard_decide(struct bk_guard *, struct bx_access_request *, const struct bx_access_answer *);
+// The name of what opens sessions, as bx_access_answer.token has it: "jti:<jti>" of a JWT that has one; else
+// "sha256:<hex>" of what is signed of a JWT, of any other token, of a secret of servers. `text`: such a name, or the
+// token. *until: the token says that it holds no longer, ms since 1970; else 0.
+void bk_guard_name_token(struct bk_guard *, struct bx_slice text, struct bx_buffer *name, uint64_t *until);
 // SIGHUP: the keys of tokens are read again, if there are any.
 void bk_guard_reload(struct bk_guard *);
 // The channel is the authority's to decide; the others of the request are allowed already.

@@ -16,6 +16,7 @@ struct bk_access_options {
   int denied_reconnect;            // bk_reconnects
   bool lists;
   bx_millis denied_interval;
+  bx_millis revoked_for;
   struct cf_strings superclient;
   const char *jwks, *audience;
   struct cf_strings jwt_secrets, jwt_algorithms;

@@ -255,22 +255,30 @@ static bool time_of(const json_t *claims, const char *name, double otherwise, do
   return !value || json_is_number(value);
 }
 
-static const char *check_claims(const struct bk_jwt *t, const json_t *claims, struct bx_buffer *user) {
+// Into a cleared buffer, if it can be a name.
+static void take_name(const json_t *value, struct bx_buffer *out) {
+  struct bx_slice name = {json_string_value(value), json_string_length(value)};
+  bx_buffer_clear(out);
+  if (json_is_string(value) && bx_user_is_valid(name)) bx_buffer_slice(out, name);
+}
+
+static const char *check_claims(const struct bk_jwt *t, const json_t *claims, struct bk_claims *out) {
   double now = (double)t->options.clock() / 1000, exp, nbf, iat;
-  const json_t *sub = json_object_get(claims, "sub");
-  struct bx_slice name = {json_string_value(sub), json_string_length(sub)};
   if (!json_is_number(json_object_get(claims, "exp")) || !time_of(claims, "exp", 0, &exp)) return "it has no exp";
   if (!time_of(claims, "nbf", now, &nbf) || !time_of(claims, "iat", now, &iat)) return "its nbf or iat is no time";
   if (!(now < exp + BK_JWT_LEEWAY)) return "it has expired";
   if (!(nbf <= now + BK_JWT_LEEWAY) || !(iat <= now + BK_JWT_LEEWAY)) return "it is not valid yet";
   if (t->options.audience && !has_audience(json_object_get(claims, "aud"), t->options.audience))
     return "it is for another audience";
-  if (!json_is_string(sub) || !bx_user_is_valid(name)) return "its sub is no user's name";
-  bx_buffer_slice(user, name);
+  take_name(json_object_get(claims, "sub"), &out->user);
+  if (out->user.len == 0) return "its sub is no user's name";
+  take_name(json_object_get(claims, "jti"), &out->id);
+  // A time that no clock reaches is as good as any other of that kind.
+  out->until = exp < 1e12 ? (uint64_t)((exp > 0 ? exp : 0) + BK_JWT_LEEWAY) * 1000 : UINT64_MAX / 2;
   return NULL;
 }
 
-const char *bk_jwt_check(struct bk_jwt *t, struct bx_slice token, struct bx_buffer *user) {
+const char *bk_jwt_check(struct bk_jwt *t, struct bx_slice token, struct bk_claims *out) {
   if (token.len > BK_JWT_MAX) return "it is too long";
   if (!looks_like_a_token(token)) return "it is not a signed token";
   look_again(t);
@@ -279,8 +287,19 @@ const char *bk_jwt_check(struct bk_jwt *t, struct bx_slice token, struct bx_buff
   if (!jws) return "it is not a signed token";
   json_t *claims = NULL;
   const char *why = verify(t, jws, &claims);
-  if (!why) why = check_claims(t, claims, user);
+  if (!why) why = check_claims(t, claims, out);
   json_decref(claims);
   cjose_jws_release(jws);
   return why;
+}
+
+void bk_claims_fini(struct bk_claims *c) {
+  bx_buffer_fini(&c->user);
+  bx_buffer_fini(&c->id);
+}
+
+struct bx_slice bk_jwt_signed_part(struct bx_slice token) {
+  if (!looks_like_a_token(token)) return (struct bx_slice){0};
+  while (token.at[token.len - 1] != '.') token.len--;
+  return (struct bx_slice){token.at, token.len - 1};
 }

@@ -40,5 +40,15 @@ bool bk_jwt_reload(struct bk_jwt *, char *error, size_t size);
 // NULL: it could.
 const char *bk_jwt_trouble(struct bk_jwt *);
 
-// NULL: it is good, its user is appended. Else why not: static text, for the log, not for clients.
-const char *bk_jwt_check(struct bk_jwt *, struct bx_slice token, struct bx_buffer *user);
+// What a good token says.
+struct bk_claims {
+  struct bx_buffer user, id;   // id: its jti; empty: none, or none that can be a name
+  uint64_t until;              // it holds no longer, also by clocks that differ; ms since 1970
+};
+void bk_claims_fini(struct bk_claims *);
+
+// NULL: it is good; what the claims held before is gone. Else why not: static text, for the log, not for clients.
+const char *bk_jwt_check(struct bk_jwt *, struct bx_slice token, struct bk_claims *);
+// What of a token is signed, all of it but the signature; empty: it does not look like a token. The signature can
+// be written in several ways, this in one only.
+struct bx_slice bk_jwt_signed_part(struct bx_slice token);

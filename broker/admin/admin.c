@@ -53,6 +53,8 @@ static const struct {
     {BK_DELETE, "/v1/clients", bk_admin_kick_user},
     {BK_POST, "/v1/unsubscribe", bk_admin_unsubscribe_user},
     {BK_POST, "/v1/revoke", bk_admin_revoke},
+    {BK_POST, "/v1/disconnect-token", bk_admin_kick_token},
+    {BK_POST, "/v1/revoke-token", bk_admin_revoke_token},
     {BK_POST, "/v1/drain", bk_admin_begin_drain},
 };
 

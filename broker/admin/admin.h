@@ -27,7 +27,7 @@ struct bk_admin_options {
   size_t max_message;                     // bytes of one message's data
   struct bk_listener *const *listeners;   // of the process; may grow until the loop runs
   const size_t *listener_count;
-  const struct bk_guard *guard;
+  struct bk_guard *guard;
   struct bk_authority *authority;   // NULL: there is none
   struct bk_webhook *webhook;       // likewise
   struct bk_owed *owed;             // answers that a drain waits for

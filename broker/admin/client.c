@@ -25,6 +25,7 @@ static json_t *subscriptions_of(const struct bx_session *s) {
 json_t *bk_admin_describe_whole(const struct bk_admin *a, const struct bx_session *s) {
   const struct bx_server *server = a->options.server;
   json_t *row = bk_admin_describe(a, s);
+  if (s->token) json_object_set_new(row, "token", json_string(s->token));
   json_object_set_new(row, "generation", json_integer(s->generation));
   json_object_set_new(row, "sent", json_integer((json_int_t)bx_session_sent(server, s)));
   json_object_set_new(row, "conf", json_integer((json_int_t)bx_session_conf(server, s)));
@@ -58,6 +59,7 @@ static json_t *describe_record(const struct elsewhere *e, const struct er_sessio
       (json_int_t)info->sent, "conf", (json_int_t)info->conf, "created", (json_int_t)info->created, "deadline",
       (json_int_t)info->deadline, "subscriptions", list);
   if (info->user.len > 0) json_object_set_new(row, "user", bk_admin_string(info->user));
+  if (info->token.len > 0) json_object_set_new(row, "token", bk_admin_string(info->token));
   return row;
 }
 

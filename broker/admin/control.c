@@ -15,8 +15,9 @@ enum {
 struct deed {
   struct bk_asked asked;
   struct bk_admin *admin;
-  struct bx_buffer subject;   // the client, or the user
-  bool of_user;
+  struct bx_buffer subject;   // the client, the user, or the name of the token
+  bool of_user, of_token;     // of many sessions; of_token: those that it opened
+  bool too_many;              // revocations of tokens
   void (*each)(struct deed *, struct bx_slice id);
   struct bx_members members;
   struct bx_revocation revocation;
@@ -54,7 +55,7 @@ static struct deed *deed_begin(struct bk_admin *a, struct bx_slice subject) {
 
 // Of a user: sessions that ended by themselves meanwhile are none that are left.
 static json_t *told_of_user(const struct deed *d) {
-  json_t *body = json_pack("{s:o}", "user", bk_admin_string(subject_of(d)));
+  json_t *body = json_pack("{s:o}", d->of_token ? "token" : "user", bk_admin_string(subject_of(d)));
   if (d->revoked) {   // every node ends what it has: nobody knows the number
     json_object_set_new(body, "revoked", json_true());
     return body;
@@ -67,6 +68,8 @@ static json_t *told_of_user(const struct deed *d) {
 static void answer(struct deed *d, struct bk_exchange *x) {
   if (d->failed == 0 && d->of_user) {
     bk_admin_answer(x, told_of_user(d));
+  } else if (d->too_many) {
+    bk_exchange_refuse(x, 503, "so many tokens are revoked that one more has no room");
   } else if (d->failed > 0) {
     bk_exchange_refuse(x, 503, "Redis does not answer: ask again");
   } else if (d->absent > 0) {
@@ -126,7 +129,7 @@ static void for_each_of_user(struct deed *d, void (*each)(struct deed *, struct 
   d->of_user = true;
   d->each = each;
   d->members.done = listed;
-  bx_server_members(d->admin->options.server, &d->members, subject_of(d));
+  bx_server_members(d->admin->options.server, &d->members, subject_of(d), d->of_token);
 }
 
 // -- ending ----------------------------------------------------------------------------------------
@@ -183,10 +186,14 @@ static void revocation_done(struct bx_revocation *r, enum bx_outcome outcome, bx
   struct deed *d = bx_container_of(r, struct deed, revocation);
   (void)position;
   if (outcome == BX_ACKNOWLEDGED) {
-    bk_info("user.revoked", bk_sl("user", subject_of(d)));
+    if (d->of_token)
+      bk_info("token.revoked", bk_sl("token", subject_of(d)));
+    else
+      bk_info("user.revoked", bk_sl("user", subject_of(d)));
     for_each_of_user(d, kick_one);
     return;
   }
+  d->too_many = outcome == BX_DENIED;
   d->failed++;
   close_one(d);
 }
@@ -200,6 +207,59 @@ void bk_admin_revoke(struct bk_admin *a, struct bk_exchange *x) {
   d->revocation.done = revocation_done;
   bk_asked_begin(&d->asked, x, a->options.owed, release);
   bx_server_revoke(a->options.server, &d->revocation, subject_of(d));
+}
+
+// -- of a token ------------------------------------------------------------------------------------
+
+// Until when it is revoked, at least, when a name is all that is known of it.
+static bx_millis lasting_of(const struct bk_admin *a, uint64_t until) {
+  uint64_t now = bk_wall_clock();
+  if (until == 0) return a->options.guard->options->revoked_for;
+  return until > now ? until - now : 1;
+}
+
+// {"token": its name or itself, "expires": seconds since 1970}. NULL: it was answered. *lasting: ms.
+static struct deed *token_begin(struct bk_admin *a, struct bk_exchange *x, bx_millis *lasting) {
+  struct bx_slice body = bk_exchange_body(x);
+  json_t *asked = json_loadb(body.at ? body.at : "", body.len, JSON_REJECT_DUPLICATES, NULL);
+  const json_t *token = json_object_get(asked, "token"), *expires = json_object_get(asked, "expires");
+  struct bx_slice text = {json_string_value(token), json_string_length(token)};
+  struct bx_buffer name = {0};
+  uint64_t until = 0;
+  bool good = text.len > 0 && (!expires || json_is_integer(expires)) && json_object_size(asked) == (expires ? 2 : 1);
+  if (good) bk_guard_name_token(a->options.guard, text, &name, &until);
+  if (expires) until = (uint64_t)(json_integer_value(expires) > 1 ? json_integer_value(expires) : 1) * 1000;
+  json_decref(asked);
+  struct deed *d = NULL;
+  if (good && bx_token_is_valid(bx_buffer_view(&name))) {
+    d = deed_begin(a, bx_buffer_view(&name));
+    d->of_token = true;
+    *lasting = lasting_of(a, until);
+  } else {
+    bk_exchange_refuse(x, 400,
+                       "expected {\"token\": \"jti:...\", \"sha256:...\" or the token itself}, perhaps with "
+                       "\"expires\": seconds since 1970");
+  }
+  bx_buffer_fini(&name);
+  return d;
+}
+
+void bk_admin_kick_token(struct bk_admin *a, struct bk_exchange *x) {
+  bx_millis lasting;
+  struct deed *d = token_begin(a, x, &lasting);
+  if (!d) return;
+  bk_asked_begin(&d->asked, x, a->options.owed, release);
+  for_each_of_user(d, kick_one);
+}
+
+void bk_admin_revoke_token(struct bk_admin *a, struct bk_exchange *x) {
+  bx_millis lasting;
+  struct deed *d = token_begin(a, x, &lasting);
+  if (!d) return;
+  d->revoked = true;
+  d->revocation.done = revocation_done;
+  bk_asked_begin(&d->asked, x, a->options.owed, release);
+  bx_server_revoke_token(a->options.server, &d->revocation, subject_of(d), lasting);
 }
 
 // -- taking subscriptions away ---------------------------------------------------------------------

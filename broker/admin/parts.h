@@ -12,7 +12,7 @@ struct bk_admin_verb {
   void (*handle)(struct bk_admin *, struct bk_exchange *);
 };
 
-enum { BK_ADMIN_VERBS = 16 };
+enum { BK_ADMIN_VERBS = 18 };
 
 struct bk_admin {
   struct bk_admin_options options;
@@ -49,6 +49,8 @@ void bk_admin_unsubscribe(struct bk_admin *, struct bk_exchange *);
 void bk_admin_kick_user(struct bk_admin *, struct bk_exchange *);
 void bk_admin_unsubscribe_user(struct bk_admin *, struct bk_exchange *);
 void bk_admin_revoke(struct bk_admin *, struct bk_exchange *);
+void bk_admin_kick_token(struct bk_admin *, struct bk_exchange *);
+void bk_admin_revoke_token(struct bk_admin *, struct bk_exchange *);
 void bk_admin_begin_drain(struct bk_admin *, struct bk_exchange *);
 
 // -- strip.c: a session loses subscriptions ----------------------------------------------------------

@@ -236,6 +236,35 @@ static int revoke_user(const struct tool *t) {
   return status;
 }
 
+// "-": from standard input, for arguments can be seen by others on the machine.
+static bool read_token(const char *argument, char *out, size_t size) {
+  if (strcmp(argument, "-") != 0) return snprintf(out, size, "%s", argument) < (int)size;
+  if (!fgets(out, (int)size, stdin)) return false;
+  out[strcspn(out, "\r\n")] = '\0';
+  return true;
+}
+
+static json_t *of_token(const struct tool *t, const char *path) {
+  char token[16384];
+  struct bx_buffer post = {0};
+  if (!read_token(t->arguments[0], token, sizeof token)) {
+    fprintf(stderr, "mora: no token, or one that is too long\n");
+    return NULL;
+  }
+  bx_buffer_lit(&post, "{\"token\":");
+  bx_buffer_json_string(&post, bx_slice_of(token));
+  bx_buffer_char(&post, '}');
+  json_t *answer = tool_send(t, NULL, path, bx_buffer_view(&post));
+  bx_buffer_fini(&post);
+  return answer;
+}
+
+static int disconnect_token(const struct tool *t) {
+  return show_number(t, of_token(t, "/v1/disconnect-token"), "ended", "ended");
+}
+
+static int revoke_token(const struct tool *t) { return show_done(t, of_token(t, "/v1/revoke-token"), "revoked"); }
+
 static struct bx_buffer channel_body(const char *channel) {
   struct bx_buffer post = {0};
   bx_buffer_lit(&post, "{\"channel\":");
@@ -326,6 +355,10 @@ const struct tool_command tool_commands[] = {
     {"unsubscribe", "ID CHANNEL", "take a subscription from a session", 2, unsubscribe},
     {"disconnect-user", "USER", "end all sessions of a user", 1, disconnect_user},
     {"revoke", "USER", "end all sessions of a user, and what was allowed to it before", 1, revoke_user},
+    {"disconnect-token", "TOKEN",
+     "end all sessions that it opened: jti:..., sha256:..., the token, or - for standard input", 1, disconnect_token},
+    {"revoke-token", "TOKEN", "the same, and it opens no more until it expires, or for access.revoked_for", 1,
+     revoke_token},
     {"unsubscribe-user", "USER CHANNEL", "take a subscription from all sessions of a user", 2, unsubscribe_user},
     {"drain", "", "let the clients go elsewhere, then end the broker", 0, drain},
     {"nodes", "", "brokers and publishers that share the journal", 0, nodes},

@@ -67,7 +67,7 @@ static bool read_options(struct tool *t, char **argv, int *count) {
       while (argv[i]) argv[words++] = argv[i++];
       break;
     }
-    if (only_words || argv[i][0] != '-')
+    if (only_words || argv[i][0] != '-' || argv[i][1] == '\0')
       argv[words++] = argv[i];
     else if (strcmp(argv[i], "--") == 0)
       only_words = true;

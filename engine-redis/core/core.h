@@ -103,10 +103,11 @@ void er_core_ask_nodes(struct er_core *, void (*done)(void *context, const struc
 // A session as its record tells it, wherever it lives: acknowledged with what it says, no session, or
 // refused: Redis cannot be asked. `done` comes once, perhaps from inside the call; the info is borrowed.
 struct er_session_info {
-  struct bx_slice node;   // its owner
-  struct bx_slice user;   // whose it is; empty: nobody's
-  bool alive;             // the owner has a heartbeat
-  bool live;              // then sent and conf are those that the last heartbeat vouches for
+  struct bx_slice node;    // its owner
+  struct bx_slice user;    // whose it is; empty: nobody's
+  struct bx_slice token;   // the name of what opened it; empty: nothing did
+  bool alive;              // the owner has a heartbeat
+  bool live;               // then sent and conf are those that the last heartbeat vouches for
   uint64_t generation, sent, conf, created, deadline;   // times: ms since 1970
   struct er_session_subscription {
     struct bx_slice pattern;

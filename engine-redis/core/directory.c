@@ -59,13 +59,14 @@ struct session_call {
 static bool read_session(const struct er_reply *reply, struct er_session_info *info) {
   uint64_t live, alive;
 
-  // OK live n alive g k sent cid vary life user created deadline [pattern extent]...
+  // OK live n alive g k sent cid vary life user created deadline token [pattern extent]...
   if (!er_reply_u64(reply, 1, &live) || !er_reply_u64(reply, 3, &alive) || !er_reply_u64(reply, 4, &info->generation) ||
       !er_reply_u64(reply, 5, &info->conf) || !er_reply_u64(reply, 6, &info->sent) ||
       !er_reply_u64(reply, 11, &info->created) || !er_reply_u64(reply, 12, &info->deadline))
     return false;
   info->node = er_reply_text(reply, 2);
   info->user = er_reply_text(reply, 10);
+  info->token = er_reply_text(reply, 13);
   info->live = live != 0;
   info->alive = alive != 0;
   return true;
@@ -73,7 +74,7 @@ static bool read_session(const struct er_reply *reply, struct er_session_info *i
 
 static void described(struct er_core *c, struct er_call *call, const struct er_reply *reply) {
   struct session_call *sc = bx_container_of(call, struct session_call, call);
-  enum { SUBSCRIPTIONS = 13 };
+  enum { SUBSCRIPTIONS = 14 };
   size_t count = er_reply_is(reply, "OK") && reply->count > SUBSCRIPTIONS ? (reply->count - SUBSCRIPTIONS) / 2 : 0;
   struct er_session_info info = {.subscriptions = bx_alloc((count + 1) * sizeof *info.subscriptions)};
   enum bx_outcome outcome = er_reply_is(reply, "NONE") ? BX_NO_SESSION : BX_REFUSED;

@@ -18,6 +18,7 @@ static enum bx_outcome created(struct er_core *c, struct bx_request *r, const st
   uint64_t generation;
 
   if (er_reply_is(reply, "EPOCH")) er_hello(c);
+  if (er_reply_is(reply, "DENIED")) return BX_DENIED;
   if (!er_reply_is(reply, "OK") || !er_reply_u64(reply, 1, &generation)) return BX_REFUSED;
   r->session->generation = (uint32_t)generation;
   r->session->mark.deadline_told = r->session->expiry.at;
@@ -61,6 +62,7 @@ static const char *add_create(struct er_core *c, struct er_arguments *args, cons
   er_arguments_text(args, bx_session_user(s));
   er_arguments_u64(args, s->life);
   er_arguments_u64(args, s->cursor);
+  er_arguments_text(args, bx_session_token(s));
   return "create";
 }
 
@@ -178,7 +180,8 @@ void er_members(struct er_core *c, struct bx_request *r) {
 
   rc->call.done = listed;
   rc->request = r;
-  er_arguments_text(&args, r->id);
+  er_arguments_text(&args, r->of_token ? (struct bx_slice){0} : r->id);
+  er_arguments_text(&args, r->of_token ? r->id : (struct bx_slice){0});
   er_arguments_u64(&args, MEMBERS);
   er_send(c, ER_COMMAND, "members", &args, &rc->call);
 }
@@ -191,7 +194,7 @@ static void revoked(struct er_core *c, struct er_call *call, const struct er_rep
 
   bx_free(rc);
   if (er_reply_is(reply, "EPOCH")) er_hello(c);
-  r->done(r, good ? BX_ACKNOWLEDGED : BX_REFUSED, position);
+  r->done(r, good ? BX_ACKNOWLEDGED : er_reply_is(reply, "MANY") ? BX_DENIED : BX_REFUSED, position);
 }
 
 void er_revoke(struct er_core *c, struct bx_request *r) {
@@ -203,7 +206,9 @@ void er_revoke(struct er_core *c, struct bx_request *r) {
   er_arguments_u64(&args, c->epoch);
   er_arguments_text(&args, c->options.node);
   er_arguments_u64(&args, c->incarnation);
-  er_arguments_text(&args, r->id);
+  er_arguments_text(&args, r->of_token ? (struct bx_slice){0} : r->id);
+  if (r->of_token) er_arguments_text(&args, r->id);
+  if (r->of_token) er_arguments_u64(&args, r->lasting);
   er_send(c, ER_COMMAND, "revoke", &args, &rc->call);
 }
 
@@ -235,7 +240,7 @@ static void read_subscriptions(struct er_core *c, const struct er_reply *loaded,
   }
 }
 
-// What load and claim answer: OK n alive g k sent cid vary life user created deadline [pattern extent]...
+// What load and claim answer: OK n alive g k sent cid vary life user created deadline token [pattern extent]...
 static bool read_record(struct er_core *c, const struct er_reply *loaded, struct bx_record *r) {
   uint64_t generation, vary, deadline;
   int64_t now = (int64_t)c->now + c->clock;
@@ -250,7 +255,8 @@ static bool read_record(struct er_core *c, const struct er_reply *loaded, struct
   r->has_connect_id = er_reply_u64(loaded, 6, &r->connect_id);
   r->ids_vary = vary != 0;
   r->user = er_reply_text(loaded, 9);
-  read_subscriptions(c, loaded, 12, r);
+  r->token = er_reply_text(loaded, 12);
+  read_subscriptions(c, loaded, 13, r);
   return true;
 }
 
@@ -387,6 +393,7 @@ static void add_record(struct er_core *c, struct er_arguments *args, const struc
   er_arguments_u64(args, s->life);
   er_arguments_text(args, bx_session_user(s));
   er_arguments_u64(args, s->born);
+  er_arguments_text(args, bx_session_token(s));
   er_arguments_u64(args, s->subscription_count);
   for (struct bx_list *link = s->subscriptions.next; link != &s->subscriptions; link = link->next) {
     const struct bx_subscription *sub = bx_container_of(link, struct bx_subscription, link);

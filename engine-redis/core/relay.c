@@ -150,7 +150,8 @@ static void go_to(struct er_relay *r, bx_position cursor) {
 static bool is_carried(const struct er_reply *fields) {
   struct bx_slice kind = er_entry_field(fields, "k");
 
-  return er_entry_field(fields, "p").len == 0 && (kind.len == 0 || bx_slice_equal(kind, BX_LIT("revoke")));
+  return er_entry_field(fields, "p").len == 0 &&
+         (kind.len == 0 || bx_slice_equal(kind, BX_LIT("revoke")) || bx_slice_equal(kind, BX_LIT("revoke-token")));
 }
 
 static void add_entry(struct er_arguments *a, const struct er_reply *fields) {

@@ -138,8 +138,12 @@ static void apply(struct er_core *c, const struct er_reply *entry) {
   } else if (kind.len == 0) {
     apply_message(c, position, fields);
   } else {
-    if (bx_slice_equal(kind, BX_LIT("revoke")) && er_entry_field(fields, "c").len > 0)
-      c->engine.events.revoked(c->engine.events.context, er_entry_field(fields, "c"));
+    struct bx_slice name = er_entry_field(fields, "c");
+
+    if (bx_slice_equal(kind, BX_LIT("revoke")) && name.len > 0)
+      c->engine.events.revoked(c->engine.events.context, name);
+    if (bx_slice_equal(kind, BX_LIT("revoke-token")) && name.len > 0)
+      c->engine.events.revoked_token(c->engine.events.context, name);
     step_to(c, position);   // also a probe, or a kind of a later version
     c->engine.events.jump(c->engine.events.context, position);
   }

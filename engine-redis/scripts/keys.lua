@@ -26,6 +26,7 @@ local ENDED_LIFE = 60000         -- ms: so long no node may save an ended sessio
 local FROM_LIFE = 86400000      -- ms: an entry of another pod that comes again after so long would be one more
 local INBOX_LENGTH = 10000
 local EVENTS_LENGTH = 100000
+local REVOKED_COUNT = 100000      -- tokens at a time
 
 local head_key = ns .. ':head'               -- hash e p f s run
 local journal_key = ns .. ':journal'         -- stream <position>-0
@@ -35,11 +36,13 @@ local events_key = ns .. ':events'           -- stream of life-cycle events
 local teller_key = ns .. ':teller'           -- the node that tells events to the webhook
 local told_key = ns .. ':told'               -- hash at of t: how far it has got, see events.lua
 local leaving_key = ns .. ':leaving'         -- zset "<channel> <user>" -> since when no session of the user is there
+local revoked_key = ns .. ':revoked'         -- zset name of a token -> until when it opens no session
 local pods_key = ns .. ':pods'               -- hash pod -> position of its journal up to which it is here
 
 local function session_key(id) return ns .. ':session:' .. id end   -- hash, see `record`
 local function subs_key(id) return ns .. ':subs:' .. id end         -- hash pattern -> start[:upto]
 local function user_key(user) return ns .. ':user:' .. user end     -- set of session ids
+local function token_key(token) return ns .. ':token:' .. token end  -- set of session ids
 local function node_key(node) return ns .. ':node:' .. node end     -- hash head mark sessions
 local function mark_key(node) return ns .. ':mark:' .. node end     -- position:epoch
 local function link_key(node) return ns .. ':link:' .. node end     -- hash i role address since
@@ -130,11 +133,12 @@ end
 local function record(id)
   local key = session_key(id)
   local v = redis.pcall('HMGET', key, 'n', 'g', 'k', 'sent', 'cid', 'vary', 'life', 'user', 'created', 'e',
-                         'here')
+                         'here', 'tok')
   if failed(v) then return nil, key end
   if not v[1] and not v[2] and redis.call('EXISTS', key) == 0 then return nil, nil end
   local r = {n = v[1], g = number(v[2]), k = v[3], sent = v[4], cid = v[5] or '', vary = v[6] or '0',
-             life = v[7], user = v[8] or '', created = v[9] or '0', e = v[10], here = v[11]}
+             life = v[7], user = v[8] or '', created = v[9] or '0', e = v[10], here = v[11],
+             tok = v[12] or ''}
   if not r.n or not r.g or not number(r.sent) or not number(r.life) or not (r.k == 'live' or number(r.k)) then
     return nil, key
   end
@@ -154,15 +158,38 @@ local function deadline_of(id)
   return tonumber(redis.call('ZSCORE', sessions_key, id) or '0')
 end
 
--- Moves a deadline, and behind it the life of all that belongs to the session. A set of a user
--- lives as long as the last of the sessions in it.
-local function set_deadline(id, user, at)
+-- A token opens no session until then. Behind a script's first write.
+local function revoke_token(token, till, time)
+  redis.call('ZREMRANGEBYSCORE', revoked_key, '-inf', decimal(time))
+  local is = redis.call('ZSCORE', revoked_key, token)
+  if not is or tonumber(is) < till then redis.call('ZADD', revoked_key, decimal(till), token) end
+end
+
+-- The sets that a session is in: of its user, of the token that opened it.
+local function sets_of(r)
+  local sets = {}
+  if r.user ~= '' then sets[#sets + 1] = user_key(r.user) end
+  if r.tok ~= '' then sets[#sets + 1] = token_key(r.tok) end
+  return sets
+end
+
+-- The first of them that is no set, or nil.
+local function unfit(r)
+  for _, key in ipairs(sets_of(r)) do
+    if misfit(key, 'set') then return key end
+  end
+  return nil
+end
+
+-- Moves a deadline, and behind it the life of all that belongs to the session. A set of a user, or of a
+-- token, lives as long as the last of the sessions in it.
+local function set_deadline(id, r, at)
   local expiry = decimal(at + BACKSTOP)
   redis.call('ZADD', sessions_key, decimal(at), id)
   redis.call('PEXPIREAT', session_key(id), expiry)
   redis.call('PEXPIREAT', subs_key(id), expiry)
-  if user ~= '' and redis.call('PEXPIRETIME', user_key(user)) < at + BACKSTOP then
-    redis.call('PEXPIREAT', user_key(user), expiry)
+  for _, key in ipairs(sets_of(r)) do
+    if redis.call('PEXPIRETIME', key) < at + BACKSTOP then redis.call('PEXPIREAT', key, expiry) end
   end
 end
 
@@ -176,7 +203,7 @@ end
 -- The reply of load: the record with its subscriptions. The node's heartbeat tells whether it lives.
 local function told(id, r)
   local reply = {'OK', r.n, decimal(redis.call('EXISTS', node_key(r.n))), decimal(r.g), r.k, r.sent, r.cid, r.vary,
-                 r.life, r.user, r.created, decimal(deadline_of(id))}
+                 r.life, r.user, r.created, decimal(deadline_of(id)), r.tok}
   local subs = redis.call('HGETALL', subs_key(id))
   for i = 1, #subs do reply[#reply + 1] = subs[i] end
   return reply
@@ -276,7 +303,7 @@ end
 -- The keys that `finish` writes, if one of them has another type.
 local function unfinishable(r)
   local bad = misfit(sessions_key, 'zset', events_key, 'stream')
-  if not bad and r and r.user ~= '' then bad = misfit(user_key(r.user), 'set') end
+  if not bad and r then bad = unfit(r) end
   if not bad and r and r.n ~= '' then bad = misfit(inbox_key(r.n), 'stream') end
   return bad
 end
@@ -288,7 +315,7 @@ local function finish(id, r, reason, me)
   local was = redis.call('ZREM', sessions_key, id) == 1
   redis.call('DEL', session_key(id), subs_key(id))
   local user = r and r.user or ''
-  if user ~= '' then redis.call('SREM', user_key(user), id) end
+  for _, key in ipairs(r and sets_of(r) or {}) do redis.call('SREM', key, id) end
   if not r or r.here then exit_all(id, (now())) end
   if not was then return false end
   redis.call('SET', ended_key(id), reason, 'PX', ENDED_LIFE)

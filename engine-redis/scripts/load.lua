@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- load: a record as it is, and whether its owner lives.
 --
--- ns id -> OK n alive g k sent cid vary life user created deadline [pattern start[:upto]]... | NONE | BAD key
+-- ns id -> OK n alive g k sent cid vary life user created deadline token [pattern start[:upto]]... | NONE | BAD key
 
 local id = ARGV[2]
 if #ARGV ~= 2 then return arguments() end

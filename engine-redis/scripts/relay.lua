@@ -20,7 +20,7 @@ if (to ~= '' and not number(to)) or (cursor ~= '' and not (number(cursor) and nu
 local e, p = current()
 if not e then return p and {'BAD', p} or {'EPOCH'} end
 if redis.call('HGET', head_key, 'run') ~= run then return {'EPOCH'} end
-local bad = misfit(journal_key, 'stream', pods_key, 'hash', relay_key(pod), 'string')
+local bad = misfit(journal_key, 'stream', pods_key, 'hash', relay_key(pod), 'string', revoked_key, 'zset')
 if bad then return {'BAD', bad} end
 
 local holder = redis.call('GET', relay_key(pod))
@@ -62,6 +62,7 @@ for i = 8, #ARGV, 4 do
       return refused(written)
     end
     p, added = p + 1, added + 1
+    if kind == 'revoke-token' and number(ARGV[i + 2]) then revoke_token(ARGV[i + 1], number(ARGV[i + 2]), (now())) end
     if source then redis.call('SET', from_key(source), decimal(seq), 'PX', FROM_LIFE) end
   end
 end

@@ -3,7 +3,7 @@
 -- back. Accepted where the record is malformed, has a lower g, is at (n, g), or is missing and
 -- was not ended in the last minute.
 --
--- ns e n [id g k sent cid vary life user created nsubs [pattern start[:upto][+]]xnsubs]...
+-- ns e n [id g k sent cid vary life user created token nsubs [pattern start[:upto][+]]xnsubs]...
 --   -> OK [accepted id]... | EPOCH e | BAD key
 
 local e, n = ARGV[2], ARGV[3]
@@ -13,10 +13,10 @@ if #ARGV < 3 then return arguments() end
 local wanted, i = {}, 4
 while i <= #ARGV do
   local w = {id = ARGV[i], g = number(ARGV[i + 1]), k = ARGV[i + 2], sent = ARGV[i + 3], cid = ARGV[i + 4], vary = ARGV[i + 5],
-             life = number(ARGV[i + 6]), user = ARGV[i + 7], created = ARGV[i + 8], first = i + 10}
-  local subs = number(ARGV[i + 9])
+             life = number(ARGV[i + 6]), user = ARGV[i + 7], created = ARGV[i + 8], tok = ARGV[i + 9], first = i + 11}
+  local subs = number(ARGV[i + 10])
   if not subs or not w.g or not w.life or not number(w.sent) or not (w.k == 'live' or number(w.k)) then return arguments() end
-  w.last = i + 9 + 2 * subs
+  w.last = i + 10 + 2 * subs
   if w.last > #ARGV then return arguments() end
   for j = w.first + 1, w.last, 2 do
     if not extent((unmarked(ARGV[j]))) then return arguments() end
@@ -35,10 +35,11 @@ essential()
 for _, w in ipairs(wanted) do
   local r = record(w.id)
   local mine = r and (r.g < w.g or (r.g == w.g and r.n == n)) or not r and redis.call('EXISTS', ended_key(w.id)) == 0
-  if mine and (w.user == '' or not misfit(user_key(w.user), 'set')) then
+  if mine and not unfit(w) then
     redis.call('DEL', session_key(w.id), subs_key(w.id))
     redis.call('HSET', session_key(w.id), 'n', n, 'g', decimal(w.g), 'k', w.k, 'sent', w.sent, 'cid', w.cid, 'vary', w.vary,
                'life', decimal(w.life), 'user', w.user, 'created', w.created)
+    if w.tok ~= '' then redis.call('HSET', session_key(w.id), 'tok', w.tok) end
     local counted = {}
     for j = w.first, w.last, 2 do
       local extent_now, counts = unmarked(ARGV[j + 1])
@@ -52,8 +53,8 @@ for _, w in ipairs(wanted) do
         enter(w.id, w.user, ARGV[j], time)
       end
     end
-    if w.user ~= '' then redis.call('SADD', user_key(w.user), w.id) end
-    set_deadline(w.id, w.user, time + w.life)
+    for _, key in ipairs(sets_of(w)) do redis.call('SADD', key, w.id) end
+    set_deadline(w.id, w, time + w.life)
     reply[#reply + 1] = w.id
   end
 end

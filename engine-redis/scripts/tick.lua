@@ -61,8 +61,8 @@ for i = at_live, at_live + 2 * live - 1, 2 do
 end
 for i = at_dues, #ARGV, 2 do
   local r = record(ARGV[i])
-  if r and r.n == n and (r.user == '' or not misfit(user_key(r.user), 'set')) then
-    set_deadline(ARGV[i], r.user, time + number(ARGV[i + 1]))
+  if r and r.n == n and not unfit(r) then
+    set_deadline(ARGV[i], r, time + number(ARGV[i + 1]))
   else
     refuse(ARGV[i])
   end

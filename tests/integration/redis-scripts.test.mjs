@@ -11,6 +11,7 @@ import {isDeepStrictEqual} from 'node:util';
 import {test} from './lib/suite.mjs';
 import {adopt, root} from './lib/daemon.mjs';
 import {RedisClient, RedisError, startRedis} from './lib/redis.mjs';
+import {lifeCases} from './support/life_scripts.mjs';
 import {presenceCases} from './support/presence_scripts.mjs';
 
 const folder = join(root, 'engine-redis/scripts');
@@ -105,11 +106,11 @@ class Db {
     }
   }
   append(...entries) { return this.run('append', E, 'A', 1, NEVER, 7, 0, ...entries); }
-  create(id, node = 'A', user = 'bob') { return this.is(['OK', '1'], 'create', E, node, id, user, 60000, F); }
+  create(id, node = 'A', user = 'bob', token = '') { return this.is(['OK', '1'], 'create', E, node, id, user, 60000, F, token); }
   async load(id) {
     const r = await this.run('load', id);
     return r[0] === 'OK' ? {n: r[1], alive: r[2], g: r[3], k: r[4], sent: r[5], cid: r[6], vary: r[7], life: r[8], user: r[9],
-                            created: Number(r[10]), deadline: Number(r[11]), subs: r.slice(12)} : r;
+                            created: Number(r[10]), deadline: Number(r[11]), token: r[12], subs: r.slice(13)} : r;
   }
   async events() { return (await this.raw('XRANGE', 'ns:events', '-', '+')).map(each => each[1]); }
   async endings() { return (await this.events()).filter(([, kind]) => kind === 'disconnect'); }
@@ -276,7 +277,7 @@ scenario('append: keys of the wrong kind are told before the first write; a once
     assert.deepEqual(await db.append('', '', '/a', '1'), ['BAD', 'ns:head']);
     await db.is(['BAD', 'ns:head'], 'hello', 'r1', 'A', 'broker', 'x', 2, 0, 0);
     await db.is(['BAD', 'ns:head'], 'tick', E, 'A', 1, 0, 0, '', 0, 0, 0);
-    await db.is(['BAD', 'ns:head'], 'create', E, 'A', 's', 'bob', 1, 1);
+    await db.is(['BAD', 'ns:head'], 'create', E, 'A', 's', 'bob', 1, 1, '');
   });
   await db.raw('DEL', 'ns:head');
   await db.raw('SET', 'ns:head', 'x');
@@ -311,23 +312,23 @@ scenario('create: a record with its deadline, its user and a backstop; never ove
   await db.create('s');
   const r = await db.load('s');
   assert.ok(Math.abs(r.created - Date.now()) < 60000 && r.deadline === r.created + 60000);
-  assert.deepEqual({...r, created: 0, deadline: 0}, {n: 'A', alive: '1', g: '1', k: p(0), sent: p(0), cid: '', vary: '0', life: '60000', user: 'bob', created: 0, deadline: 0, subs: []});
+  assert.deepEqual({...r, created: 0, deadline: 0}, {n: 'A', alive: '1', g: '1', k: p(0), sent: p(0), cid: '', vary: '0', life: '60000', user: 'bob', created: 0, deadline: 0, token: '', subs: []});
   await db.isRaw(['s'], 'SMEMBERS', 'ns:user:bob');
   for (const key of ['ns:session:s', 'ns:user:bob']) assert.equal(await db.quiet('PEXPIRETIME', key), r.deadline + 3600000, key);
   await db.unchanged(async () => {
-    await db.is(['EXISTS'], 'create', E, 'B', 's', 'eve', 60000, F);
-    await db.is(['EPOCH', String(E)], 'create', E + 1, 'B', 't', '', 60000, F);
+    await db.is(['EXISTS'], 'create', E, 'B', 's', 'eve', 60000, F, '');
+    await db.is(['EPOCH', String(E)], 'create', E + 1, 'B', 't', '', 60000, F, '');
     await db.raw('CONFIG', 'SET', 'maxmemory', 1);
-    await db.is(['FULL'], 'create', E, 'B', 't', 'bob', 60000, F);
+    await db.is(['FULL'], 'create', E, 'B', 't', 'bob', 60000, F, '');
     await db.raw('CONFIG', 'SET', 'maxmemory', 0);
-    await db.fails(/^ERR wrong arguments/, 'create', E, 'B', 't', '', 'long', F);
+    await db.fails(/^ERR wrong arguments/, 'create', E, 'B', 't', '', 'long', F, '');
   });
-  await db.is(['OK', '1'], 'create', E, 'B', 'short', 'bob', 10, F);
+  await db.is(['OK', '1'], 'create', E, 'B', 'short', 'bob', 10, F, '');
   assert.equal(await db.quiet('PEXPIRETIME', 'ns:user:bob'), r.deadline + 3600000, 'a short session does not shorten the set');
-  await db.is(['OK', '1'], 'create', E, 'B', 'anonymous', '', 60000, F);
+  await db.is(['OK', '1'], 'create', E, 'B', 'anonymous', '', 60000, F, '');
   await db.isRaw(0, 'EXISTS', 'ns:user:');
   await db.raw('DEL', 'ns:session:short');
-  await db.is(['EXISTS'], 'create', E, 'B', 'short', 'bob', 10, F);
+  await db.is(['EXISTS'], 'create', E, 'B', 'short', 'bob', 10, F, '');
 });
 
 scenario('load: none, an owner that is dead, a malformed record', async db => {
@@ -427,7 +428,7 @@ scenario('claim: by generation, once; an exact position stays, what was sent bey
   await db.unchanged(() => db.is(['MOVED', 'A', '1'], 'claim', 's', 2, 'B'));
   const reply = await db.run('claim', 's', 1, 'B');
   assert.deepEqual(reply.slice(0, 10), ['OK', 'B', '1', '2', '21', '21', 'c', '1', '60000', 'bob']);
-  assert.deepEqual(reply.slice(12), ['/a', `5:${p(0)}`]);
+  assert.deepEqual(reply.slice(13), ['/a', `5:${p(0)}`]);
   await db.is(['MOVED', 'B', '2'], 'claim', 's', 1, 'C');
   assert.deepEqual(await db.inbox('A'), [['t', 'lost', 'id', 's', 'g', '2']]);
   const life = await db.quiet('PTTL', 'ns:inbox:A');
@@ -523,16 +524,16 @@ scenario('members: the sessions of a user, to the limit; what the records do not
   await db.begin();
   for (const id of ['a', 'b', 'c']) await db.create(id, id === 'b' ? 'B' : 'A');
   await db.create('d', 'A', 'ann');
-  await db.is(['OK'], 'members', 'nobody', 10);
-  await db.is(['OK', 'd'], 'members', 'ann', 10);
+  await db.is(['OK'], 'members', 'nobody', '', 10);
+  await db.is(['OK', 'd'], 'members', 'ann', '', 10);
   await db.raw('SADD', 'ns:user:bob', 'd', 'gone');
   await db.raw('DEL', 'ns:session:b');
-  assert.deepEqual((await db.run('members', 'bob', 10)).sort(), ['OK', 'a', 'c']);
+  assert.deepEqual((await db.run('members', 'bob', '', 10)).sort(), ['OK', 'a', 'c']);
   assert.deepEqual(await db.set('ns:user:bob'), ['a', 'c']);
-  assert.equal((await db.run('members', 'bob', 1)).length, 2);
-  await db.fails(/^ERR wrong arguments/, 'members', 'bob');
+  assert.equal((await db.run('members', 'bob', '', 1)).length, 2);
+  await db.fails(/^ERR wrong arguments/, 'members', 'bob', 10);
   await db.raw('SET', 'ns:user:x', 'x');
-  await db.unchanged(() => db.is(['BAD', 'ns:user:x'], 'members', 'x', 10));
+  await db.unchanged(() => db.is(['BAD', 'ns:user:x'], 'members', 'x', '', 10));
 });
 
 scenario('reap: all whose deadline is before the time, oldest first, to the limit; none whose deadline lies ahead', async db => {
@@ -557,40 +558,6 @@ scenario('reap: all whose deadline is before the time, oldest first, to the limi
   await db.raw('DEL', 'ns:events');
   await db.raw('SET', 'ns:events', 'x');
   await db.is(['BAD', 'ns:events'], 'reap', 'A', 5000, 200);
-});
-
-scenario('events: one node at a time, a term for each; what was told under it, and what went untold', async db => {
-  await db.begin();
-  const ask = (node, term, told, of, limit, lease = 60000) => db.run('events', node, 1, lease, term, told, of, limit);
-  await db.is(['OK', '1', '0', '0'], 'events', 'A', 1, 60000, 0, '', 0, 10);
-  await db.create('s');
-  await db.is(['OK'], 'sub', 's', 'A', 1, 1, '/a', 5);
-  const ids = (await db.raw('XRANGE', 'ns:events', '-', '+')).map(([id]) => id);
-  const [first, second] = [[ids[0], 'handshake', 's', 'bob', ''], [ids[1], 'subscribe', 's', 'bob', '/a']];
-  assert.deepEqual(await ask('A', 1, '', 0, 10), ['OK', '1', '0', '0', ...first, ...second]);
-  assert.deepEqual(await ask('A', 1, '', 0, 1), ['OK', '1', '0', '0', ...first], 'what was not told comes again');
-  assert.deepEqual(await ask('A', 1, ids[0], 1, 10), ['OK', '1', '1', '0', ...second]);
-  assert.deepEqual(await ask('A', 1, ids[0], 1, 0), ['OK', '1', '1', '0'], 'the lease alone; saying it twice is saying it once');
-  assert.deepEqual(await ask('B', 0, '', 0, 10), ['HELD']);
-  await db.raw('DEL', 'ns:teller');
-  assert.deepEqual(await ask('A', 1, ids[1], 2, 10), ['OK', '2', '1', '0', ...second], 'under a term that is over nothing was told');
-  assert.deepEqual(await ask('A', 1, ids[1], 2, 10), ['OK', '3', '1', '0', ...second]);
-  await db.raw('DEL', 'ns:teller');
-  assert.deepEqual(await ask('B', 0, '', 0, 10), ['OK', '4', '1', '0', ...second]);
-  await db.is(['OK'], 'unsub', 's', 'A', 1, 1, '/a');
-  await db.raw('XTRIM', 'ns:events', 'MAXLEN', 1);
-  const reply = await ask('B', 4, '', 1, 10);
-  assert.deepEqual([...reply.slice(0, 4), reply[5]], ['OK', '4', '2', '1', 'unsubscribe'], 'the one that was trimmed is counted');
-  assert.deepEqual(await ask('B', 4, reply[4], 3, 10), ['OK', '4', '3', '0']);
-  await db.raw('DEL', 'ns:events');
-  await db.is(['OK'], 'sub', 's', 'A', 1, 1, '/b', 5);
-  assert.deepEqual((await ask('B', 4, '', 3, 10)).slice(5, 6), ['subscribe'], 'a stream that begins again');
-  assert.deepEqual(await db.run('events', 'B', 2, 1000, 4, '', 0, 10), ['FENCED']);
-  await db.fails(/^ERR wrong arguments/, 'events', 'B', 1, 1000, 4, 'x', 0, 10);
-  await db.is(['OK'], 'depart', 'B', 1);
-  await db.isRaw(0, 'EXISTS', 'ns:teller');
-  await db.raw('SET', 'ns:told', 'x');
-  await db.is(['BAD', 'ns:told'], 'events', 'A', 1, 1000, 0, '', 0, 10);
 });
 
 // -- tick ----------------------------------------------------------------------------------------
@@ -658,7 +625,7 @@ scenario('tick: another epoch, a retired link, malformed lists write nothing, no
 
 scenario('resave: taken where the record is missing, malformed, older, or this one; refused where it is newer or another\'s', async db => {
   await db.begin();
-  const of = (id, g, k = 'live') => [id, g, k, 50, 'c', 1, 60000, 'bob', 123, 2, '/a', 5, '/b', '6:7'];
+  const of = (id, g, k = 'live') => [id, g, k, 50, 'c', 1, 60000, 'bob', 123, 'jti:1', 2, '/a', 5, '/b', '6:7'];
   await db.is(['EPOCH', String(E)], 'resave', E - 1, 'A', ...of('s', 3));
   await db.is(['OK', 's'], 'resave', E, 'A', ...of('s', 3));
   const r = await db.load('s');
@@ -675,7 +642,7 @@ scenario('resave: taken where the record is missing, malformed, older, or this o
       await db.fails(/^ERR wrong arguments/, 'resave', E, 'A', ...bad);
   });
   await db.raw('SET', 'ns:session:t', 'x');
-  await db.is(['OK', 's', 'u', 't'], 'resave', E, 'B', ...of('s', 4), ...of('u', 1).slice(0, 9), 0, ...of('s', 3), ...of('t', 1));
+  await db.is(['OK', 's', 'u', 't'], 'resave', E, 'B', ...of('s', 4), ...of('u', 1).slice(0, 10), 0, ...of('s', 3), ...of('t', 1));
   assert.deepEqual([(await db.load('s')).n, (await db.load('t')).n, (await db.load('u')).subs], ['B', 'B', []]);
 });
 
@@ -729,7 +696,7 @@ scenario('sessions: pages that hold everything; an id without a record is left o
   const rows = [reply.slice(2, 6), reply.slice(6, 10)].sort();
   assert.deepEqual([reply.slice(0, 2), reply.length, rows[0].slice(0, 3), rows[1].slice(0, 3)], [['OK', '0'], 10, ['s', 'A', 'live'], ['t', 'B', p(0)]]);
   assert.equal(Number(rows[0][3]), (await db.load('s')).deadline);
-  for (let i = 0; i < 300; i++) await db.quietly('create', E, 'A', `many-${i}`, '', 60000, F);
+  for (let i = 0; i < 300; i++) await db.quietly('create', E, 'A', `many-${i}`, '', 60000, F, '');
   const seen = new Set();
   let after = '0';
   do {
@@ -853,6 +820,7 @@ scenario('relay: nothing is written where the pod has not greeted its Redis, key
 });
 
 presenceCases(scenario, {E, F, assert});
+lifeCases(scenario, {E, F, assert});
 
 // -- both ----------------------------------------------------------------------------------------
 

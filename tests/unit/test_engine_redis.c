@@ -445,10 +445,10 @@ static void make_owner(struct node *n, char epoch[24]) {
                              BX_LIT("there"), BX_LIT("1"),    BX_LIT("0"),  BX_LIT("0")};
   snprintf(epoch, 24, "%llu", (unsigned long long)er_core_engine(n->core)->epoch);
   struct bx_slice create[] = {BX_LIT("t"), bx_slice_of(epoch), BX_LIT("n2"), BX_LIT("s1"),
-                              BX_LIT(""),  BX_LIT("60000"),    BX_LIT("1")};
+                              BX_LIT(""),  BX_LIT("60000"),    BX_LIT("1"),  BX_LIT("")};
 
   call(n, "hello", hello, 8);
-  call(n, "create", create, 7);
+  call(n, "create", create, 8);
 }
 
 // Its client has gone, and may be at the owner by now: the session is left where it is.
@@ -750,7 +750,7 @@ static struct er_reply *seek(struct node *n, struct place *p) {
 
   snprintf(epoch, sizeof epoch, "%llu", (unsigned long long)engine->epoch);
   call_script(n, "hello", 8, (const char *const[]){"t", "run1", "n2", "broker", "there", "1", "0", "0"});
-  call_script(n, "create", 7, (const char *const[]){"t", epoch, "n1", "s", "bob", "60000", "5"});
+  call_script(n, "create", 8, (const char *const[]){"t", epoch, "n1", "s", "bob", "60000", "5", ""});
   engine->events.find = nobody;
   engine->events.adopt = adopt_nothing;
   adoptions = 0;

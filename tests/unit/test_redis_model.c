@@ -84,7 +84,7 @@ static void scripts_are_embedded(void **state) {
 static void keys_expire(void **state) {
   (void)state;
   uint64_t e = hello("run-1", "A", 1, 0);
-  assert_word(call("create ns %llu A s bob 60000 5", (unsigned long long)e), "OK");
+  assert_word(call("create ns %llu A s bob 60000 5 ''", (unsigned long long)e), "OK");
   assert_word(call("sub ns s A 1 1 /a 5"), "OK");
   assert_word(call("append ns %llu A 1 9999999999999 0 0 '' k /a text", (unsigned long long)e), "OK");
   assert_word(call("post ns A t ask"), "OK");
@@ -119,7 +119,7 @@ static void keys_expire(void **state) {
 static void deadlines_are_those_of_the_clock(void **state) {
   (void)state;
   unsigned long long e = hello("run-1", "A", 1, 0);
-  assert_word(call("create ns %llu A s '' 60000 5", e), "OK");
+  assert_word(call("create ns %llu A s '' 60000 5 ''", e), "OK");
   assert_word(call("append ns %llu A 1 %llu 0 0 '' '' /a x", e, START / 1000), "OK");
   pass(1);
   assert_word(call("append ns %llu A 1 %llu 0 0 '' '' /a x", e, START / 1000), "LATE");
@@ -140,7 +140,7 @@ static void a_failover_goes_back(void **state) {
   call("append ns %llu A 1 9999999999999 0 0 '' '' /a one", e);
   struct sim_keys *replica = sim_redis_snapshot(redis);
   call("append ns %llu A 1 9999999999999 1 0 '' '' /a two", e);
-  assert_word(call("create ns %llu A s bob 60000 5", e), "OK");
+  assert_word(call("create ns %llu A s bob 60000 5 ''", e), "OK");
   unsigned long long seen = START + 2;
 
   sim_redis_restore(redis, replica);
@@ -152,7 +152,7 @@ static void a_failover_goes_back(void **state) {
   assert_true(number(1) == e + 1);
   assert_true(number(2) == START + 1000002 && number(3) == START + 1);
   assert_word(call("append ns %llu A 2 9999999999999 1 0 '' '' /a two", e), "EPOCH");
-  assert_word(call("resave ns %llu A s 1 live 5 '' 0 60000 bob 1 0", e + 1), "OK");
+  assert_word(call("resave ns %llu A s 1 live 5 '' 0 60000 bob 1 '' 0", e + 1), "OK");
   assert_word(call("load ns s"), "OK");
 
   // The snapshot has not moved, and may be promoted again.

@@ -123,11 +123,11 @@ static struct bk_jwt *create(struct bk_token_options o) {
 // The user, or why not.
 static const char *check(struct bk_jwt *t, struct bx_slice token) {
   static char text[512];
-  struct bx_buffer user = {0};
-  const char *why = bk_jwt_check(t, token, &user);
-  if (why) assert_int_equal(user.len, 0);
-  snprintf(text, sizeof text, "%s%.*s", why ? why : "", (int)user.len, user.len ? user.at : "");
-  bx_buffer_fini(&user);
+  struct bk_claims claims = {0};
+  const char *why = bk_jwt_check(t, token, &claims);
+  if (why) assert_int_equal(claims.user.len, 0);
+  snprintf(text, sizeof text, "%s%.*s", why ? why : "", (int)claims.user.len, claims.user.len ? claims.user.at : "");
+  bk_claims_fini(&claims);
   return text;
 }
 
@@ -231,9 +231,9 @@ static void no_algorithm_is_none(void **state) {
   struct bk_jwt *t = create((struct bk_token_options){0});
   (void)state;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-    struct bx_buffer user = {0};
-    if (!bk_jwt_check(t, bx_slice_of(bad[i]), &user)) fail_msg("%s was taken", bad[i]);
-    assert_int_equal(user.len, 0);
+    struct bk_claims claims = {0};
+    if (!bk_jwt_check(t, bx_slice_of(bad[i]), &claims)) fail_msg("%s was taken", bad[i]);
+    assert_int_equal(claims.user.len, 0);
   }
   bk_jwt_destroy(t);
 }

@@ -64,7 +64,7 @@ export function presenceCases(scenario, {E, F, assert}) {
 
   scenario('presence: written again after a rollback; what it took back is told again', async db => {
     await db.begin();
-    const of = (...subs) => ['s', 1, 'live', 50, 'c', 1, 60000, 'bob', 123, subs.length / 2, ...subs];
+    const of = (...subs) => ['s', 1, 'live', 50, 'c', 1, 60000, 'bob', 123, '', subs.length / 2, ...subs];
     await db.is(['OK', 's'], 'resave', E, 'A', ...of('/a', '5+', '/b', '6:7'));
     assert.deepEqual((await db.load('s')).subs, ['/a', '5', '/b', '6:7']);
     await db.is(['OK', 's'], 'resave', E, 'A', ...of('/a', '5+', '/b', '6:7'));

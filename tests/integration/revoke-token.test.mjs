@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// The sessions that a token opened: ended on all nodes, and with revocation none are opened again until it
+// expires. MORA_TEST_ENGINE=memory: on one node.
+
+import assert from 'node:assert/strict';
+import {createHash} from 'node:crypto';
+import {test} from './lib/suite.mjs';
+import {run} from './lib/daemon.mjs';
+import {PollSession} from './lib/bayeux.mjs';
+import {getJson, postJson} from './lib/http.mjs';
+import {until, within} from './lib/wait.mjs';
+import {startScripted} from './support/authority.mjs';
+import {SECRET, claimsOf, hs256, now} from './support/tokens.mjs';
+import {Wire, asSocketUrl, hold, post, settle} from './support/wire.mjs';
+import {onMemory, startCluster} from './support/cluster.mjs';
+
+const NODES = 3;
+const SET = {
+  'access.rules': [{channel: '/**', subscribe: 'any', publish: 'any'}], 'auth.jwt.secret': SECRET, 'auth.superclient': 'the secret of a server',
+  'broker.timeout': '20s', 'limits.handshake_rate': 10000, 'limits.clients_per_address': 10000,
+};
+const start = (t, set = {}) => startCluster(t, {nodes: NODES, set: {...SET, ...set}});
+const digest = text => `sha256:${createHash('sha256').update(text).digest('hex')}`;
+const signedPart = token => token.slice(0, token.lastIndexOf('.'));
+const revoke = (node, token, more = {}) => postJson(node.admin('/v1/revoke-token'), {token, ...more});
+const disconnect = (node, token) => postJson(node.admin('/v1/disconnect-token'), {token});
+async function opened(node, ext) {
+  const session = new PollSession(node.bayeux);
+  await session.handshake({ext});
+  return session;
+}
+async function tried(node, ext) {
+  const session = new PollSession(node.bayeux);
+  const [reply] = await post(node.bayeux, [session.message.handshake({ext})]);
+  return reply;
+}
+async function isEnded(session) {
+  const [reply] = await session.connect({timeout: 0});
+  assert.equal(reply.error, `401:${session.clientId}:Unknown client`);
+}
+const lives = async session => assert.equal((await session.connect({timeout: 0}))[0].successful, true);
+const clients = async node => (await getJson(node.admin('/v1/clients'))).json.clients.length;
+
+test('what a token opened on three nodes is ended within a moment, other tokens of the user are not; it opens nothing more', {timeout: 120000}, async t => {
+  const cluster = await start(t);
+  const [first, second, third] = cluster.nodes;
+  const stolen = hs256(claimsOf('bob', {jti: 'stolen 1'})), other = hs256(claimsOf('bob', {jti: 'other'}));
+  const held = [], others = [];
+  for (let i = 0; i < 60; i++) {
+    const session = await opened(cluster.nodes[i % NODES], {token: stolen});
+    await session.subscribe('/news');
+    held.push({session, poll: hold(session)});
+    await held[i].poll.sent;
+  }
+  for (const node of cluster.nodes) others.push(await opened(node, {token: other}), await opened(node));
+  const roamer = await opened(first, {token: stolen});   // one that has moved
+  roamer.url = second.bayeux;
+  await roamer.connect({timeout: 0});
+  const socket = await Wire.open(t, asSocketUrl(third.bayeux));
+  await socket.handshake({ext: {token: stolen}});
+  socket.connect();
+  await socket.gather();
+  for (const node of cluster.nodes) await settle(node.bayeux);
+  const row = (await getJson(third.admin(`/v1/clients/${roamer.clientId}`))).json;
+  assert.deepEqual([row.user, row.token], ['bob', 'jti:stolen 1']);
+
+  const began = Date.now();
+  const {status, json} = await revoke(first, 'jti:stolen 1');
+  assert.deepEqual([status, json], [200, {token: 'jti:stolen 1', revoked: true}]);
+  const answers = await within(Promise.all(held.map(({poll}) => poll.answer)), 'the polls to be answered');
+  for (const [reply] of answers) assert.deepEqual([reply.successful, reply.advice.reconnect], [false, 'handshake']);
+  await socket.ended();
+  await until(async () => (await clients(first)) === others.length, 'the others to be left');
+  t.log(`gone after ${Date.now() - began} ms`);
+  await isEnded(roamer);
+  for (const session of others) await lives(session);
+  for (const node of cluster.nodes) {
+    const reply = await tried(node, {token: stolen});
+    assert.deepEqual([reply.successful, reply.error, reply.advice.reconnect], [false, '401::Invalid access token', 'handshake']);
+    await lives(await opened(node, {token: other}));
+  }
+  assert.equal(await cluster.sum('revoked_handshakes'), NODES);
+  assert.equal((await revoke(second, stolen)).status, 200, 'said again');
+  if (!onMemory) assert.equal((await cluster.endings()).filter(({reason}) => reason === 'kicked').length, 62);
+});
+
+test('a token without a jti has the digest of what is signed: another spelling of its signature is the same token', async t => {
+  const cluster = await start(t, {'access.denied_reconnect': 'none'});
+  const [first, second] = cluster.nodes;
+  const token = hs256(claimsOf('ann'));
+  const name = digest(signedPart(token));
+  // The last letter of 32 bytes in base64url has two bits to spare.
+  const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+  const spelt = token.slice(0, -1) + letters[letters.indexOf(token.at(-1)) ^ 1];
+  const session = await opened(first, {token});
+  const {status, json} = await revoke(second, token);
+  assert.deepEqual([status, json], [200, {token: name, revoked: true}]);
+  await isEnded(session);
+  const reply = await tried(first, {token});
+  assert.deepEqual([reply.error, reply.advice.reconnect], ['401::Invalid access token', 'none'], 'as configured of denials');
+  assert.equal((await tried(first, {token: spelt})).successful, false);
+  await lives(await opened(first, {token: hs256(claimsOf('ann', {more: 1}))}));
+});
+
+test('until it expires, and no longer; later is later, earlier is not sooner', async t => {
+  const cluster = await start(t, {'access.revoked_for': '1h'});
+  const [first, second] = cluster.nodes;
+  const token = jti => hs256(claimsOf('ann', {jti}));
+  assert.equal((await revoke(first, 'jti:short', {expires: now() + 2})).status, 200);
+  assert.equal((await revoke(first, 'jti:long')).status, 200);
+  assert.equal((await revoke(second, 'jti:long', {expires: now() + 1})).status, 200);
+  assert.equal((await revoke(first, 'jti:past', {expires: 5})).status, 200);
+  assert.equal((await tried(second, {token: token('short')})).successful, false);
+  await until(async () => (await tried(second, {token: token('short')})).successful, 'it to be over');
+  await until(async () => (await tried(second, {token: token('past')})).successful, 'the one of the past');
+  assert.equal((await tried(second, {token: token('long')})).successful, false);
+  if (onMemory) return;
+  // A node that starts afterwards knows, too; and Redis keeps none that is over.
+  const fresh = await cluster.add(t);
+  assert.equal((await tried(fresh, {token: token('long')})).successful, false);
+  assert.equal((await revoke(first, hs256(claimsOf('ann', {jti: 'known'})))).status, 200);
+  const rows = await cluster.redis.call('ZRANGE', cluster.key('revoked'), '0', '-1', 'WITHSCORES');
+  assert.deepEqual(rows.filter((_, i) => i % 2 === 0), ['jti:known', 'jti:long']);
+  assert.ok(Math.abs(Number(rows[1]) - Date.now() - 660000) < 30000, 'the expiry of a token that is shown is its own');
+});
+
+test('with an authority: the digest of the token; one that was being asked for is denied', async t => {
+  const authority = await startScripted(t, {answer: () => ({allow: true, user: 'ann'})});
+  const cluster = await start(t, {'access.handshake': 'authority', 'authority.url': authority.url, 'authority.timeout': '20s'});
+  const [first, second] = cluster.nodes;
+  const session = await opened(first, {token: 'opaque'});
+  let release;
+  const gate = new Promise(resolve => { release = resolve; });
+  authority.script = {answer: async () => { await gate; return {allow: true, user: 'ann'}; }};
+  const {length} = authority.calls;
+  const late = tried(second, {token: 'opaque'});
+  const fine = tried(second, {token: 'opaque too'});
+  await authority.calls.count(length + 2);
+  assert.deepEqual((await revoke(first, 'opaque')).json, {token: digest('opaque'), revoked: true});
+  await isEnded(session);
+  release();
+  assert.equal((await late).error, '401::Invalid access token');
+  assert.equal((await fine).successful, true);
+});
+
+test('disconnect-token ends sessions and forbids nothing; secrets of servers have a digest; mora; what is refused', async t => {
+  const cluster = await start(t);
+  const [first, second, third] = cluster.nodes;
+  const token = hs256(claimsOf('ann', {jti: 'é'}));
+  const sessions = [await opened(first, {token}), await opened(second, {token}), await opened(third, {token})];
+  assert.deepEqual((await disconnect(second, 'jti:é')).json, {token: 'jti:é', ended: 3});
+  for (const session of sessions) await isEnded(session);
+  await lives(await opened(first, {token}));
+  if (!onMemory) {
+    const orphan = await opened(third, {token});
+    await third.kill();
+    assert.deepEqual((await disconnect(first, token)).json, {token: 'jti:é', ended: 2});
+    orphan.url = first.bayeux;
+    await isEnded(orphan);
+  }
+  const server = await opened(first, {password: 'the secret of a server'});
+  const mora = (...words) => run('mora', ['--admin', second.url('admin'), ...words]);
+  assert.deepEqual((({code, stdout}) => [code, stdout])(await mora('disconnect-token', digest('the secret of a server'))), [0, '1 ended\n']);
+  await isEnded(server);
+  assert.deepEqual((({code, stdout}) => [code, stdout])(await mora('revoke-token', token)), [0, 'revoked\n']);
+  assert.equal((await tried(first, {token})).successful, false);
+  const {code} = await run('mora', ['--admin', second.url('admin'), 'revoke-token', '-'], {input: `${hs256(claimsOf('bob', {jti: 'piped'}))}\n`});
+  assert.equal(code, 0);
+  assert.equal((await tried(first, {token: hs256(claimsOf('bob', {jti: 'piped'}))})).successful, false);
+  for (const body of [{}, {token: ''}, {token: 5}, {token: 'jti:a\u0001'}, {token: `jti:${'x'.repeat(200)}`}, {token: 'a', expires: 'soon'}, {token: 'a', more: 1}, [], 'x'])
+    assert.equal((await postJson(first.admin('/v1/revoke-token'), body)).status, 400, JSON.stringify(body));
+  if (onMemory) return;
+  await cluster.redis.kill();
+  assert.equal((await revoke(first, 'jti:x')).status, 503);
+});
