@@ -80,7 +80,35 @@ static void add_text(const struct bx_batch *b, const struct bx_message *m, struc
   bx_buffer_char(out, '}');
 }
 
-// Each reply goes to the message it answers: one per message, in order.
+// Nobody can say what became of it. A connect gets no answer: it may repeat one whose answer was lost, and a client that
+// is answered goes on to another id, which would tell the owner that all has arrived.
+static void refuse_one(struct locate *l, uint32_t index, bool unknown) {
+  struct bx_batch *b = l->batch;
+  const struct bx_message *m = &b->messages.at[index];
+  struct bx_buffer error = {0};
+
+  if (need_of(b, m) == NEEDS_IT_HERE) {
+    if (b->connection != NULL) bx_connection_fail(b->connection);
+    return;
+  }
+  if (unknown && is_publish(m))   // it may have been done
+    bx_error_text(&error, "504", &m->channel, "Outcome unknown");
+  else
+    bx_error_text(&error, "503", &m->client_id, "Not available");
+  bx_reply_error(b, index, true, bx_buffer_view(&error));
+  bx_buffer_fini(&error);
+}
+
+// Nobody can say whether the session exists.
+static void refuse(struct locate *l, bool unknown) {
+  for (uint32_t i = 0; i < l->batch->messages.count; i++) {
+    if (!concerns(l, i)) continue;
+    l->batch->index[i].settled = true;
+    refuse_one(l, i, unknown);
+  }
+}
+
+// Each reply goes to the message it answers: one per message, in order. A node that ends has none.
 static void take_replies(struct locate *l, struct bx_slice replies) {
   struct bx_batch *b = l->batch;
   struct bx_value ignored, reply;
@@ -93,38 +121,14 @@ static void take_replies(struct locate *l, struct bx_slice replies) {
     if (!concerns(l, i)) continue;
     b->index[i].settled = true;
     more = more && bx_scan_item(&s, &ignored) && bx_scan_value(&s, &reply);
-    if (!more) continue;
+    if (!more) {
+      refuse_one(l, i, true);
+      continue;
+    }
     b->index[i].at = b->replies.len;
     b->index[i].len = reply.raw.len;
     bx_buffer_slice(&b->replies, reply.raw);
   }
-}
-
-// Nobody can say whether the session exists. Requests are refused. A connect gets no answer: it may
-// repeat one whose answer was lost, and a client that is answered goes on to another id, which would
-// tell the owner that all has arrived.
-static void refuse(struct locate *l, bool unknown) {
-  struct bx_batch *b = l->batch;
-  bool fails = false;
-
-  for (uint32_t i = 0; i < b->messages.count; i++) {
-    const struct bx_message *m = &b->messages.at[i];
-    struct bx_buffer error = {0};
-
-    if (!concerns(l, i)) continue;
-    b->index[i].settled = true;
-    if (need_of(b, m) == NEEDS_IT_HERE) {
-      fails = true;
-      continue;
-    }
-    if (unknown && is_publish(m))   // it may have been done
-      bx_error_text(&error, "504", &m->channel, "Outcome unknown");
-    else
-      bx_error_text(&error, "503", &m->client_id, "Not available");
-    bx_reply_error(b, i, true, bx_buffer_view(&error));
-    bx_buffer_fini(&error);
-  }
-  if (fails && b->connection != NULL) bx_connection_fail(b->connection);
 }
 
 static void located(struct bx_request *request, enum bx_outcome outcome, bx_position position) {

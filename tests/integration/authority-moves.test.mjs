@@ -7,7 +7,7 @@ import {PollSession} from './lib/bayeux.mjs';
 import {getJson} from './lib/http.mjs';
 import {sleep, until} from './lib/wait.mjs';
 import {startScripted} from './support/authority.mjs';
-import {drain, hold, post, publish} from './support/wire.mjs';
+import {Wire, drain, hold, post, publish} from './support/wire.mjs';
 import {needsRedis, onMemory, startCluster} from './support/cluster.mjs';
 
 // A session on the first node, and a gate at which the next question of its subscribe waits. The questions behind it are
@@ -119,6 +119,28 @@ test('what another node carries to the session may take its time, unless that no
   await authority.calls.count(length + 1);
   await cluster.nodes[0].kill();
   assert.deepEqual((await last).map(({successful, error}) => [successful, error]), [[false, `503:${session.clientId}:Not available`]]);
+}, {timeout: 60000});
+
+test('what another node carried to one that leaves is answered', async t => {
+  needsRedis(t);
+  const {authority, cluster, session, at, asked, open, subscribing} = await start(t);
+  await asked();
+  open();
+  await subscribing;
+  const socket = await Wire.open(t, cluster.nodes[0].socket);
+  socket.clientId = session.clientId;
+  socket.connect();
+  await socket.barrier();
+  authority.script = {respond: () => {}};
+  const {length} = authority.calls;
+  const last = at(cluster.nodes[1]).post([session.message.subscribe('/c'), session.message.publish('/c', 1)]);
+  await authority.calls.count(length + 1);
+  await cluster.nodes[0].stop();
+  const [subscribe, publishing] = await last;
+  assert.equal(subscribe.successful, false);
+  assert.match(subscribe.error, /^503:/);
+  assert.equal(publishing.successful, false);
+  assert.match(publishing.error, /^50[34]:/);
 }, {timeout: 60000});
 
 test('one that ends meanwhile is unknown', async t => {

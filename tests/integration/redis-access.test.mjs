@@ -42,6 +42,17 @@ test('a session that lives elsewhere: rules know its user, whichever node is ask
   assert.equal(alice.inbox.items.length, 1);
 });
 
+test('what the node of its session does not read is answered', async t => {
+  needsRedis(t);
+  const cluster = await startCluster(t, {nodes: 1, set: SET});
+  const strict = await cluster.add(t, {'limits.json_depth': 5});
+  const alice = await aliceOn(t, strict);
+  await alice.gather();
+  const deep = {ext: {a: [[[[[[1]]]]]]}};
+  const replies = await post(cluster.nodes[0].bayeux, [alice.message.subscribe('/users/alice/a', deep), alice.message.publish('/users/alice/a', 1, deep)]);
+  assert.deepEqual(replies.map(({successful, error}) => [successful, error]), [[false, `503:${alice.clientId}:Not available`], [false, '504:/users/alice/a:Outcome unknown']]);
+});
+
 test('a session that moves keeps its user and needs no token again, also when its node dies', async t => {
   if (onMemory) t.skip('there is one node');
   const cluster = await startCluster(t, {nodes: 3, set: SET});
