@@ -40,6 +40,7 @@ struct ask {
   bool cacheable;                          // so far
   bool kept;                               // an answer that does not say so is kept, too
   bool answered, sent;
+  bool alone;   // it was asked together with others, and the answer was none
 };
 
 struct call {
@@ -210,6 +211,22 @@ static void judge(struct bk_authority *x, const struct call *c, bool good, int s
     bk_warn("authority.unavailable", bk_u("status", 0), bk_s("error", error ? error : ""));
 }
 
+// One question that the service cannot stand spoils those of others that were gathered with it: each is asked
+// again by itself. A service that stands none is left alone soon: the breaker opens.
+static void ask_each(struct bk_authority *x, struct call *c) {
+  struct bx_list again;
+  bx_list_init(&again);
+  for (struct bx_list *link; (link = bx_list_take(&c->asks));) {
+    struct ask *a = ask_of(link);
+    bx_list_append(&again, link);
+    a->sent = false;
+    a->alone = true;
+    if (!request_of(a)) ask_free(x, a);   // cancelled: the place is not needed
+  }
+  bx_list_splice(&again, &x->waiting);
+  bx_list_splice(&x->waiting, &again);
+}
+
 static void done(void *context, int status, struct bx_slice body, const char *error) {
   struct call *c = context;
   struct bk_authority *x = c->authority;
@@ -217,6 +234,7 @@ static void done(void *context, int status, struct bx_slice body, const char *er
   bool good = status == 200 && bk_authority_read(body, c->questions, take, &reading);
   x->counters.in_flight--;
   judge(x, c, good, status, error);
+  if (!good && status > 0 && c->asks.next != c->asks.prev) ask_each(x, c);
   while (!bx_list_empty(&c->asks)) {
     struct ask *a = ask_of(c->asks.next);
     if (!good) a->answer = (struct bx_access_answer){.verdict = BX_UNAVAILABLE};
@@ -260,12 +278,14 @@ static struct call *gather(struct bk_authority *x, bool is_try) {
   bx_list_append(&x->calls, &c->link);
   while (!bx_list_empty(&x->waiting)) {
     struct ask *a = ask_of(x->waiting.next);
-    if (c->questions > 0 && (c->questions + a->questions > BATCH || bytes + a->text.len > BATCH_BYTES)) break;
+    bool full = a->alone || c->questions + a->questions > BATCH || bytes + a->text.len > BATCH_BYTES;
+    if (c->questions > 0 && full) break;
     bx_list_remove(&a->link);
     bx_list_append(&c->asks, &a->link);
     a->sent = true;
     c->questions += a->questions;
     bytes += a->text.len;
+    if (a->alone) break;
   }
   return c;
 }

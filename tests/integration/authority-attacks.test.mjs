@@ -210,6 +210,39 @@ test('a long message of many channels is not multiplied: what would be too much 
   await session.subscribe('/as/before');
 });
 
+test('a question that the service stumbles over does no harm to those that were gathered with it', async t => {
+  const {authority, broker} = await scripted(t, {}, {'authority.concurrency': 1, 'authority.timeout': '20s'});
+  const [bad, ...good] = await Promise.all(Array.from({length: 12}, () => poller(broker.bayeux)));
+  let release;
+  const gate = new Promise(resolve => { release = resolve; });
+  const stumble = async (request, response, questions) => {
+    await gate;
+    if (questions.some(q => q.ext?.poison)) response.writeHead(500).end('a trace of the stack');
+    else response.end(allowAll(questions));
+  };
+  authority.script = {respond: stumble};
+  const {length} = authority.calls;
+  const first = good[0].post(subscribing(good[0], '/first'));
+  await authority.calls.count(length + 1);   // the rest is gathered behind it
+  const poison = bad.post([bad.message.subscribe('/a', {ext: {poison: true}}), bad.message.subscribe('/b')]);
+  const others = good.map((session, i) => session.post(subscribing(session, `/others/${i}`, `/others/${i}/more`)));
+  const gone = await Wire.open(t, asSocketUrl(broker.bayeux));
+  gone.send([gone.message.handshake()]);
+  await until(async () => (await counters(broker)).waiting === 1 + 2 + 2 * 11 + 1, 'all to wait');
+  release();
+  for (const reply of (await Promise.all([first, ...others])).flat()) assert.equal(reply.successful, true);
+  assert.deepEqual((await poison).map(({successful, error}) => error ?? successful), ['503:/a:Authority unavailable', true]);
+  await gone.frames.count(1);
+  const {failures, openings, waiting} = await counters(broker);
+  assert.deepEqual({failures, openings, waiting}, {failures: 2, openings: 0, waiting: 0});
+  // One that stands nothing is not asked for each.
+  authority.script = {respond: (request, response) => response.writeHead(500).end()};
+  const before = authority.calls.length;
+  const replies = await good[1].post(Array.from({length: 50}, (_, i) => good[1].message.subscribe(`/none/${i}`)));
+  for (const reply of replies) assert.match(reply.error, /^503:/);
+  assert.ok(authority.calls.length - before <= 6, `${authority.calls.length - before} requests`);
+});
+
 test('who lets large texts wait for a slow authority holds no more than its share, and others are heard', async t => {
   const {authority, broker} = await scripted(t, {}, {'authority.timeout': '20s'});
   const wire = await Wire.client(t, asSocketUrl(broker.bayeux)), agent = new http.Agent({localAddress: '127.0.0.2'});
