@@ -42,7 +42,15 @@ test('200 sessions of a user on three nodes are gone, those of others untouched,
     held.push({session, poll: i % 2 === 0 && hold(session)});
     if (held[i].poll) await held[i].poll.sent;
   }
-  for (const node of cluster.nodes) others.push(await handshake(node, 'ann'));
+  // Of others, one of whom has nearly his name: they hold polls, too.
+  for (const [i, node] of cluster.nodes.entries()) {
+    for (const user of ['ann', i % 2 ? 'bob ' : 'bobby']) {
+      const session = await handshake(node, user);
+      await session.subscribe('/free/news');
+      others.push({session, poll: hold(session)});
+      await others.at(-1).poll.sent;
+    }
+  }
   const socket = await Wire.open(t, asSocketUrl(third.bayeux));
   await socket.handshake({ext: {user: 'bob'}});
   await socket.subscribe('/free/news');
@@ -57,12 +65,20 @@ test('200 sessions of a user on three nodes are gone, those of others untouched,
   const {length} = authority.calls;
   const late = new PollSession(second.bayeux);
   const early = post(second.bayeux, [late.message.handshake({ext: {user: 'bob'}})]);
+  const elsewhere = [first, third].map(node => post(node.bayeux, [new PollSession(node.bayeux).message.handshake({ext: {user: 'bob'}})]));
+  const publishing = held[3].session.post([held[3].session.message.publish('/asked', 1)]);
   const fine = post(second.bayeux, [late.message.handshake({ext: {user: 'ann'}})]);
   const subscribing = held[1].session.post([held[1].session.message.subscribe('/asked')]);
-  await authority.calls.count(length + 3);
+  await authority.calls.count(length + 6);
 
   const news = await publish(first.bayeux, '/free/news', 'you are out');
   assert.ok(news.successful);
+  for (const each of others) {
+    assert.deepEqual(deliveries(await each.poll.answer).map(({data}) => data), ['you are out']);
+    each.poll = hold(each.session);
+    await each.poll.sent;
+  }
+  for (const node of cluster.nodes) await settle(node.bayeux);
   const began = Date.now();
   const {status, json} = await revoke(first, 'bob');
   assert.deepEqual([status, json], [200, {user: 'bob', revoked: true}]);
@@ -75,14 +91,20 @@ test('200 sessions of a user on three nodes are gone, those of others untouched,
   assert.deepEqual([last.id, last.error, last.advice.reconnect], [socket.heldId, `401:${socket.clientId}:Unknown client`, 'handshake']);
 
   release();
-  const [refused] = await early;
-  assert.deepEqual([refused.successful, refused.advice.reconnect], [false, 'handshake']);
-  assert.match(refused.error, /^503:/);
+  for (const [refused] of await Promise.all([early, ...elsewhere])) {
+    assert.deepEqual([refused.successful, refused.advice.reconnect], [false, 'handshake']);
+    assert.match(refused.error, /^503:/);
+  }
+  assert.equal((await publishing)[0].successful, false);
   assert.equal((await fine)[0].successful, true);
   assert.equal((await subscribing)[0].successful, false);
   assert.equal(await sessionsOf(first, 'bob'), 0);
-  for (const session of others) assert.equal((await session.connect({timeout: 0}))[0].successful, true);
-  for (const {session} of held.slice(0, 20)) assert.equal((await session.connect({timeout: 0}))[0].error, `401:${session.clientId}:Unknown client`);
+  await publish(second.bayeux, '/free/news', 'for the others');
+  for (const {session, poll} of others) {
+    assert.deepEqual(deliveries(await poll.answer).map(({data}) => data), ['for the others'], 'the poll was held all the time');
+    assert.equal((await session.connect({timeout: 0}))[0].successful, true);
+  }
+  for (const {session} of held) assert.equal((await session.connect({timeout: 0}))[0].error, `401:${session.clientId}:Unknown client`);
   const back = await handshake(second, 'bob');   // the authority says yes again
   assert.equal((await back.connect({timeout: 0}))[0].successful, true);
   assert.ok((await cluster.sum('authority.discarded')) >= 1);
