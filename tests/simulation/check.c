@@ -178,6 +178,7 @@ static void check_record(struct sim *s, struct sim_session *session) {
 void sim_check_records(struct sim *s) {
   for (unsigned i = 0; i < s->session_count && !s->failed; i++)
     if (s->sessions[i]->events == 0 || s->rollbacks > 0) check_record(s, s->sessions[i]);
+  sim_presence_check(s);
 }
 
 // -- I8: conf <= sent <= head; I11: the outbox ------------------------------------------------------
@@ -230,6 +231,7 @@ static void see_entry(struct sim *s, const struct sim_entry *e) {
   if (!epoch && s->journal_seen != 0 && position != s->journal_seen + 1)
     sim_fail(s, "I1", "position %llu follows %llu", (unsigned long long)position, (unsigned long long)s->journal_seen);
   s->journal_max = s->journal_seen = position;
+  if (sim_presence_appended(s, field(e, "c"), field(e, "m"))) return;
   if (field(e, "k").len == 0) sim_ledger_appended(s, position, field(e, "m"));
 }
 
@@ -292,6 +294,7 @@ void sim_watch_restored(struct sim *s) {
 
   s->journal_seen = journal == NULL ? 0 : journal->last.ms;
   s->events_seen = events == NULL ? (struct sim_id){0} : events->last;
+  sim_presence_restored(s);
   for (unsigned i = 0; i < s->session_count; i++) s->sessions[i]->generation = 0;
 }
 
@@ -329,6 +332,7 @@ static bool check_key(struct bx_table_node *node, void *context) {
 void sim_check_gone(struct sim *s) {
   sim_keys_expire(&s->redis.model->keys, redis_now(s));
   bx_table_each(&s->redis.model->keys.table, check_key, s);
+  sim_presence_gone(s);
   for (unsigned i = 0; i < s->session_count; i++)
     if (s->sessions[i]->events == 0 && s->last_rollback < s->sessions[i]->created)
       sim_fail(s, "I10", "%.6s (c%u) has no end", s->sessions[i]->id, s->sessions[i]->client->number);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // simulate [--seeds A..B [--every N]] [--seed N] [--trace] [--steps N] [--break NAME] [--jobs N] [--expect-failure]
+//          [--presence]
 //
 // Runs the seeds, tells the first that fails with its invariant, and exits with 1. With --seed N
 // --trace it writes what happened, step by step. --break puts in a fault on purpose: generation,
-// mark-first, late-start; --expect-failure exits with 0 if and only if some seed fails.
+// mark-first, late-start; --expect-failure exits with 0 if and only if some seed fails. --presence: sessions
+// have users, and who is on some channels is counted.
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -15,14 +17,14 @@ struct options {
   uint64_t first, last, every, steps;
   enum sim_break broken;
   unsigned jobs;
-  bool trace, expect_failure, all;
+  bool trace, expect_failure, all, presence;
 };
 
 static char epitaph[64];   // what a signal handler may not put together
 
 static void usage(void) {
   fputs("usage: simulate [--seeds A..B [--every N]] [--seed N] [--trace] [--steps N] [--jobs N]\n"
-        "                [--break generation|mark-first|late-start] [--expect-failure] [--all]\n",
+        "                [--break generation|mark-first|late-start] [--expect-failure] [--all] [--presence]\n",
         stderr);
   exit(2);
 }
@@ -45,6 +47,8 @@ static void parse(struct options *o, int argc, char **argv) {
       o->trace = true;
     } else if (strcmp(argv[i], "--expect-failure") == 0) {
       o->expect_failure = true;
+    } else if (strcmp(argv[i], "--presence") == 0) {
+      o->presence = true;
     } else if (strcmp(argv[i], "--all") == 0) {
       o->all = true;
     } else if (*value == '\0') {
@@ -83,6 +87,7 @@ static bool run_seed(const struct options *o, uint64_t seed, struct sim_totals *
   snprintf(epitaph, sizeof epitaph, "seed %llu aborts\n", (unsigned long long)seed);
   s->seed = seed;
   s->trace = o->trace;
+  s->presence = o->presence;
   s->broken = o->broken;
   s->max_steps = o->steps;
   s->totals = totals;
@@ -118,10 +123,10 @@ static unsigned run_some(const struct options *o, unsigned offset) {
       "%llu seeds, %u failed: %llu steps, %llu publishes (%llu refused, %llu unknown), %llu deliveries, %llu repeats\n"
       "  %llu sessions, %llu moves, %llu claims, %llu calls, %llu lost; %llu crashes, %llu stalls, %llu link losses, "
       "%llu late commands\n  %llu pauses, %llu restarts, %llu rollbacks, %llu flushes, %llu epochs learnt, %llu not "
-      "recovered\n  %llu leaves, %llu times full, %llu gaps\n",
+      "recovered\n  %llu leaves, %llu times full, %llu gaps, %llu of presence\n",
       (unsigned long long)count, failed, N(steps), N(publishes), N(refused), N(unknown), N(deliveries), N(repeats),
       N(sessions), N(moves), N(forced), N(relayed), N(lost), N(crashes), N(stalls), N(drops), N(late), N(pauses),
-      N(restarts), N(rollbacks), N(flushes), N(epochs), N(not_recovered), N(leaves), N(fulls), N(gaps));
+      N(restarts), N(rollbacks), N(flushes), N(epochs), N(not_recovered), N(leaves), N(fulls), N(gaps), N(told));
   fflush(stdout);
   return failed;
 }

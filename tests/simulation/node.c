@@ -206,6 +206,7 @@ static void build(struct sim *s, struct sim_node *n) {
   n->core = er_core_create(&core_env, &o, sim_node_now(n));
   sim_break_node(s, n);
   n->server = bx_server_create(&env, &server_options, er_core_engine(n->core), sim_node_now(n));
+  sim_presence_guard(n);
   n->probe.incoming = incoming;
   bx_server_extend(n->server, &n->probe);
   listen(n);

@@ -153,6 +153,7 @@ struct sim_node {
   unsigned number;                  // among all that were made
   struct bx_engine_events events;   // the server's, behind those that are listened to
   const struct bx_engine_ops *whole;
+  struct bx_access guard;   // with --presence
 };
 
 void sim_node_start(struct sim *, unsigned slot);
@@ -336,6 +337,18 @@ void sim_check_gone(struct sim *);
 void sim_watch_redis(struct sim *);
 void sim_watch_restored(struct sim *);
 
+// -- presence (presence.c): only with --presence, so that the other runs stay what they are -----------
+
+#define SIM_PRESENCE_CHANNELS 4
+#define SIM_PRESENCE_USERS 4
+
+void sim_presence_guard(struct sim_node *);
+bool sim_presence_appended(struct sim *, struct bx_slice channel, struct bx_slice text);   // false: another entry
+bool sim_presence_applied(struct bx_slice text);
+void sim_presence_restored(struct sim *);
+void sim_presence_check(struct sim *);
+void sim_presence_gone(struct sim *);
+
 // -- breaks (break.c) ---------------------------------------------------------------------------------
 
 void sim_break_scripts(struct sim *);
@@ -347,12 +360,14 @@ void sim_break_tick(struct sim_node *, struct bx_slice *args, char mark[24]);
 
 struct sim_totals {
   uint64_t steps, publishes, deliveries, repeats, sessions, moves, forced, released, epochs, lost, crashes, stalls,
-      drops, restarts, rollbacks, flushes, pauses, late, refused, unknown, relayed, not_recovered, leaves, fulls, gaps;
+      drops, restarts, rollbacks, flushes, pauses, late, refused, unknown, relayed, not_recovered, leaves, fulls, gaps,
+      told;
 };
 
 struct sim {
   uint64_t seed, random;
-  bool trace;
+  bool trace, presence;
+  bool present[SIM_PRESENCE_CHANNELS][SIM_PRESENCE_USERS];   // as told in the journal
   enum sim_break broken;
   uint64_t max_steps;
   unsigned faults;
