@@ -48,22 +48,28 @@ static struct er_locate *find_id(struct er_core *c, struct bx_slice id) {
 
 // -- results ---------------------------------------------------------------------------------------
 
+// What another node was called for and did not answer may have been done there.
+static enum bx_outcome outcome_of(const struct er_locate *l, enum bx_outcome outcome) {
+  return l->called && outcome == BX_REFUSED ? BX_UNKNOWN : outcome;
+}
+
 // The session is here, is nowhere, or cannot be placed: that answers all that wait. Anything else answers one.
 static void finish(struct er_core *c, struct er_locate *l, enum bx_outcome outcome) {
   struct bx_request *request = l->request;
   struct bx_list *next = bx_list_take(&l->waiting);
+  enum bx_outcome its = outcome_of(l, outcome);
 
   l->asked = l->called = false;
   if (next == NULL) {
     bx_list_remove(&l->link);
     bx_free(l);
-    request->done(request, outcome, 0);
+    request->done(request, its, 0);
     return;
   }
   l->request = bx_container_of(next, struct bx_request, link);
   l->rounds = 0;
   l->question = ++c->questions;
-  request->done(request, outcome, 0);
+  request->done(request, its, 0);
   if (outcome == BX_ACKNOWLEDGED || outcome == BX_NO_SESSION || outcome == BX_REFUSED)
     finish(c, l, outcome);
   else
@@ -263,7 +269,7 @@ void er_locate_end_all(struct er_core *c, enum bx_outcome outcome) {
       struct bx_request *r = bx_container_of(waiting, struct bx_request, link);
       r->done(r, outcome, 0);
     }
-    l->request->done(l->request, outcome, 0);
+    l->request->done(l->request, outcome_of(l, outcome), 0);
     bx_free(l);
   }
 }

@@ -6,7 +6,7 @@
 #include "engine-redis/scripts/scripts.h"
 #include "tests/simulation/sim.h"
 
-// -- generation: the scripts do not look at it ------------------------------------------------------
+// -- generation: the scripts do not look at it; stays: who is ended by others stays present --------------
 
 static struct bx_slice without(struct sim *s, struct bx_slice text, const char *piece, const char *instead) {
   const char *at = memmem(text.at, text.len, piece, strlen(piece));
@@ -25,13 +25,18 @@ static struct bx_slice without(struct sim *s, struct bx_slice text, const char *
 void sim_break_scripts(struct sim *s) {
   lua_State *lua = s->redis.model->lua;
 
-  if (s->broken != SIM_BREAK_GENERATION) return;
+  if (s->broken != SIM_BREAK_GENERATION && s->broken != SIM_BREAK_STAYS) return;
   lua_getfield(lua, LUA_REGISTRYINDEX, "scripts");
   for (size_t i = 0; i < er_script_count; i++) {
     struct bx_slice text = {er_scripts[i].text, er_scripts[i].length};
 
-    text = without(s, text, "if r.n ~= n or decimal(r.g) ~= g then return nil,", "if false then return nil,");
-    if (strcmp(er_scripts[i].name, "claim") == 0) text = without(s, text, "if decimal(r.g) ~= g then", "if false then");
+    if (s->broken == SIM_BREAK_STAYS) {
+      text = without(s, text, "if not r or r.here then exit_all", "if r and r.here and r.n == me then exit_all");
+    } else {
+      text = without(s, text, "if r.n ~= n or decimal(r.g) ~= g then return nil,", "if false then return nil,");
+      if (strcmp(er_scripts[i].name, "claim") == 0)
+        text = without(s, text, "if decimal(r.g) ~= g then", "if false then");
+    }
     BX_BUG_ON(luaL_loadbuffer(lua, text.at, text.len, "@user_script") != 0);
     lua_setfield(lua, -2, er_scripts[i].name);
   }

@@ -4,8 +4,8 @@
 //
 // Runs the seeds, tells the first that fails with its invariant, and exits with 1. With --seed N
 // --trace it writes what happened, step by step. --break puts in a fault on purpose: generation,
-// mark-first, late-start; --expect-failure exits with 0 if and only if some seed fails. --presence: sessions
-// have users, and who is on some channels is counted.
+// mark-first, late-start, stays (with --presence); --expect-failure exits with 0 if and only if some seed
+// fails. --presence: sessions have users, and who is on some channels is counted.
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -24,13 +24,13 @@ static char epitaph[64];   // what a signal handler may not put together
 
 static void usage(void) {
   fputs("usage: simulate [--seeds A..B [--every N]] [--seed N] [--trace] [--steps N] [--jobs N]\n"
-        "                [--break generation|mark-first|late-start] [--expect-failure] [--all] [--presence]\n",
+        "                [--break generation|mark-first|late-start|stays] [--expect-failure] [--all] [--presence]\n",
         stderr);
   exit(2);
 }
 
 static enum sim_break break_named(const char *name) {
-  static const char *const names[SIM_BREAKS] = {"", "generation", "mark-first", "late-start"};
+  static const char *const names[SIM_BREAKS] = {"", "generation", "mark-first", "late-start", "stays"};
 
   for (int i = 1; i < SIM_BREAKS; i++)
     if (strcmp(name, names[i]) == 0) return (enum sim_break)i;

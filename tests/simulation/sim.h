@@ -35,7 +35,14 @@ typedef uint64_t sim_time;   // microseconds of the run
 #define SIM_COMMAND_TIMEOUT 2000
 #define SIM_NS "m"
 
-enum sim_break { SIM_WHOLE, SIM_BREAK_GENERATION, SIM_BREAK_MARK_FIRST, SIM_BREAK_LATE_START, SIM_BREAKS };
+enum sim_break {
+  SIM_WHOLE,
+  SIM_BREAK_GENERATION,
+  SIM_BREAK_MARK_FIRST,
+  SIM_BREAK_LATE_START,
+  SIM_BREAK_STAYS,
+  SIM_BREAKS
+};
 
 // What may go wrong in a run.
 enum {
