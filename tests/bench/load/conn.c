@@ -146,6 +146,11 @@ void bn_conn_send_text(struct bn_conn *c, struct bx_slice text) {
   to_be_sent(c);
 }
 
+void bn_conn_send_pong(struct bn_conn *c) {
+  bn_frame_put(&c->out, 10, BX_LIT("here"));
+  to_be_sent(c);
+}
+
 void bn_conn_printf(struct bn_conn *c, const char *format, ...) {
   char text[1024];
   va_list args;

@@ -82,6 +82,7 @@ void bn_conn_close(struct bn_conn *);                  // with a reset: the kern
 void bn_conn_listen(struct bn_conn *, bool listens);   // stops or resumes reading
 
 void bn_conn_send_text(struct bn_conn *, struct bx_slice text);   // one websocket frame
+void bn_conn_send_pong(struct bn_conn *);                         // that nobody asked for
 void bn_conn_post(struct bn_conn *, const char *path, const char *type, struct bx_slice body);
 // With the ETag and Last-Modified of the last answer, if there were any.
 void bn_conn_get(struct bn_conn *, const char *path);
