@@ -48,6 +48,12 @@ static inline uint64_t bx_hash(struct bx_slice s) {
   return hash;
 }
 
+// Asks for `bytes` of memory that will be needed soon: a fan-out goes from client to client, and each is
+// far from the last one in memory. The address may be anything.
+static inline void bx_fetch_ahead(const void *at, size_t bytes) {
+  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)at + i, 1);
+}
+
 #define BX_MUST_CHECK __attribute__((warn_unused_result))
 #define BX_PRINTF(f, a) __attribute__((format(printf, f, a)))
 

@@ -51,29 +51,36 @@ struct bx_held_connect {
 };
 
 struct bx_connection {
+  // What each delivery touches stands together.
   const struct bx_connection_ops *ops;
   struct bx_server *server;
+  struct bx_session *session;   // attached; NULL otherwise
   const struct bx_mount *mount;
   enum bx_connection_kind kind;
+  uint32_t unsaid;   // batches with a new subscription that is not replied yet
+  bool woken, closing, answered;
+  bool sought;   // events: the session is attached now, or there is none, or nobody can say (closing)
+  bool failed;   // poll: what it asked can not be answered; the transport fails the request (503), see answer
+  struct bx_buffer before, after;   // replies, separated by commas: in front of and behind the messages
+  uint32_t empty_replies;           // texts without messages: each is answered []
+
+  struct bx_list link;          // all connections
+  struct bx_session *receipt;   // poll, answered: whose answer it carried
+  struct bx_list batches;
+  struct bx_held_connect connect;
+  bx_millis known;              // when it last shook hands, named a session that lives, or published; 0: never
   const char *transport;        // "websocket", "long-polling", ...: static text
   struct bx_slice last_event;   // events, until the session was looked for; the transport's
   struct bx_slice address;      // of the peer; the transport's
   bool secure;                  // the peer's side is TLS; the transport sets it
-  struct bx_list link;          // all connections
-  struct bx_session *session;   // attached; NULL otherwise
-  struct bx_session *receipt;   // poll, answered: whose answer it carried
-  struct bx_list batches;
-  struct bx_held_connect connect;
-  bx_millis known;                  // when it last shook hands, named a session that lives, or published; 0: never
-  struct bx_buffer before, after;   // replies, separated by commas: in front of and behind the messages
-  uint32_t empty_replies;           // texts without messages: each is answered []
-  uint32_t unsaid;                  // batches with a new subscription that is not replied yet
-  bool woken, closing, answered;
-  bool sought;    // events: the session is attached now, or there is none, or nobody can say (closing)
-  bool failed;    // poll: what it asked can not be answered; the transport fails the request (503), see answer
   bool inside;    // no client's: carries messages that another node took, or that were made here (control.h)
   bool relayed;   // the former: they are not sent on
 };
+
+// What a delivery touches of it.
+static inline void bx_connection_fetch_ahead(const struct bx_connection *c) {
+  bx_fetch_ahead(c, offsetof(struct bx_connection, link));
+}
 
 void bx_connection_init(struct bx_connection *, struct bx_server *, const struct bx_connection_ops *,
                         enum bx_connection_kind, const char *transport, const struct bx_mount *,

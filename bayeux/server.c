@@ -7,6 +7,14 @@
 
 // -- delivery --------------------------------------------------------------------------------------
 
+// A subscription, its session, and that one's connection, each a few steps before it is needed.
+static void fetch_ahead(const struct bx_topic *t, uint32_t k) {
+  if (k < 12) return;
+  bx_fetch_ahead(t->subscriptions[k - 12], sizeof(struct bx_subscription));
+  bx_session_fetch_ahead(t->subscriptions[k - 8]->session);
+  bx_connection_fetch_ahead(t->subscriptions[k - 4]->session->connection);
+}
+
 // Downwards: a session whose outbox is full leaves the live part of the array, and the one that
 // takes its place was visited already.
 static void deliver(struct bx_server *server, const struct bx_entry *e) {
@@ -16,6 +24,7 @@ static void deliver(struct bx_server *server, const struct bx_entry *e) {
     for (uint32_t k = t->live; k-- > 0;) {
       const struct bx_subscription *sub = t->subscriptions[k];
 
+      fetch_ahead(t, k);
       // One that was made on a node further on may begin above this one's head.
       if (sub->start < e->position) bx_session_push(server, sub->session, e);
     }

@@ -119,25 +119,36 @@ static bool outbox_has_room(const struct bx_server *server, const struct bx_outb
   return o->count == 0 || (o->count < BX_OUTBOX_FRAMES && o->bytes + f->len <= server->options.max_outbox_bytes);
 }
 
+static struct bx_frame *outbox_first(const struct bx_outbox *o) {
+  return o->slots != NULL ? o->slots[o->first] : o->only;
+}
+
 static void outbox_put(struct bx_server *server, struct bx_outbox *o, struct bx_frame *f) {
+  bx_frame_ref(f);
   if (o->count == 0) {
-    o->slots = block_take(server);
-    o->first = 0;
+    o->only = f;
+  } else {
+    if (o->slots == NULL) {
+      o->slots = block_take(server);
+      o->slots[o->first = 0] = o->only;
+    }
+    o->slots[(o->first + o->count) % BX_OUTBOX_FRAMES] = f;
   }
-  o->slots[(o->first + o->count) % BX_OUTBOX_FRAMES] = bx_frame_ref(f);
   o->count++;
   o->bytes += f->len;
 }
 
 static struct bx_frame *outbox_take(struct bx_server *server, struct bx_outbox *o) {
-  struct bx_frame *f = o->slots[o->first];
+  struct bx_frame *f = outbox_first(o);
 
-  o->first = (o->first + 1) % BX_OUTBOX_FRAMES;
   o->count--;
   o->bytes -= f->len;
-  if (o->count == 0) {
-    block_give(server, o->slots);
-    o->slots = NULL;
+  if (o->slots != NULL) {
+    o->first = (o->first + 1) % BX_OUTBOX_FRAMES;
+    if (o->count == 0) {
+      block_give(server, o->slots);
+      o->slots = NULL;
+    }
   }
   return f;
 }
@@ -269,7 +280,7 @@ void bx_session_attach(struct bx_server *server, struct bx_session *s, struct bx
 static void unqueue(struct bx_server *server, struct bx_session *s) {
   if (s->state == BX_SESSION_READING) bx_reader_stop(s);
   if (s->outbox.count == 0) return;
-  backfill_again(s, s->outbox.slots[s->outbox.first]->position - 1);   // an outbox is in order of position
+  backfill_again(s, outbox_first(&s->outbox)->position - 1);   // an outbox is in order of position
   outbox_drop(server, &s->outbox);
 }
 
@@ -338,7 +349,7 @@ struct bx_frame *bx_session_hand_over(struct bx_server *server, struct bx_sessio
 }
 
 size_t bx_session_next_bytes(const struct bx_session *s) {
-  return s->outbox.count == 0 ? 0 : s->outbox.slots[s->outbox.first]->len;
+  return s->outbox.count == 0 ? 0 : outbox_first(&s->outbox)->len;
 }
 
 // -- subscriptions ---------------------------------------------------------------------------------

@@ -49,10 +49,11 @@ enum bx_arrival {
   BX_ARRIVAL_LOST,      // the connection ended with some of it not acknowledged
 };
 
-// Frames that wait for the connection. `slots` is a block of BX_OUTBOX_FRAMES while there are any.
+// Frames that wait for the connection: one in `only`, several in `slots`, a block of BX_OUTBOX_FRAMES.
 #define BX_OUTBOX_FRAMES 64
 struct bx_outbox {
-  struct bx_frame **slots;
+  struct bx_frame *only;
+  struct bx_frame **slots;   // NULL: there are none, or one
   uint32_t first, count;
   uint32_t bytes;
 };
@@ -60,39 +61,45 @@ struct bx_outbox {
 struct bx_session {
   struct bx_table_node node;   // key: id
   struct bx_server *server;
+
+  // What each delivery touches stands together, in three cache lines.
+  struct bx_connection *connection;   // LIVE and READING: set; else NULL
+  enum bx_session_state state;
+  bool pending;   // something handed over is not confirmed
+  bool acks;      // the last connect carried a number: messages go in answers to connects only
+  struct bx_outbox outbox;
+  bx_position cursor, written, conf;
+  bx_position again;         // of what was handed over up to here a stream's client may have had a part
+  bx_position passed;        // at the last rollback it had been served up to here: twins of that are skipped
+  bx_position last_pushed;   // several patterns that match are one delivery
+  bx_position told;          // the number in the answer that came with, or behind, all that was handed over
+  uint32_t handed;           // messages handed over
+  uint32_t sequence;         // the number that the last of them had, on mounts that number them
+  bool recorded;             // the engine holds its record
+
+  bool moved;                  // came from another node, which may have answered later than its record tells
+  bool backfilled;             // some subscription has `upto` or `behind`
+  bool ending;                 // its end is asked for
+  bool lost;                   // what it has not read can not be had any more
+  bool released;               // out of the table: its record is on its way to another node
+  enum bx_end why;             // when CLOSING
+  uint32_t pins;               // engine calls under way that name it
+  uint32_t arrived;            // of what was handed over, messages known to have arrived
+  uint32_t ping_handed;        // `handed` when the newest ping with a position went out
+  bx_position ping_position;   // of that ping
+
   struct bx_list state_link;   // on the server's list of its state
   struct bx_list read_link;    // among the readers that wait for their slice
-  enum bx_session_state state;
-  enum bx_end why;   // when CLOSING
-  uint32_t pins;     // engine calls under way that name it
-
+  struct bx_reader *reader;    // while READING
   struct bx_list subscriptions;
   uint32_t subscription_count;
   uint32_t asked;   // subscriptions that the engine is recording
 
-  struct bx_connection *connection;   // LIVE and READING: set; else NULL
-  struct bx_connection *answered;     // the poll that carried the last answer, until it is settled
-  enum bx_arrival settled;            // what came of it
-  struct bx_timer weigh;              // armed while a new connect waits for what comes of it
-  bool from_stream;                   // `answered` is a stream that was taken over, and is being closed
-  unsigned weighed;                   // looks taken
-  struct bx_outbox outbox;
-  struct bx_reader *reader;   // while READING
-
-  bx_position cursor, written, conf;
-  bx_position again;           // of what was handed over up to here a stream's client may have had a part
-  bx_position passed;          // at the last rollback it had been served up to here: twins of that are skipped
-  bx_position last_pushed;     // several patterns that match are one delivery
-  bool pending;                // something handed over is not confirmed
-  bool moved;                  // came from another node, which may have answered later than its record tells
-  bool acks;                   // the last connect carried a number: messages go in answers to connects only
-  bx_position told;            // the number in the answer that came with, or behind, all that was handed over
-  bool backfilled;             // some subscription has `upto` or `behind`
-  uint32_t handed;             // messages handed over
-  uint32_t sequence;           // the number that the last of them had, on mounts that number them
-  uint32_t arrived;            // of these, messages known to have arrived
-  bx_position ping_position;   // of the newest ping that carried one, and `handed` then
-  uint32_t ping_handed;
+  struct bx_connection *answered;   // the poll that carried the last answer, until it is settled
+  enum bx_arrival settled;          // what came of it
+  struct bx_timer weigh;            // armed while a new connect waits for what comes of it
+  bool from_stream;                 // `answered` is a stream that was taken over, and is being closed
+  unsigned weighed;                 // looks taken
 
   uint64_t connect_id;   // hash of the id of the last answered connect
   bool has_connect_id, ids_vary;
@@ -110,13 +117,19 @@ struct bx_session {
   bool secure;                  // it came over TLS then
   uint64_t born;                // milliseconds since 1970, when its record tells; else 0
   uint32_t generation;          // raised by each change of owner
-  bool recorded;                // the engine holds its record
-  bool ending;                  // its end is asked for
-  bool lost;                    // what it has not read can not be had any more
-  bool released;                // out of the table: its record is on its way to another node
   struct bx_engine_mark mark;   // the engine's
   char id[];                    // terminated
 };
+
+// What a delivery touches of it.
+static inline void bx_session_fetch_ahead(const struct bx_session *s) {
+  bx_fetch_ahead(&s->connection, offsetof(struct bx_session, moved) - offsetof(struct bx_session, connection));
+}
+
+// `s` itself is there already.
+static inline void bx_session_fetch_outbox(const struct bx_session *s) {
+  if (s != NULL) bx_fetch_ahead(s->outbox.slots, BX_OUTBOX_FRAMES / 8 * sizeof *s->outbox.slots);
+}
 
 struct bx_session *bx_session_create(struct bx_server *, struct bx_slice id);
 // Asks the engine for its end; it is closed when that is granted, or asked for again in a second.

@@ -183,6 +183,14 @@ enum bk_connection_state {
 struct bk_websocket {
   const struct bk_websocket_ops *ops;   // NULL: never became one
   void *user;
+  bool opened, want;
+  bool binary;    // the message that came in last
+  bool deflate;   // agreed on
+  bool has_ping, has_pong;
+  bool closing;   // a close frame of ours has to go out, or is out
+  bool final;     // and nothing that the peer says matters any more: it began the close, or is at fault
+  bool close_sent, echoed;
+  uint16_t close_code;
   struct bk_frames frames;
   struct bk_utf8 utf8;         // of the text that is coming in
   struct bx_buffer gathered;   // fragments of a message that is not complete
@@ -192,24 +200,18 @@ struct bk_websocket {
   struct bx_buffer pong;       // the answer to the peer's last ping, likewise
   unsigned controls;           // control frames that came lately, as of `controls_at`
   bx_millis controls_at;
-  bool opened, want;
-  bool binary;    // the message that came in last
-  bool deflate;   // agreed on
-  bool has_ping, has_pong;
-  bool closing;   // a close frame of ours has to go out, or is out
-  bool final;     // and nothing that the peer says matters any more: it began the close, or is at fault
-  bool close_sent, echoed;
-  uint16_t close_code;
   char *close_reason;
 };
 
 struct bk_connection {
+  // What each write of a websocket touches stands together, up to the first members of `ws`.
   enum bk_connection_state state;
-  struct bx_list link;     // in the listener
   struct bx_list doomed;   // in the loop; when closed, on its list `gone`
   struct bk_loop *loop;
-  struct bk_listener *listener;
   struct bk_wire wire;
+  struct bk_websocket ws;
+  struct bx_list link;   // in the listener
+  struct bk_listener *listener;
   bool can_write;   // it is the connection's own turn: what happened to its socket is handed out
   bool failed;      // it is to be closed behind that
   bool between;     // has had an answer; nothing of a next request has come
@@ -226,7 +228,6 @@ struct bk_connection {
   size_t body_credit;   // bytes of body that extend the time once more
   size_t gathered;      // its part of the listener's `gathered`
   struct bk_exchange *exchange;
-  struct bk_websocket ws;
   struct bk_greeting *greeting;
   struct bk_peer hop;   // of the socket, or whom its PROXY header names
   struct bk_peer who;   // whom the last request came from

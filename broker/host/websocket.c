@@ -23,6 +23,10 @@ static bool is_open(const struct bk_connection *c) {
   return c->state == BK_CONNECTION_WEBSOCKET && c->ws.opened && !c->ws.closing && bx_list_empty(&c->doomed);
 }
 
+void bk_websocket_fetch_ahead(const struct bk_websocket *w) {
+  if (w) bx_fetch_ahead(bk_connection_of_websocket(w), offsetof(struct bk_connection, ws.frames));
+}
+
 bool bk_websocket_ready(const struct bk_websocket *w) {
   struct bk_connection *c = bk_connection_of_websocket(w);
   return is_open(c) && !bk_wire_unsent(&c->wire);

@@ -31,6 +31,9 @@ void *bk_websocket_user(const struct bk_websocket *);
 // Who asked for the upgrade; as bk_exchange_peer().
 struct bx_slice bk_websocket_peer(const struct bk_websocket *);
 
+// It will be written to soon: what that touches is fetched into the cache. NULL: nothing.
+void bk_websocket_fetch_ahead(const struct bk_websocket *);
+
 // True when a write would go to the kernel at once: nothing of an earlier write is left over.
 bool bk_websocket_ready(const struct bk_websocket *);
 

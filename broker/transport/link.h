@@ -5,12 +5,13 @@
 
 #include "broker/transport/transport.h"
 
-// First member of both. On the transport's list `woken` from wake until it is drained.
+// On the transport's list `woken` from wake until it is drained.
 struct bk_link {
-  struct bx_connection connection;
   struct bk_transport *transport;
   struct bx_list woken;
   void (*drain)(struct bk_link *);
+  struct bk_websocket *websocket;   // NULL: not one, or its upgrade is not complete
+  struct bx_connection connection;
 };
 
 static inline struct bk_link *bk_link_of(struct bx_connection *c) {

@@ -21,12 +21,26 @@ static void set_deadline(struct bk_transport *t) {
     bx_wheel_set(bk_loop_wheel(t->loop), &t->deadline, at);
 }
 
+static struct bk_link *of(const struct bx_list *woken) { return bx_container_of(woken, struct bk_link, woken); }
+
+// Before one is drained, which is a system call: what the next ones will need, each step from what the
+// step before it fetched. The last ones do without.
+static void fetch_ahead(const struct bx_list *todo) {
+  const struct bx_list *first = todo->next, *second = first->next, *third = second->next;
+  if (third == todo || second == todo || first == todo) return;
+  bx_session_fetch_outbox(of(first)->connection.session);
+  bx_session_fetch_ahead(of(second)->connection.session);
+  bk_websocket_fetch_ahead(of(second)->websocket);
+  bx_fetch_ahead(of(third), offsetof(struct bk_link, connection.link));
+}
+
 static void drain_woken(struct bk_transport *t) {
   struct bx_list todo, *link;
   bx_list_init(&todo);
   bx_list_splice(&todo, &t->woken);
   while ((link = bx_list_take(&todo)) != NULL) {
-    struct bk_link *each = bx_container_of(link, struct bk_link, woken);
+    struct bk_link *each = of(link);
+    fetch_ahead(&todo);
     each->drain(each);
   }
 }

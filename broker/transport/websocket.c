@@ -23,15 +23,15 @@ enum {
 };
 
 struct socket {
-  struct bk_link link;
-  struct bk_endpoint *endpoint;
-  struct bk_websocket *websocket;   // NULL: the upgrade is not complete, `link` is not in use
-  bool secure;                      // of the upgrade
-  struct bx_timer keep_alive, evidence, linger, stranger;
+  struct bx_timer evidence;
   bx_position asked;     // of the ping that is under way; 0: none
-  bool ask_again;        // the timer fired meanwhile
-  unsigned unanswered;   // pings since the last pong
   unsigned close_code;   // 0: not to be closed
+  bool ask_again;        // the timer fired meanwhile
+  bool secure;           // of the upgrade
+  struct bk_link link;   // not in use while it has no websocket
+  struct bk_endpoint *endpoint;
+  struct bx_timer keep_alive, linger, stranger;
+  unsigned unanswered;   // pings since the last pong
   const char *close_reason;
 };
 
@@ -64,8 +64,8 @@ static bx_position evidence_due(struct socket *s) {
 static bool write_text(struct socket *s, char *at, size_t len) {
   char text[24];
   bx_position position = evidence_due(s);
-  if (position == 0) return bk_websocket_write(s->websocket, at, len);
-  return bk_websocket_write_and_ping(s->websocket, at, len, position_text(position, text));
+  if (position == 0) return bk_websocket_write(s->link.websocket, at, len);
+  return bk_websocket_write_and_ping(s->link.websocket, at, len, position_text(position, text));
 }
 
 // One write of what waits. False: nothing waits, or the socket is broken.
@@ -84,12 +84,12 @@ static bool write_some(struct socket *s) {
 
 static void drain(struct bk_link *l) {
   struct socket *s = socket_of(l);
-  while (bk_websocket_ready(s->websocket)) {
+  while (bk_websocket_ready(s->link.websocket)) {
     if (write_some(s)) continue;
-    if (s->close_code) bk_websocket_close(s->websocket, s->close_code, s->close_reason);
+    if (s->close_code) bk_websocket_close(s->link.websocket, s->close_code, s->close_reason);
     return;
   }
-  bk_websocket_want_writable(s->websocket);
+  bk_websocket_want_writable(s->link.websocket);
 }
 
 static void writable(struct bk_websocket *w) {
@@ -104,9 +104,9 @@ static void writable(struct bk_websocket *w) {
 static void ping(struct socket *s, const char *otherwise) {
   char text[24];
   if (s->asked != 0 || bx_connection_ping_position(&s->link.connection, &s->asked))
-    bk_websocket_ping(s->websocket, position_text(s->asked, text));
+    bk_websocket_ping(s->link.websocket, position_text(s->asked, text));
   else if (otherwise)
-    bk_websocket_ping(s->websocket, bx_slice_of(otherwise));
+    bk_websocket_ping(s->link.websocket, bx_slice_of(otherwise));
 }
 
 static void ask_for_evidence(struct bx_timer *timer) {
@@ -117,7 +117,7 @@ static void ask_for_evidence(struct bx_timer *timer) {
 
 static void close_now(struct bx_timer *timer) {
   struct socket *s = bx_container_of(timer, struct socket, linger);
-  bk_websocket_close(s->websocket, s->close_code, s->close_reason);
+  bk_websocket_close(s->link.websocket, s->close_code, s->close_reason);
 }
 
 static void keep_alive(struct bx_timer *timer) {
@@ -125,8 +125,8 @@ static void keep_alive(struct bx_timer *timer) {
   struct bk_transport *t = s->link.transport;
   if (s->unanswered >= MISSED_PINGS) {
     t->counters.unresponsive++;
-    bk_debug("websocket.unresponsive", bk_sl("peer", bk_websocket_peer(s->websocket)));
-    bk_websocket_close(s->websocket, 1001, "no answer to pings");
+    bk_debug("websocket.unresponsive", bk_sl("peer", bk_websocket_peer(s->link.websocket)));
+    bk_websocket_close(s->link.websocket, 1001, "no answer to pings");
     return;
   }
   s->unanswered++;
@@ -147,7 +147,7 @@ static void look_at_stranger(struct bx_timer *timer) {
     return;
   }
   t->counters.silent++;
-  bk_websocket_close(s->websocket, 1008, "no handshake");
+  bk_websocket_close(s->link.websocket, 1008, "no handshake");
 }
 
 // Up to 16 digits, what positions have.
@@ -211,12 +211,12 @@ const struct bk_websocket_ops *bk_socket_upgrade(void *endpoint, struct bk_excha
 static void opened(struct bk_websocket *w, void *user) {
   struct socket *s = user;
   struct bk_transport *t = s->endpoint->transport;
-  s->websocket = w;
   bx_timer_init(&s->keep_alive, keep_alive);
   bx_timer_init(&s->evidence, ask_for_evidence);
   bx_timer_init(&s->linger, close_now);
   bx_timer_init(&s->stranger, look_at_stranger);
   bk_link_init(&s->link, s->endpoint, &connection_ops, BX_CONNECTION_STREAM, "websocket", bk_websocket_peer(w), drain);
+  s->link.websocket = w;
   s->link.connection.secure = s->secure;
   t->counters.sockets++;
   t->counters.sockets_opened++;
@@ -239,7 +239,7 @@ static void end(struct socket *s, bool echoed) {
 
 static void closed(struct bk_websocket *w, bool echoed) {
   struct socket *s = bk_websocket_user(w);
-  if (s->websocket) end(s, echoed);
+  if (s->link.websocket) end(s, echoed);
   bx_free(s);
 }
 
