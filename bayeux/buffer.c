@@ -36,11 +36,6 @@ void bx_buffer_add(struct bx_buffer *b, const void *bytes, size_t len) {
 
 void bx_buffer_slice(struct bx_buffer *b, struct bx_slice s) { bx_buffer_add(b, s.at, s.len); }
 
-void bx_buffer_char(struct bx_buffer *b, char c) {
-  bx_buffer_reserve(b, 1);
-  b->at[b->len++] = c;
-}
-
 void bx_buffer_u64(struct bx_buffer *b, uint64_t n) {
   char digits[20];
   size_t first = sizeof digits;

@@ -22,7 +22,10 @@ void bx_buffer_exactly(struct bx_buffer *, struct bx_slice);
 
 void bx_buffer_add(struct bx_buffer *, const void *bytes, size_t len);
 void bx_buffer_slice(struct bx_buffer *, struct bx_slice);
-void bx_buffer_char(struct bx_buffer *, char);
+static inline void bx_buffer_char(struct bx_buffer *b, char c) {
+  if (b->len == b->cap) bx_buffer_reserve(b, 1);
+  b->at[b->len++] = c;
+}
 void bx_buffer_u64(struct bx_buffer *, uint64_t);
 void bx_buffer_printf(struct bx_buffer *, const char *format, ...) BX_PRINTF(2, 3);
 

@@ -37,7 +37,9 @@ void bx_connect_write(struct bx_connection *c, struct bx_buffer *out, const char
     bx_buffer_char(out, ',');
   }
   if (error == NULL) {
-    bx_buffer_printf(out, "\"clientId\":\"%s\",\"channel\":\"/meta/connect\",\"successful\":true", c->session->id);
+    bx_buffer_lit(out, "\"clientId\":\"");
+    bx_buffer_slice(out, bx_session_id(c->session));
+    bx_buffer_lit(out, "\",\"channel\":\"/meta/connect\",\"successful\":true");
     bx_reply_advice(out, interval, c->mount->timeout);
     if (c->session->acks) bx_ack_write(c->server, c->session, out);
   } else {

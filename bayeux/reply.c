@@ -4,7 +4,9 @@
 
 static void member(struct bx_buffer *out, const char *name, const struct bx_value *value) {
   if (!bx_value_truthy(value)) return;
-  bx_buffer_printf(out, "\"%s\":", name);
+  bx_buffer_char(out, '"');
+  bx_buffer_slice(out, bx_slice_of(name));
+  bx_buffer_lit(out, "\":");
   bx_buffer_slice(out, value->raw);
   bx_buffer_char(out, ',');
 }
@@ -43,8 +45,11 @@ void bx_reply_error(struct bx_batch *batch, uint32_t index, bool with_client, st
 }
 
 void bx_reply_advice(struct bx_buffer *out, uint32_t interval, bx_millis timeout) {
-  bx_buffer_printf(out, ",\"advice\":{\"reconnect\":\"retry\",\"interval\":%u,\"timeout\":%llu}", interval,
-                   (unsigned long long)timeout);
+  bx_buffer_lit(out, ",\"advice\":{\"reconnect\":\"retry\",\"interval\":");
+  bx_buffer_u64(out, interval);
+  bx_buffer_lit(out, ",\"timeout\":");
+  bx_buffer_u64(out, timeout);
+  bx_buffer_char(out, '}');
 }
 
 // When all sessions are lost at once, clients are told to come back at the rate that this node takes.

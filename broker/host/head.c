@@ -14,9 +14,10 @@ static const struct {
     {{"DELETE", 6}, BK_DELETE}, {{"HEAD", 4}, BK_HEAD}, {{"OPTIONS", 7}, BK_OPTIONS},
 };
 
+// A bit for each of the first 128: letters, digits, !#$%&'*+-.^_`|~
 bool bk_is_token(unsigned char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-         (c && strchr("!#$%&'*+-.^_`|~", c));
+  static const uint64_t bits[2] = {0x03ff6cfa00000000, 0x57ffffffc7fffffe};
+  return c < 128 && (bits[c / 64] >> (c % 64) & 1);
 }
 
 static bool is_control(unsigned char c) { return (c < ' ' && c != '\t') || c == 0x7f; }

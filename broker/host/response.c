@@ -47,8 +47,10 @@ const char *bk_status_text(int status) {
 
 // A header ends where its line ends, whatever the value holds.
 static void write_value(struct bx_buffer *out, struct bx_slice value) {
-  for (size_t i = 0; i < value.len; i++)
-    bx_buffer_char(out, value.at[i] == '\r' || value.at[i] == '\n' ? ' ' : value.at[i]);
+  size_t from = out->len;
+  bx_buffer_slice(out, value);
+  for (char *c = out->at + from; c < out->at + out->len; c++)
+    if (*c == '\r' || *c == '\n') *c = ' ';
 }
 
 static void write_header(struct bx_buffer *out, const char *name, struct bx_slice value) {
@@ -62,7 +64,9 @@ static void write_length(struct bx_buffer *out, const struct bk_exchange *x, con
   if (x->streaming) {
     if (x->chunked_answer) bx_buffer_lit(out, "transfer-encoding: chunked\r\n");
   } else if (r->status >= 200 && r->status != 204 && r->status != 304) {
-    bx_buffer_printf(out, "content-length: %zu\r\n", r->body.len);
+    bx_buffer_lit(out, "content-length: ");
+    bx_buffer_u64(out, r->body.len);
+    bx_buffer_lit(out, "\r\n");
   }
 }
 
@@ -82,7 +86,11 @@ const char *bk_http_date(uint64_t wall_clock) {
 }
 
 void bk_response_write(struct bx_buffer *out, const struct bk_exchange *x, const struct bk_response *r) {
-  bx_buffer_printf(out, "HTTP/1.1 %d %s\r\n", r->status, bk_status_text(r->status));
+  bx_buffer_lit(out, "HTTP/1.1 ");
+  bx_buffer_u64(out, (unsigned)r->status);
+  bx_buffer_char(out, ' ');
+  bx_buffer_slice(out, bx_slice_of(bk_status_text(r->status)));
+  bx_buffer_lit(out, "\r\n");
   write_header(out, "date", bx_slice_of(bk_http_date(bk_wall_clock())));
   if (r->content_type) write_header(out, "content-type", bx_slice_of(r->content_type));
   write_length(out, x, r);
