@@ -121,9 +121,10 @@ struct bx_session {
   char id[];                    // terminated
 };
 
-// What a delivery touches of it.
+// What a delivery touches of it. NULL: nothing.
 static inline void bx_session_fetch_ahead(const struct bx_session *s) {
-  bx_fetch_ahead(&s->connection, offsetof(struct bx_session, moved) - offsetof(struct bx_session, connection));
+  if (s != NULL)
+    bx_fetch_ahead(&s->connection, offsetof(struct bx_session, moved) - offsetof(struct bx_session, connection));
 }
 
 // `s` itself is there already.

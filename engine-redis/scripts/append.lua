@@ -17,9 +17,9 @@ local bad = misfit(journal_key, 'stream')
 if bad then return {'BAD', bad} end
 
 local function add(position, channel, text, origin)
-  local id = decimal(position) .. '-0'
+  local id = position .. '-0'
   if maxlen == 0 then return redis.pcall('XADD', journal_key, id, 'c', channel, 'm', text, 'o', origin) end
-  return redis.pcall('XADD', journal_key, 'MAXLEN', '~', decimal(maxlen), id, 'c', channel, 'm', text, 'o', origin)
+  return redis.pcall('XADD', journal_key, 'MAXLEN', '~', ARGV[7], id, 'c', channel, 'm', text, 'o', origin)
 end
 
 local reply, began = {'OK'}, false
@@ -36,10 +36,10 @@ for i = 8, #ARGV, 4 do
     end
   end
   if not result then
-    local written = add(p + 1, ARGV[i + 2], ARGV[i + 3], node .. ':' .. decimal(seq + (i - 8) / 4))
+    result = decimal(p + 1)
+    local written = add(result, ARGV[i + 2], ARGV[i + 3], node .. ':' .. decimal(seq + (i - 8) / 4))
     if not failed(written) then
       p, began = p + 1, true
-      result = decimal(p)
       if once ~= '' then redis.call('SET', once_key(once), result, 'PX', ONCE_LIFE) end
     elseif not began then
       -- The first write tells for the whole call. An id that is too small is a head that went back:

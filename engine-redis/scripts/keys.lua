@@ -3,7 +3,7 @@
 --
 -- Rules that all scripts keep:
 -- * ARGV[1] is the namespace. All numbers travel as decimal text; ids of streams are written by
---   '%.0f', because Lua would turn 1763700000000001 into 1.7637e+15.
+--   decimal(), because Lua would turn 1763700000000001 into 1.7637e+15.
 -- * Everything is checked before the first write. Redis does not roll a script back.
 -- * Redis tests memory, role, replicas and disk at a script's first write only. A script whose first
 --   write is refused has written nothing; one whose first write passed is not refused later. So
@@ -20,7 +20,7 @@ local FORGOTTEN = 60000          -- ms: and after so long it is not listed any m
 local LINK_LIFE = HOUR           -- renewed by each tick
 local MARK_LIFE = 2 * HOUR       -- twice the longest life of a session
 local BACKSTOP = HOUR            -- a record outlives its deadline by this, should nobody reap it
-local ONCE_LIFE = 300000
+local ONCE_LIFE = '300000'         -- text: Redis writes a number of Lua's by '%.17g', which takes long
 local INBOX_LIFE = 60
 local ENDED_LIFE = 60000         -- ms: so long no node may save an ended session again
 local FROM_LIFE = 86400000      -- ms: an entry of another pod that comes again after so long would be one more
@@ -58,7 +58,7 @@ local function users_key(channel) return ns .. ':users:' .. channel end   -- has
 local function joined_key(channel) return ns .. ':joined:' .. channel end -- set of users whose join was told, and no leave
 local function counted_key(id) return ns .. ':counted:' .. id end         -- set of channels where a session is counted
 
-local function decimal(n) return string.format('%.0f', n) end
+local function decimal(n) return string.format('%d', n) end   -- exact up to 2^53
 
 -- A number out of a key or an argument, or nil. Sixteen digits stay exact in a double up to 2^53,
 -- which positions reach in the year 2255.
