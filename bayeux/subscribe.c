@@ -135,7 +135,9 @@ static bool has_room(struct bx_server *server, const struct bx_pending *p) {
 
 // -- who is present --------------------------------------------------------------------------------
 
-#define LISTED_CHANNELS 16   // of one message; each list has a limit of its own
+// Of one message. A list has at most presence_members names of BX_MAX_USER bytes, of which each may need an escape.
+#define LISTED_CHANNELS 16
+#define LISTED_BYTES (256 << 10)   // then no further list
 
 // The lists that a message asks for, one after the other.
 struct lists {
@@ -196,7 +198,7 @@ static void list_next(struct lists *l) {
     struct bx_slice pattern = p->request.patterns[l->next++];
 
     if (!bx_server_counts(server, pattern)) continue;
-    if (l->listed++ == LISTED_CHANNELS) {
+    if (l->listed++ == LISTED_CHANNELS || l->text.len > LISTED_BYTES) {
       server->counters.presence_cut++;
       break;
     }

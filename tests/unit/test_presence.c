@@ -44,11 +44,12 @@ struct house {
   struct wire wire;   // of the watcher, who hears the companion of /room/1
 };
 
-static void open_house(struct house *h) {
+static void open_house_with(struct house *h, uint32_t members) {
   struct bx_server_options o = world_options();
 
   o.presence_grace = GRACE;
-  o.presence_members = 2;
+  o.presence_members = members;
+  o.max_sessions = 2000;
   world_init(&h->w, &o);
   h->guard = (struct guard){.access.ops = &ops, .user = ""};
   bx_server_guard(h->w.server, &h->guard.access);
@@ -57,6 +58,8 @@ static void open_house(struct house *h) {
   stream_connect(&h->wire, &h->w, h->watcher, "1");
   wire_take(&h->wire);
 }
+
+static void open_house(struct house *h) { open_house_with(h, 2); }
 
 static void close_house(struct house *h) {
   wire_close(&h->wire);
@@ -245,6 +248,29 @@ static void a_reply_lists_some_channels_only(void **state) {
   close_house(&h);
 }
 
+// Names of which every byte needs an escape: 1,000 of them are more than 256 KB.
+static void a_reply_lists_some_bytes_only(void **state) {
+  char user[BX_MAX_USER + 1], id[32];
+  const char *reply;
+  struct house h;
+
+  (void)state;
+  open_house_with(&h, 1000);
+  memset(user, '"', sizeof user - 1);
+  user[BX_MAX_USER] = '\0';
+  for (int i = 0; i < 1000; i++) {
+    memcpy(user, (char[3]){(char)('a' + i % 10), (char)('a' + i / 10 % 10), (char)('a' + i / 100)}, 3);
+    handshake_as(&h, user, id);
+    world_subscribe(&h.w, id, "/room/2");
+  }
+  reply = subscribe_and_list(&h, id, "['/room/2','/room/3']");
+  assert_non_null(strstr(reply, "'/room/2':{'users':1000,'sessions':1000,'members':["));
+  assert_null(strstr(reply, "'/room/3':"));
+  assert_in_range(strlen(reply), 256 << 10, 512 << 10);
+  assert_int_equal(h.w.server->counters.presence_cut, 1);
+  close_house(&h);
+}
+
 // A subscription is made, and told of, whatever becomes of the list.
 static void a_list_that_cannot_be_had_is_left_out(void **state) {
   const char *reply;
@@ -279,6 +305,7 @@ int main(void) {
       cmocka_unit_test(patterns_companions_and_other_channels_are_not_counted),
       cmocka_unit_test(the_reply_lists_who_is_there),
       cmocka_unit_test(a_reply_lists_some_channels_only),
+      cmocka_unit_test(a_reply_lists_some_bytes_only),
       cmocka_unit_test(a_list_that_cannot_be_had_is_left_out),
   };
 
