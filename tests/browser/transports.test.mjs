@@ -20,12 +20,12 @@ const start = () => (browser ??= chromium.launch({
 }));
 
 // The address of a page of another origin on this machine.
-async function foreignPage(t) {
+async function foreignPage(t, host = '127.0.0.1') {
   const server = http.createServer((request, response) =>
     response.setHeader('Content-Type', 'text/html').end('<!doctype html><title>page</title>'));
-  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve));
+  await new Promise(resolve => server.listen(0, host, resolve));
   t.after(() => server.close());
-  return `http://127.0.0.1:${server.address().port}/`;
+  return `http://${host}:${server.address().port}/`;
 }
 
 // A page whose client is subscribed to /to-page, with every transport disabled that is not in `wanted`.
@@ -102,6 +102,48 @@ for (const {transport, counts, silent, ...how} of cases) {
     assert.deepEqual(complaints, []);
   });
 }
+
+// 127.0.0.2 is another site to a browser, and no name of this machine to the broker.
+test('a page of another site: none of its ways in brings a message, unless access.origins has it', {timeout: 60000}, async t => {
+  const site = await foreignPage(t, '127.0.0.2');
+  const context = await (await start()).newContext();
+  t.after(() => within(context.close(), 'the page to close'));
+  const attack = async broker => {
+    const page = await context.newPage();
+    page.setDefaultTimeout(DEADLINE);
+    await page.goto(site);
+    await page.evaluate(async url => {
+      const text = way => JSON.stringify([{channel: '/to-all', data: way}]);
+      const load = (name, fields) => new Promise(resolve => document.body.append(Object.assign(document.createElement(name), {onload: resolve, onerror: resolve, ...fields})));
+      const address = way => `${url}?message=${encodeURIComponent(text(way))}&jsonp=f`;
+      window.f = () => {};
+      await load('script', {src: address('script')});
+      await load('script', {src: address('silent script'), referrerPolicy: 'no-referrer'});
+      await load('script', {src: address('script with credentials'), crossOrigin: 'use-credentials'});
+      await load('img', {src: address('image')});
+      document.body.append(Object.assign(document.createElement('iframe'), {src: address('frame')}));   // a download has no end that is told
+      await fetch(url, {method: 'POST', mode: 'no-cors', body: text('fetch')}).catch(() => {});
+      await fetch(url, {method: 'POST', mode: 'no-cors', body: new URLSearchParams({message: text('form')})}).catch(() => {});
+      await fetch(address('get'), {mode: 'no-cors', referrerPolicy: 'no-referrer'}).catch(() => {});
+      await new Promise(resolve => {
+        const socket = new WebSocket(url.replace('http', 'ws'));
+        socket.onopen = () => { socket.send(text('websocket')); setTimeout(resolve, 200); };
+        socket.onerror = resolve;
+      });
+    }, broker.bayeux);
+    await page.close();
+  };
+  const ways = async set => {
+    const broker = await startBroker(t, {set});
+    const session = await poller(broker.bayeux, '/to-all');
+    await attack(broker);
+    return (await drain(session)).map(({data}) => data).sort();
+  };
+  assert.deepEqual(await ways({}), []);
+  const admitted = await ways({'access.origins': [new URL(site).origin]});
+  for (const way of ['script', 'script with credentials', 'image', 'form', 'websocket']) assert.ok(admitted.includes(way), `${way}: ${admitted}`);
+  for (const way of ['silent script', 'get']) assert.ok(!admitted.includes(way), `${way} does not say who asks`);
+});
 
 test('a stream of events goes on after the broker was killed and started again', {timeout: 120000}, async t => {
   const broker = await startBroker(t);
