@@ -114,7 +114,7 @@ export const figures = [
     id: 'tls', title: '5,000 idle clients over TLS', fresh: true, rounds: 5,
     load: {scenario: 'idle', kind: 'websocket', clients: 5000, channels: 5000, warm: 0, seconds: 0.1, settle: 0.5, concurrency: 32},
     values: {memory: {of: memory, unit: 'bytes of PSS per client'}, connect: {of: report => report.connect_cpu_us, unit: 'us of CPU per client'}},
-    entries: [entry('mora-tls')], targets: [{value: 'memory', of: 'mora-tls', limit: 12288}],
+    entries: ['mora-tls', 'epoll-tls'].map(each => entry(each)), targets: [{value: 'memory', of: 'mora-tls', limit: 12288}],
   },
   {
     id: 'connect', title: 'Connect, upgrade, handshake and subscribe: 1,000 to 15,000 clients', fresh: true,

@@ -42,8 +42,8 @@ function waysOf({dialect, urls}) {
 // Everything as it is by default, but for what would refuse so many clients of one machine at once, and
 // the log of every start.
 const MORA = {
-  'logging.level': 'warn', 'limits.handshake_rate': 1000000, 'limits.accept_rate': 1000000, 'limits.clients': 15000,
-  'limits.clients_per_address': 15000,
+  'logging.level': 'warn', 'limits.handshake_rate': 1000000, 'limits.accept_rate': 1000000, 'limits.clients': 20000,
+  'limits.clients_per_address': 20000,
 };
 
 async function broker(name, {cpu, directory, settings}) {
@@ -91,10 +91,15 @@ async function moraAuthority({cpu, loadCpu, directory, settings = {}}) {
   }
 }
 
-async function moraTls({cpu, directory, settings = {}}) {
+function certificate(directory) {
   const files = {'tls.certificate': join(directory, 'certificate.pem'), 'tls.key': join(directory, 'key.pem')};
   execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
                            '-keyout', files['tls.key'], '-out', files['tls.certificate'], '-subj', '/CN=localhost'], {stdio: 'pipe'});
+  return files;
+}
+
+async function moraTls({cpu, directory, settings = {}}) {
+  const files = certificate(directory);
   const {server, port} = await broker('mora', {cpu, directory, settings: {...files, ...settings}});
   return {pids: {server: server.pids()}, ways: moraWays([port], 'wss'), stop: server.stop};
 }
@@ -119,10 +124,10 @@ const moraRedis = (nodes, more = {}) => async ({cpu, directory, settings = {}}) 
 
 // -- the floors ------------------------------------------------------------------------------------
 
-async function reference(name, program, {cpu, directory, flags = []}) {
+async function reference(name, program, {cpu, directory, flags = []}, scheme = 'ws') {
   const port = await freePort();
   const server = await launch({name, cpu, directory, port, command: [binary(program), '--port', String(port), ...flags]});
-  const websocket = {dialect: 'plain', urls: [`ws://127.0.0.1:${port}/sub/{channel}`], publish: `ws://127.0.0.1:${port}/pub/{channel}`};
+  const websocket = {dialect: 'plain', urls: [`${scheme}://127.0.0.1:${port}/sub/{channel}`], publish: `${scheme}://127.0.0.1:${port}/pub/{channel}`};
   const polling = {...websocket, dialect: 'plain-poll', urls: [`http://127.0.0.1:${port}/poll/{channel}`]};
   return {pids: {server: server.pids()}, stop: server.stop,
     ways: {websocket, self: websocket, polling, idle: {...websocket, dialect: 'renew'}, connect: {...websocket, dialect: 'echo'}}};
@@ -133,6 +138,7 @@ const own = {
   'mora-workers-1': moraRedis(1, {'broker.workers': 1}), 'mora-workers-2': moraRedis(1, {'broker.workers': 2}),
   epoll: options => reference('epoll', 'bench_epoll', options),
   'epoll-batch': options => reference('epoll-batch', 'bench_epoll', {...options, flags: ['--batch', ...(options.flags ?? [])]}),
+  'epoll-tls': options => reference('epoll-tls', 'bench_epoll', {...options, flags: ['--tls', Object.values(certificate(options.directory)).join()]}, 'wss'),
   lws: options => reference('lws', 'bench_lws', options),
 };
 

@@ -102,7 +102,8 @@ static struct ssl_ctx_st *tls_context(const struct bn_options *o) {
 static void prepare_publishers(struct bn_load *load) {
   const struct bn_options *o = load->options;
   bool self = o->dialect->subscriber->publish != NULL;
-  if (self || load->self != 0) return;
+  bool quiet = strcmp(o->scenario, "idle") == 0 || strcmp(o->scenario, "connect") == 0;   // nothing is published
+  if (self || quiet || load->self != 0) return;
   load->publisher_count = o->dialect->publisher_each ? o->channels : 1;
   load->publishers = bx_alloc(load->publisher_count * sizeof *load->publishers);
   for (unsigned i = 0; i < load->publisher_count; i++) {

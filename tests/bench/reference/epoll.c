@@ -2,12 +2,12 @@
 // bench_epoll: what a websocket fan-out costs when there is nothing around it. Raw epoll, no sessions, no
 // JSON, no limits: the floor that the figures of docs/benchmarks.md are compared with.
 //
-//   bench_epoll [--port N] [--batch] [--ping MS] [--hold MS] [--misbehave lose|double|swap]
+//   bench_epoll [--port N] [--batch] [--ping MS] [--hold MS] [--tls CERTIFICATE,KEY] [--misbehave lose|double|swap]
 //
 // A websocket at /sub/NUMBER gets every text that a websocket at /pub/NUMBER sends from then on. One
 // send() for each message and subscriber; with --batch one for all that a turn of the loop brought, which
 // is how Mora does it. A text at /sub/NUMBER is answered after --hold ms (0: at once) with a text as long
-// as Bayeux's answer to a connect; --ping sends pings. --misbehave does wrong to one delivery in a
+// as Bayeux's answer to a connect; --ping sends pings; --tls speaks TLS as thriftily as OpenSSL can. --misbehave does wrong to one delivery in a
 // thousand, for the test of who watches. Prints "listening PORT" when it does.
 #include <arpa/inet.h>
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include <netinet/tcp.h>
 #include <openssl/evp.h>
 #include <openssl/sha.h>
+#include <openssl/ssl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ struct conn {
   uint64_t ping_at, hold_at;
   struct channel *channel;   // NULL: before the upgrade
   struct bx_buffer in, out, kept;
+  SSL *ssl;
   int fd;
   unsigned place;   // among the channel's subscribers
   bool publishes;
@@ -51,6 +53,7 @@ struct server {
   uint64_t ping, hold, now;   // ms
   enum misbehaviour misbehaviour;
   unsigned long deliveries;
+  SSL_CTX *tls;
   struct bx_list due, pings, holds;   // the last two ordered by time
   struct channel *channels[CHANNELS];
   char bytes[READ_AT_ONCE];
@@ -80,9 +83,25 @@ static void watch(struct conn *c, int how, uint32_t events) {
   epoll_ctl(server.epoll, how, c->fd, &e);
 }
 
+static ssize_t put(struct conn *c, const char *at, size_t len) {
+  if (!c->ssl) return send(c->fd, at, len, MSG_NOSIGNAL);
+  int n = SSL_write(c->ssl, at, (int)len);
+  if (n > 0) return n;
+  errno = SSL_get_error(c->ssl, n) == SSL_ERROR_WANT_WRITE ? EAGAIN : EPIPE;
+  return -1;
+}
+
+static ssize_t get(struct conn *c) {
+  if (!c->ssl) return recv(c->fd, server.bytes, sizeof server.bytes, 0);
+  int n = SSL_read(c->ssl, server.bytes, sizeof server.bytes);
+  if (n > 0) return n;
+  errno = SSL_get_error(c->ssl, n) == SSL_ERROR_WANT_READ ? EAGAIN : EPIPE;
+  return -1;
+}
+
 // What the socket does not take waits for it. A broken socket is seen when it is read.
 static void send_bytes(struct conn *c, const char *at, size_t len) {
-  ssize_t sent = c->out.len ? 0 : send(c->fd, at, len, MSG_NOSIGNAL);
+  ssize_t sent = c->out.len ? 0 : put(c, at, len);
   if (sent < 0 && errno != EAGAIN) return;
   if (sent < 0) sent = 0;
   if ((size_t)sent == len) return;
@@ -91,7 +110,7 @@ static void send_bytes(struct conn *c, const char *at, size_t len) {
 }
 
 static void send_rest(struct conn *c) {
-  ssize_t sent = send(c->fd, c->out.at, c->out.len, MSG_NOSIGNAL);
+  ssize_t sent = put(c, c->out.at, c->out.len);
   if (sent <= 0) return;
   memmove(c->out.at, c->out.at + sent, c->out.len - (size_t)sent);
   c->out.len -= (size_t)sent;
@@ -212,6 +231,7 @@ static void close_conn(struct conn *c) {
   bx_buffer_fini(&c->in);
   bx_buffer_fini(&c->out);
   bx_buffer_fini(&c->kept);
+  SSL_free(c->ssl);
   close(c->fd);
   bx_free(c);
 }
@@ -295,7 +315,7 @@ static bool take(struct conn *c, char *at, size_t len) {
 }
 
 static void readable(struct conn *c) {
-  ssize_t n = recv(c->fd, server.bytes, sizeof server.bytes, 0);
+  ssize_t n = get(c);
   if (n < 0 && errno == EAGAIN) return;
   bool good = n > 0;
   if (good && c->in.len) {
@@ -316,6 +336,11 @@ static void accept_some(void) {
     c->fd = fd;
     bx_list_init(&c->ping);
     bx_list_init(&c->hold);
+    if (server.tls) {
+      c->ssl = SSL_new(server.tls);
+      SSL_set_fd(c->ssl, fd);
+      SSL_set_accept_state(c->ssl);
+    }
     watch(c, EPOLL_CTL_ADD, EPOLLIN);
   }
 }
@@ -359,6 +384,23 @@ static void run(void) {
   }
 }
 
+// No tickets, no cache of sessions, no buffers between records.
+static void use_tls(const char *files) {
+  char certificate[256];
+  const char *key = strchr(files, ',');
+  server.tls = SSL_CTX_new(TLS_server_method());
+  snprintf(certificate, sizeof certificate, "%.*s", key ? (int)(key - files) : 0, files);
+  SSL_CTX_set_mode(server.tls,
+                   SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_session_cache_mode(server.tls, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_num_tickets(server.tls, 0);
+  if (!key || SSL_CTX_use_certificate_chain_file(server.tls, certificate) != 1 ||
+      SSL_CTX_use_PrivateKey_file(server.tls, key + 1, SSL_FILETYPE_PEM) != 1) {
+    fprintf(stderr, "bench_epoll: --tls CERTIFICATE,KEY\n");
+    exit(2);
+  }
+}
+
 static enum misbehaviour misbehaviour_of(const char *word) {
   static const char *const names[] = {"", "lose", "double", "swap"};
   for (int i = LOSE; i <= SWAP; i++)
@@ -373,8 +415,13 @@ static void end(int signo) {
 }
 
 int main(int argc, char **argv) {
-  static const struct option words[] = {{"port", 1, NULL, 'p'}, {"batch", 0, NULL, 'b'},     {"ping", 1, NULL, 'i'},
-                                        {"hold", 1, NULL, 'h'}, {"misbehave", 1, NULL, 'm'}, {0}};
+  static const struct option words[] = {{"port", 1, NULL, 'p'},
+                                        {"batch", 0, NULL, 'b'},
+                                        {"ping", 1, NULL, 'i'},
+                                        {"hold", 1, NULL, 'h'},
+                                        {"misbehave", 1, NULL, 'm'},
+                                        {"tls", 1, NULL, 't'},
+                                        {0}};
   unsigned port = 0;
   struct rlimit files;
   for (int word; (word = getopt_long(argc, argv, "", words, NULL)) != -1;) {
@@ -382,6 +429,7 @@ int main(int argc, char **argv) {
     if (word == 'b') server.batch = true;
     if (word == 'i') server.ping = strtoul(optarg, NULL, 10);
     if (word == 'h') server.hold = strtoul(optarg, NULL, 10);
+    if (word == 't') use_tls(optarg);
     if (word == 'm') server.misbehaviour = misbehaviour_of(optarg);
     if (word == '?') return 2;
   }
