@@ -33,9 +33,11 @@ which Mora or a floor loses, doubles or disorders one message fails as a whole**
 |---|---|
 | \`epoll\` | \`tests/bench/reference/epoll.c\`: websockets on raw epoll; no sessions, no JSON, no limits; one send for each message and subscriber |
 | \`epoll-batch\` | the same, one send for all that a turn of its loop brought, as Mora does it |
+| \`epoll-tls\` | the first over TLS, with what OpenSSL can be told to hold less memory |
 | \`lws\` | \`tests/bench/reference/lws.c\`: bare libwebsockets on libuv, written directly, the cheapest way that was found; held GETs for long polling |
 
-Floors carry 128 bytes and no envelope; acknowledge no publish; remember nothing. The floor of connects is an upgrade and three texts that come back, of idle clients one that
+Each client of a floor says a word when it comes, as a Bayeux client has to: Linux delays the acknowledgements of a peer that has spoken, and over
+loopback they are then the sender's work, a fifth of a write. Floors carry 128 bytes and no envelope; acknowledge no publish; remember nothing. The floor of connects is an upgrade and three texts that come back, of idle clients one that
 sends the same pings and answers the same renewals. The other servers, and how they are set up: [peers](benchmarks-peers.md).
 
 ## What limits each
