@@ -26,6 +26,9 @@ export function lifeCases(scenario, {E, F, assert}) {
     await db.create('w', 'A', 'bob', 'jti:2');
     await db.is(['OK'], 'end', 's', 'A', 1, 1, 'disconnect', 0, 'A');
     await db.isRaw(['t'], 'SMEMBERS', 'ns:token:jti:1');
+    await db.raw('HSET', 'ns:pods', 'b', 10);
+    await db.quietly('relay', 'b', 'A', 'r1', 10, 11, 0, 'revoke-token', 'jti:9', till, 'B:1');
+    await db.isRaw(till, 'ZSCORE', 'ns:revoked', 'jti:9');
     await db.raw('DEL', 'ns:session:v');
     await db.is(['OK', 'w'], 'members', '', 'jti:2', 10);
     await db.raw('DEL', 'ns:token:jti:2');
