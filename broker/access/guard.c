@@ -81,6 +81,19 @@ static bool tokens_count(const struct bk_guard *g) {
   return g->tokens || g->options->handshake == BK_HANDSHAKE_AUTHORITY;
 }
 
+// Of the secret of servers that this is; empty: of none.
+static struct bx_slice name_of_secret(const struct bk_guard *g, struct bx_slice given) {
+  struct cf_strings all = g->options->superclient;
+  for (size_t i = 0; i < all.count; i++) {
+    struct bk_secrets one = {0};
+    bk_secrets_init(&one, &all.at[i], 1);
+    bool is = bk_secrets_match(&one, given);
+    bk_secrets_fini(&one);
+    if (is) return bx_slice_of(g->server_names[i]);
+  }
+  return (struct bx_slice){0};
+}
+
 static void name_opener(struct bk_guard *g, const struct bx_access_request *r, struct bx_access_answer *a) {
   struct bx_value given = bx_ext_member(&r->message->ext, r->server ? BX_LIT("password") : BX_LIT("token"));
   struct bx_buffer text = {0};
@@ -88,7 +101,7 @@ static void name_opener(struct bk_guard *g, const struct bx_access_request *r, s
   bx_value_decode(&given, &text);
   bx_buffer_clear(&g->token);
   if (r->server)
-    write_digest(bx_buffer_view(&text), &g->token);
+    bx_buffer_slice(&g->token, name_of_secret(g, bx_buffer_view(&text)));
   else if (text.len > 0)
     write_token_name(bx_buffer_view(&text), bx_buffer_view(&g->claims.id), &g->token);
   a->token = bx_buffer_view(&g->token);
@@ -102,8 +115,10 @@ static bool begins(struct bx_slice text, struct bx_slice with) {
 void bk_guard_name_token(struct bk_guard *g, struct bx_slice text, struct bx_buffer *name, uint64_t *until) {
   struct bk_claims claims = {0};
   *until = 0;
-  if (begins(text, BX_LIT("jti:")) || begins(text, BX_LIT("sha256:"))) {
-    bx_buffer_slice(name, text);
+  struct bx_slice secret = name_of_secret(g, text);
+  bool is_name = begins(text, BX_LIT("jti:")) || begins(text, BX_LIT("sha256:")) || begins(text, BX_LIT("secret:"));
+  if (secret.len > 0 || is_name) {
+    bx_buffer_slice(name, secret.len > 0 ? secret : text);
     return;
   }
   if (g->tokens && g->options->handshake != BK_HANDSHAKE_AUTHORITY && !bk_jwt_check(g->tokens, text, &claims))
@@ -284,6 +299,12 @@ void bk_guard_init(struct bk_guard *g, const struct bk_access_options *options, 
   static const struct bx_access_ops counting = {is_server, ask, asked, cancel, revoked, unknown, counts, denied};
   *g = (struct bk_guard){.access.ops = &ops, .options = options, .tokens = tokens};
   bk_secrets_init(&g->servers, options->superclient.at, options->superclient.count);
+  size_t count = options->superclient.count;
+  if (count > 0) g->server_names = bx_alloc(count * sizeof *g->server_names);
+  for (size_t i = 0; i < count; i++) {
+    memcpy(g->server_names[i], "secret:", 7);
+    bk_slow_digest(options->superclient.at[i], g->server_names[i] + 7);
+  }
   // Checked; and where everybody may do everything they are not looked at.
   BX_BUG_ON(options->mode != BK_ACCESS_OPEN && bk_rules_read(options->rules, &g->rules) != NULL);
   if (g->rules.presence) g->access.ops = &counting;
@@ -292,6 +313,7 @@ void bk_guard_init(struct bk_guard *g, const struct bk_access_options *options, 
 void bk_guard_fini(struct bk_guard *g) {
   bk_rules_fini(&g->rules);
   bk_secrets_fini(&g->servers);
+  bx_free(g->server_names);
   bk_claims_fini(&g->claims);
   bx_buffer_fini(&g->token);
   bx_buffer_fini(&g->ext);

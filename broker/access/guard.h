@@ -31,15 +31,19 @@ struct bk_access_counters {
 };
 extern const struct bk_metric bk_access_metrics[];
 
+// "secret:" and a digest, terminated.
+enum { BK_GUARD_SECRET_NAME = 7 + BK_DIGEST_HEX };
+
 struct bk_guard {
   struct bx_access access;
   const struct bk_access_options *options;
   struct bk_rules rules;
-  struct bk_secrets servers;            // auth.superclient
-  struct bk_jwt *tokens;                // NULL: none can be checked
-  struct bx_access *authority;          // NULL: there is none
-  struct bk_claims claims;              // of the token of a handshake
-  struct bx_buffer token, ext, error;   // texts of the answer that is being given
+  char (*server_names)[BK_GUARD_SECRET_NAME];   // of auth.superclient, in its order
+  struct bk_secrets servers;                    // auth.superclient
+  struct bk_jwt *tokens;                        // NULL: none can be checked
+  struct bx_access *authority;                  // NULL: there is none
+  struct bk_claims claims;                      // of the token of a handshake
+  struct bx_buffer token, ext, error;           // texts of the answer that is being given
   struct bk_access_counters counters;
 };
 
@@ -50,8 +54,7 @@ void bk_guard_fini(struct bk_guard *);
 // (access.handshake_ext, a rule's `ext` and `deny`, advice), then given to the server.
 void bk_guard_decide(struct bk_guard *, struct bx_access_request *, const struct bx_access_answer *);
 // The name of what opens sessions, as bx_access_answer.token has it: "jti:<jti>" of a JWT that has one; else
-// "sha256:<hex>" of what is signed of a JWT, of any other token, of a secret of servers. `text`: such a name, or the
-// token. *until: the token says that it holds no longer, ms since 1970; else 0.
+// "sha256:<hex>" of what is signed of a JWT, of any other token; "secret:<hex>" of a secret of servers, a slow one. `text`: such a name, or the token, or the secret. *until: the token says that it holds no longer, ms since 1970; else 0.
 void bk_guard_name_token(struct bk_guard *, struct bx_slice text, struct bx_buffer *name, uint64_t *until);
 // SIGHUP: the keys of tokens are read again, if there are any.
 void bk_guard_reload(struct bk_guard *);

@@ -50,3 +50,13 @@ void bk_sign(const char *secret, struct bx_slice text, char out[BK_DIGEST_HEX]) 
   BX_BUG_ON(!HMAC(EVP_sha256(), secret, (int)strlen(secret), (const unsigned char *)text.at, text.len, bytes, &len));
   write_hex(bytes, out);
 }
+
+// The salt only tells these digests from others: they have to be the same on all nodes.
+void bk_slow_digest(const char *secret, char out[BK_DIGEST_HEX]) {
+  static const unsigned char salt[] = "mora: the name of a secret";
+  enum { ROUNDS = 20000 };
+  unsigned char bytes[BK_DIGEST];
+  BX_BUG_ON(!PKCS5_PBKDF2_HMAC(secret, (int)strlen(secret), salt, sizeof salt - 1, ROUNDS, EVP_sha256(), sizeof bytes,
+                               bytes));
+  write_hex(bytes, out);
+}

@@ -24,5 +24,7 @@ bool bk_secrets_match(const struct bk_secrets *, struct bx_slice given);
 
 // Hexadecimal, terminated.
 enum { BK_DIGEST_HEX = 2 * BK_DIGEST + 1 };
-void bk_digest(struct bx_slice text, char out[BK_DIGEST_HEX]);                     // SHA-256
+void bk_digest(struct bx_slice text, char out[BK_DIGEST_HEX]);   // SHA-256
+// Of a secret that people may have thought up: takes milliseconds, so that whoever reads it cannot try many.
+void bk_slow_digest(const char *secret, char out[BK_DIGEST_HEX]);
 void bk_sign(const char *secret, struct bx_slice text, char out[BK_DIGEST_HEX]);   // HMAC-SHA256

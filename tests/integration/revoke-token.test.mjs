@@ -3,7 +3,7 @@
 // expires. MORA_TEST_ENGINE=memory: on one node.
 
 import assert from 'node:assert/strict';
-import {createHash} from 'node:crypto';
+import {createHash, pbkdf2Sync} from 'node:crypto';
 import {test} from './lib/suite.mjs';
 import {run} from './lib/daemon.mjs';
 import {PollSession} from './lib/bayeux.mjs';
@@ -161,8 +161,12 @@ test('disconnect-token ends sessions and forbids nothing; secrets of servers hav
   }
   const server = await opened(first, {password: 'the secret of a server'});
   const mora = (...words) => run('mora', ['--admin', second.url('admin'), ...words]);
-  assert.deepEqual((({code, stdout}) => [code, stdout])(await mora('disconnect-token', digest('the secret of a server'))), [0, '1 ended\n']);
+  const name = `secret:${pbkdf2Sync(SET['auth.superclient'], 'mora: the name of a secret', 20000, 32, 'sha256').toString('hex')}`;
+  assert.equal((await getJson(second.admin(`/v1/clients/${server.clientId}`))).json.token, name);
+  assert.deepEqual((({code, stdout}) => [code, stdout])(await mora('disconnect-token', 'the secret of a server')), [0, '1 ended\n']);
   await isEnded(server);
+  assert.deepEqual((await revoke(first, name)).json, {token: name, revoked: true});
+  assert.equal((await tried(second, {password: 'the secret of a server'})).successful, false);
   assert.deepEqual((({code, stdout}) => [code, stdout])(await mora('revoke-token', token)), [0, 'revoked\n']);
   assert.equal((await tried(first, {token})).successful, false);
   const {code} = await run('mora', ['--admin', second.url('admin'), 'revoke-token', '-'], {input: `${hs256(claimsOf('bob', {jti: 'piped'}))}\n`});
