@@ -67,8 +67,11 @@ static void on_event(void *context, enum bx_event event, const struct bx_session
     bk_debug("session.subscribe", bk_sl("client", id), bk_sl("pattern", detail));
     tell(b, "subscribe", s, detail);
     break;
-  case BX_EVENT_UNSUBSCRIBE: tell(b, "unsubscribe", s, detail); /* fall through */
-  case BX_EVENT_DROP: bk_debug("session.unsubscribe", bk_sl("client", id), bk_sl("pattern", detail)); break;
+  case BX_EVENT_UNSUBSCRIBE:
+  case BX_EVENT_DROP:
+    bk_debug("session.unsubscribe", bk_sl("client", id), bk_sl("pattern", detail));
+    if (event == BX_EVENT_UNSUBSCRIBE) tell(b, "unsubscribe", s, detail);
+    break;
   case BX_EVENT_DISCONNECT:
     bk_debug("session.disconnect", bk_sl("client", id), bk_sl("reason", detail));
     tell(b, "disconnect", s, detail);
