@@ -22,31 +22,43 @@ local function add(position, channel, text, origin)
   return redis.pcall('XADD', journal_key, 'MAXLEN', '~', ARGV[7], id, 'c', channel, 'm', text, 'o', origin)
 end
 
+-- The answer to a write that was refused, when it was the first: it tells for the whole call. An id that is
+-- too small is a head that went back: the caller says hello, which begins an epoch above the journal.
+local function stopped(written)
+  if string.find(written.err, 'equal or smaller', 1, true) then return {'EPOCH', '0'} end
+  return refused(written)
+end
+
+-- Notes the position for a key before its entry is written: one call, where nearly every key is new.
+-- Returns what came of that, or nil and the result: a key that is known is answered when memory is full, too.
+local function note(once, position)
+  local noted = redis.pcall('SET', once_key(once), position, 'PX', ONCE_LIFE, 'NX')
+  if noted and not failed(noted) then return noted end
+  local first = redis.pcall('GET', once_key(once))
+  if failed(first) then return nil, '-503' end
+  if first then return nil, '=' .. first end
+  return noted
+end
+
 local reply, began = {'OK'}, false
 for i = 8, #ARGV, 4 do
-  local client, once, result = ARGV[i], ARGV[i + 1], nil
+  local client, once, result, written = ARGV[i], ARGV[i + 1], nil, nil
+  local position = decimal(p + 1)
   if client ~= '' and redis.call('EXISTS', session_key(client)) == 0 then
     result = '-401'
   elseif once ~= '' then
-    local first = redis.pcall('GET', once_key(once))
-    if failed(first) then
-      result = '-503'
-    elseif first then
-      result = '=' .. first
-    end
+    written, result = note(once, position)
   end
   if not result then
-    result = decimal(p + 1)
-    local written = add(result, ARGV[i + 2], ARGV[i + 3], node .. ':' .. decimal(seq + (i - 8) / 4))
+    local noted = written and not failed(written)
+    if noted or once == '' then
+      written = add(position, ARGV[i + 2], ARGV[i + 3], node .. ':' .. decimal(seq + (i - 8) / 4))
+    end
     if not failed(written) then
-      p, began = p + 1, true
-      if once ~= '' then redis.call('SET', once_key(once), result, 'PX', ONCE_LIFE) end
-    elseif not began then
-      -- The first write tells for the whole call. An id that is too small is a head that went back:
-      -- the caller says hello, which begins an epoch above the journal.
-      if string.find(written.err, 'equal or smaller', 1, true) then return {'EPOCH', '0'} end
-      return refused(written)
+      p, began, result = p + 1, true, position
     else
+      if noted then redis.call('DEL', once_key(once)) end
+      if not began then return stopped(written) end
       result = '-503'
     end
   end

@@ -258,6 +258,11 @@ scenario('append: a key is answered with the position of its first, from either 
   assert.ok(life > 290000 && life <= 300000, `${life}`);
   assert.deepEqual(await db.append('nobody', 'k', '/a', '1'), ['OK', '-401'], 'the session is asked for first');
   await db.isRaw(4, 'XLEN', 'ns:journal');
+  await db.raw('CONFIG', 'SET', 'maxmemory', 1);
+  assert.deepEqual(await db.append('', 'k', '/a', '1'), ['OK', '=' + p(1)], 'what was taken is not refused when memory is full');
+  assert.deepEqual(await db.append('', 'new', '/a', '1'), ['FULL']);
+  await db.raw('CONFIG', 'SET', 'maxmemory', 0);
+  await db.isRaw(0, 'EXISTS', 'ns:once:new');
 });
 
 scenario('append: keys of the wrong kind are told before the first write; a once-key of one spoils its own entry only', async db => {

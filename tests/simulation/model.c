@@ -258,12 +258,14 @@ static void get(struct call *c) {
 // SET key value [PX ms]
 static void set(struct call *c) {
   int64_t life = 0;
-  if (c->argc == 4 && is(c->argv[2], "PX"))
+  bool fresh = c->argc == 5 && is(c->argv[4], "NX");
+  if ((c->argc == 4 || fresh) && is(c->argv[2], "PX"))
     life = integer(c, 3);
   else if (c->argc != 2)
     syntax(c);
   if (c->failed) return;
   struct sim_value *v = sim_keys_find(&c->r->keys, c->argv[0], now_ms(c));
+  if (v && fresh) return;
   if (v) sim_keys_remove(&c->r->keys, v);
   v = sim_keys_add(&c->r->keys, c->argv[0], SIM_STRING);
   sim_value_text(v, c->argv[1]);
