@@ -28,6 +28,7 @@ struct bk_webhook {
   struct bx_timer beat;
   enum { IDLE, SENDING, PAUSING } state;
   bool asking;            // the source is
+  bool renewing;          // it was asked for no events, only to go on
   bx_millis asked_at;     // when it was asked last
   bx_millis good_until;   // the lease, as of its last answer
   bx_millis due;          // IDLE: when to ask, PAUSING: when to send again
@@ -43,6 +44,7 @@ static bx_millis now_of(const struct bk_webhook *w) { return bk_loop_now(w->loop
 
 static void ask(struct bk_webhook *w, size_t limit) {
   w->asking = true;
+  w->renewing = limit == 0;
   w->asked_at = now_of(w);
   w->source->next(w->source, w->told, limit);
 }
@@ -106,7 +108,7 @@ static void post(struct bk_webhook *w) {
 // -- what the source says --------------------------------------------------------------------------
 
 static void nothing(struct bk_webhook *w) {
-  if (w->counters.telling && !w->leaving) bk_info("webhook.elsewhere");
+  if (w->counters.telling) bk_info("webhook.elsewhere");
   w->counters.telling = 0;
   if (w->state == SENDING)
     w->void_batch = true;
@@ -115,7 +117,7 @@ static void nothing(struct bk_webhook *w) {
 }
 
 static void take(struct bk_webhook *w, const struct bk_webhook_given *g) {
-  w->told = false;
+  w->told = g->count == 0;   // entries of kinds that are not told are passed over
   w->counters.missed += g->missed;
   if (g->missed > 0) bk_warn("webhook.missed", bk_u("events", g->missed));
   w->count = g->count;
@@ -132,7 +134,7 @@ static void take(struct bk_webhook *w, const struct bk_webhook_given *g) {
 static void given(void *context, const struct bk_webhook_given *g) {
   struct bk_webhook *w = context;
   w->asking = false;
-  if (w->closing) return;
+  if (w->closing || w->leaving) return;
   if (!g) {
     nothing(w);
     return;
@@ -143,7 +145,9 @@ static void given(void *context, const struct bk_webhook_given *g) {
     w->counters.takeovers++;
     bk_info("webhook.telling");
   }
-  if (w->state == IDLE)
+  if (w->state == IDLE && w->renewing)   // the request was answered meanwhile
+    ask(w, w->options.batch);
+  else if (w->state == IDLE)
     take(w, g);
   else if (!g->again && w->state == SENDING)
     w->void_batch = true;

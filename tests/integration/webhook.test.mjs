@@ -131,6 +131,15 @@ test('what does not fit is dropped, oldest first, counted and logged', async t =
   assert.equal(missed, webhook.missed);
 });
 
+test('an event of a kind that is not told holds up nothing', async t => {
+  needsRedis(t);
+  const {receiver, cluster} = await start(t, {set: {'events.webhook.batch': 1}});
+  for (let i = 0; i < 3; i++) await cluster.redis.call('XADD', cluster.key('events'), '*', 'k', 'of a later version', 'id', 'x');
+  const session = await visit(cluster.nodes[0]);
+  await receiver.taken.find(each => each.session === publicName(session.clientId), 'the one behind them');
+  assert.equal(receiver.taken.length, 1);
+});
+
 test('three nodes, one tells; it is killed while events come and the receiver falters: each is told at least once', {timeout: 120000}, async t => {
   needsRedis(t);
   const {receiver, cluster} = await start(t, {nodes: 3, set: {'events.webhook.batch': 50}});
