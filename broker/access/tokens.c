@@ -264,6 +264,7 @@ static void take_name(const json_t *value, struct bx_buffer *out) {
 
 static const char *check_claims(const struct bk_jwt *t, const json_t *claims, struct bk_claims *out) {
   double now = (double)t->options.clock() / 1000, exp, nbf, iat;
+  take_name(json_object_get(claims, "jti"), &out->id);
   if (!json_is_number(json_object_get(claims, "exp")) || !time_of(claims, "exp", 0, &exp)) return "it has no exp";
   if (!time_of(claims, "nbf", now, &nbf) || !time_of(claims, "iat", now, &iat)) return "its nbf or iat is no time";
   if (!(now < exp + BK_JWT_LEEWAY)) return "it has expired";
@@ -272,7 +273,6 @@ static const char *check_claims(const struct bk_jwt *t, const json_t *claims, st
     return "it is for another audience";
   take_name(json_object_get(claims, "sub"), &out->user);
   if (out->user.len == 0) return "its sub is no user's name";
-  take_name(json_object_get(claims, "jti"), &out->id);
   // A time that no clock reaches is as good as any other of that kind.
   out->until = exp < 1e12 ? (uint64_t)((exp > 0 ? exp : 0) + BK_JWT_LEEWAY) * 1000 : UINT64_MAX / 2;
   return NULL;

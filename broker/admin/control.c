@@ -211,11 +211,19 @@ void bk_admin_revoke(struct bk_admin *a, struct bk_exchange *x) {
 
 // -- of a token ------------------------------------------------------------------------------------
 
-// Until when it is revoked, at least, when a name is all that is known of it.
+// How long it is revoked: until it expires, if that is known. Scripts of Redis count exactly up to 2^53.
 static bx_millis lasting_of(const struct bk_admin *a, uint64_t until) {
+  static const uint64_t latest = 4000000000000000;
   uint64_t now = bk_wall_clock();
   if (until == 0) return a->options.guard->options->revoked_for;
+  if (until > latest) until = latest;
   return until > now ? until - now : 1;
+}
+
+// Seconds of a request, in ms. What is over, however long, has no time left.
+static uint64_t millis_of(json_int_t seconds) {
+  if (seconds < 1) return 1;
+  return (uint64_t)seconds > UINT64_MAX / 1000 ? UINT64_MAX : (uint64_t)seconds * 1000;
 }
 
 // {"token": its name or itself, "expires": seconds since 1970}. NULL: it was answered. *lasting: ms.
@@ -228,7 +236,7 @@ static struct deed *token_begin(struct bk_admin *a, struct bk_exchange *x, bx_mi
   uint64_t until = 0;
   bool good = text.len > 0 && (!expires || json_is_integer(expires)) && json_object_size(asked) == (expires ? 2 : 1);
   if (good) bk_guard_name_token(a->options.guard, text, &name, &until);
-  if (expires) until = (uint64_t)(json_integer_value(expires) > 1 ? json_integer_value(expires) : 1) * 1000;
+  if (expires) until = millis_of(json_integer_value(expires));
   json_decref(asked);
   struct deed *d = NULL;
   if (good && bx_token_is_valid(bx_buffer_view(&name))) {

@@ -240,8 +240,10 @@ static int revoke_user(const struct tool *t) {
 static bool read_token(const char *argument, char *out, size_t size) {
   if (strcmp(argument, "-") != 0) return snprintf(out, size, "%s", argument) < (int)size;
   if (!fgets(out, (int)size, stdin)) return false;
-  out[strcspn(out, "\r\n")] = '\0';
-  return true;
+  size_t len = strcspn(out, "\r\n");
+  bool whole = len < size - 1;   // else it may have been cut
+  out[len] = '\0';
+  return whole;
 }
 
 static json_t *of_token(const struct tool *t, const char *path) {

@@ -115,14 +115,31 @@ test('until it expires, and no longer; later is later, earlier is not sooner', a
   await until(async () => (await tried(second, {token: token('short')})).successful, 'it to be over');
   await until(async () => (await tried(second, {token: token('past')})).successful, 'the one of the past');
   assert.equal((await tried(second, {token: token('long')})).successful, false);
+  // However late: a token whose exp is in milliseconds, by mistake, and the largest number there is.
+  for (const [late, more] of [[hs256(claimsOf('ann', {jti: 'late', exp: Date.now()})), {}], ['jti:latest', {expires: 9e18}]]) {
+    assert.equal((await revoke(first, late, more)).status, 200);
+  }
+  assert.equal((await tried(second, {token: token('late')})).successful, false);
+  assert.equal((await tried(second, {token: token('latest')})).successful, false);
   if (onMemory) return;
   // A node that starts afterwards knows, too; and Redis keeps none that is over.
   const fresh = await cluster.add(t);
   assert.equal((await tried(fresh, {token: token('long')})).successful, false);
   assert.equal((await revoke(first, hs256(claimsOf('ann', {jti: 'known'})))).status, 200);
   const rows = await cluster.redis.call('ZRANGE', cluster.key('revoked'), '0', '-1', 'WITHSCORES');
-  assert.deepEqual(rows.filter((_, i) => i % 2 === 0), ['jti:known', 'jti:long']);
+  assert.deepEqual(rows.filter((_, i) => i % 2 === 0), ['jti:known', 'jti:long', 'jti:late', 'jti:latest']);
   assert.ok(Math.abs(Number(rows[1]) - Date.now() - 660000) < 30000, 'the expiry of a token that is shown is its own');
+});
+
+test('a token that has expired since is known by its jti, too', async t => {
+  const cluster = await start(t);
+  const [first, second] = cluster.nodes;
+  const token = hs256(claimsOf('ann', {jti: 'old', exp: now() - 57}));   // a minute is given to clocks
+  const session = await opened(first, {token});
+  await until(async () => !(await tried(first, {token})).successful, 'it to expire');
+  await lives(session);
+  assert.equal((await disconnect(second, token)).json.token, 'jti:old');
+  await isEnded(session);
 });
 
 test('with an authority: the digest of the token; one that was being asked for is denied', async t => {

@@ -210,6 +210,25 @@ static void claims(void **state) {
   assert_string_equal(check_claims("me", "{'sub':'alice','exp':1800000000}"), "it is for another audience");
 }
 
+// What has expired may have opened sessions, which its id finds; what nobody of ours signed tells nothing.
+static void the_id_of_what_has_expired(void **state) {
+  static const struct { const char *secret, *id; } rows[] = {{SECRET, "old"}, {"a third one", ""}};
+  struct bk_jwt *t = create((struct bk_token_options){0});
+  (void)state;
+  for (size_t i = 0; i < 2; i++) {
+    struct bx_buffer token = {0};
+    struct bk_claims claims = {0};
+    assert_null(bk_mint_token(&(struct bk_mint){.secret = bx_slice_of(rows[i].secret),
+                                                .claims = BX_LIT("{\"sub\":\"alice\",\"exp\":1,\"jti\":\"old\"}")},
+                              &token));
+    assert_non_null(bk_jwt_check(t, bx_buffer_view(&token), &claims));
+    assert_true(bx_slice_equal(bx_buffer_view(&claims.id), bx_slice_of(rows[i].id)));
+    bk_claims_fini(&claims);
+    bx_buffer_fini(&token);
+  }
+  bk_jwt_destroy(t);
+}
+
 // -- attacks ---------------------------------------------------------------------------------------
 
 static void no_algorithm_is_none(void **state) {
@@ -352,11 +371,11 @@ static void files_without_keys_are_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(tokens_of_every_kind),           cmocka_unit_test(claims),
-      cmocka_unit_test(no_algorithm_is_none),           cmocka_unit_test(a_public_key_is_no_secret),
-      cmocka_unit_test(only_the_configured_algorithms), cmocka_unit_test(a_changed_token_is_refused),
-      cmocka_unit_test(long_tokens_are_not_looked_at),  cmocka_unit_test(a_changed_file_is_read_again),
-      cmocka_unit_test(files_without_keys_are_refused),
+      cmocka_unit_test(tokens_of_every_kind),         cmocka_unit_test(claims),
+      cmocka_unit_test(the_id_of_what_has_expired),   cmocka_unit_test(no_algorithm_is_none),
+      cmocka_unit_test(a_public_key_is_no_secret),    cmocka_unit_test(only_the_configured_algorithms),
+      cmocka_unit_test(a_changed_token_is_refused),   cmocka_unit_test(long_tokens_are_not_looked_at),
+      cmocka_unit_test(a_changed_file_is_read_again), cmocka_unit_test(files_without_keys_are_refused),
   };
   return cmocka_run_group_tests(tests, make_keys, drop_keys);
 }
