@@ -18,6 +18,7 @@ struct bx_batch {
   bx_millis timeout;          // of the connection's mount
   bool events;                // of a connection that asks for its session only
   struct bx_list asking;      // messages that wait for permission
+  uint32_t listed;            // lists of who is present that were asked for
   bool subscribed;            // holds back the connection's messages until it is replied
   size_t len;
   char text[];

@@ -138,6 +138,7 @@ static bool has_room(struct bx_server *server, const struct bx_pending *p) {
 // Of one message. A list has at most presence_members names of BX_MAX_USER bytes, of which each may need an escape.
 #define LISTED_CHANNELS 16
 #define LISTED_BYTES (256 << 10)   // then no further list
+#define LISTED_IN_TEXT 64          // of all messages of a text: it is short, what it asks for is not
 
 // The lists that a message asks for, one after the other.
 struct lists {
@@ -198,10 +199,11 @@ static void list_next(struct lists *l) {
     struct bx_slice pattern = p->request.patterns[l->next++];
 
     if (!bx_server_counts(server, pattern)) continue;
-    if (l->listed++ == LISTED_CHANNELS || l->text.len > LISTED_BYTES) {
+    if (l->listed++ == LISTED_CHANNELS || l->text.len > LISTED_BYTES || p->batch->listed == LISTED_IN_TEXT) {
       server->counters.presence_cut++;
       break;
     }
+    p->batch->listed++;
     l->query.done = listed;
     bx_server_presence(server, &l->query, pattern, server->options.presence_members, false);
     return;

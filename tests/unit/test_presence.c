@@ -248,6 +248,29 @@ static void a_reply_lists_some_channels_only(void **state) {
   close_house(&h);
 }
 
+static void a_text_has_some_lists_only(void **state) {
+  struct bx_buffer all = {0};
+  unsigned count = 0;
+  char a[32];
+  struct house h;
+
+  (void)state;
+  open_house(&h);
+  handshake_as(&h, "alice", a);
+  for (int i = 0; i < 70; i++)
+    bx_buffer_printf(
+        &all, "%c{'channel':'/meta/subscribe','clientId':'%s','subscription':'/room/%d','ext':{'presence':true}}",
+        i == 0 ? '[' : ',', a, i);
+  bx_buffer_lit(&all, "]");
+  bx_buffer_char(&all, '\0');
+  for (const char *at = world_ask(&h.w, "%s", all.at); (at = strstr(at, "':{'users':")) != NULL; at++) count++;
+  assert_int_equal(count, 64);
+  assert_int_equal(h.w.server->counters.presence_cut, 6);
+  assert_int_equal(world_session(&h.w, a)->subscription_count, 70);
+  bx_buffer_fini(&all);
+  close_house(&h);
+}
+
 // Names of which every byte needs an escape: 1,000 of them are more than 256 KB.
 static void a_reply_lists_some_bytes_only(void **state) {
   char user[BX_MAX_USER + 1], id[32];
@@ -305,6 +328,7 @@ int main(void) {
       cmocka_unit_test(patterns_companions_and_other_channels_are_not_counted),
       cmocka_unit_test(the_reply_lists_who_is_there),
       cmocka_unit_test(a_reply_lists_some_channels_only),
+      cmocka_unit_test(a_text_has_some_lists_only),
       cmocka_unit_test(a_reply_lists_some_bytes_only),
       cmocka_unit_test(a_list_that_cannot_be_had_is_left_out),
   };
