@@ -74,7 +74,7 @@ struct bx_connection {
   struct bx_slice address;      // of the peer; the transport's
   bool secure;                  // the peer's side is TLS; the transport sets it
   bool inside;    // no client's: carries messages that another node took, or that were made here (control.h)
-  bool relayed;   // the former: they are not sent on
+  bool relayed;   // the former: sent on only after a session that moves meanwhile
 };
 
 // What a delivery touches of it.

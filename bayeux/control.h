@@ -19,8 +19,8 @@ struct bx_kick {
 // there is none. BX_REFUSED: the engine does not answer; it may be ended or not.
 void bx_server_kick(struct bx_server *, struct bx_kick *, struct bx_slice id);
 
-// The sessions of a user, or (of_token) of those that a token of this name opened. The caller's, until done, which comes from a later turn: acknowledged, with ids for the
-// time of the call, or refused: the engine does not answer.
+// The sessions of a user, or (of_token) those that a token of this name opened. The caller's, until done, which
+// comes from a later turn: acknowledged, with ids for the time of the call, or refused: the engine does not answer.
 struct bx_members {
   struct bx_request request;
   struct bx_server *server;

@@ -158,7 +158,6 @@ static void turn(struct bx_engine *engine, bx_millis now) {
   bx_list_splice(&todo, &m->waiting);
   while ((link = bx_list_take(&todo)) != NULL) {
     struct bx_request *r = bx_container_of(link, struct bx_request, link);
-
     enum bx_outcome outcome = outcome_of(m, r, now);
 
     if (outcome != BX_ACKNOWLEDGED)

@@ -28,8 +28,8 @@ struct bk_access_options {
 extern const struct cf_option bk_access_options[];
 extern const char *const bk_reconnects[];
 
-// What the keys mean together; faults are appended a line each. Rules without a mode are meant to hold:
-// then the mode becomes BK_ACCESS_RULES.
 // The tokens of auth.jwt; NULL with an empty error: none are configured.
 struct bk_jwt *bk_access_tokens(const struct bk_access_options *, uint64_t (*clock)(void), char *error, size_t size);
+// What the keys mean together; faults are appended a line each. Rules without a mode are meant to hold:
+// then the mode becomes BK_ACCESS_RULES.
 void bk_access_check(const struct cf_set *, struct bk_access_options *, struct bx_buffer *faults);
