@@ -12,7 +12,7 @@ import {PollSession, deliveries, replies} from './lib/bayeux.mjs';
 import {getJson, postJson, request} from './lib/http.mjs';
 import {Feed, until, within} from './lib/wait.mjs';
 import {Wire, asSocketUrl, drain, hold, poller, pollerOf, publish, settle} from './support/wire.mjs';
-import {needsRedis, onMemory, startCluster} from './support/cluster.mjs';
+import {goneInTime, needsRedis, onMemory, startCluster} from './support/cluster.mjs';
 import {Events} from './support/events.mjs';
 
 const Halley = createRequire(import.meta.url)('halley');
@@ -245,9 +245,11 @@ test('DELETE /v1/clients?user=: all of a user on all nodes, held or not, and of 
     await held[i].sent;
   }
   for (const node of cluster.nodes) await settle(node.bayeux);
+  const began = Date.now();
   const {status, json} = await kickUser(cluster.nodes[0], name);
   assert.deepEqual([status, json], [200, {user: name, ended: 24}]);
   for (let i = 0; i < 24; i++) isDismissal((await held[i].answer)[0], sessions[i].clientId);
+  goneInTime(t, Date.now() - began);
   await publish(cluster.nodes[1].bayeux, '/a', 'still here');
   for (let i = 24; i < 30; i++) assert.deepEqual(deliveries(await held[i].answer).map(({data}) => data), ['still here']);
   assert.deepEqual((await kickUser(cluster.nodes[2], name)).json, {user: name, ended: 0});

@@ -12,7 +12,7 @@ import {until, within} from './lib/wait.mjs';
 import {startScripted} from './support/authority.mjs';
 import {SECRET, claimsOf, hs256, now} from './support/tokens.mjs';
 import {Wire, asSocketUrl, hold, post, settle} from './support/wire.mjs';
-import {onMemory, startCluster} from './support/cluster.mjs';
+import {goneInTime, onMemory, startCluster} from './support/cluster.mjs';
 
 const NODES = 3;
 const SET = {
@@ -71,7 +71,7 @@ test('what a token opened on three nodes is ended within a moment, other tokens 
   for (const [reply] of answers) assert.deepEqual([reply.successful, reply.advice.reconnect], [false, 'handshake']);
   await socket.ended();
   await until(async () => (await clients(first)) === others.length, 'the others to be left');
-  t.log(`gone after ${Date.now() - began} ms`);
+  goneInTime(t, Date.now() - began);
   await isEnded(roamer);
   for (const session of others) await lives(session);
   for (const node of cluster.nodes) {

@@ -9,7 +9,7 @@ import {getJson, postJson} from './lib/http.mjs';
 import {until, within} from './lib/wait.mjs';
 import {startScripted} from './support/authority.mjs';
 import {Wire, asSocketUrl, hold, post, publish, settle} from './support/wire.mjs';
-import {onMemory, startCluster} from './support/cluster.mjs';
+import {goneInTime, onMemory, startCluster} from './support/cluster.mjs';
 
 const NODES = 3;
 const RULES = [{channel: '/free/**', subscribe: 'any', publish: 'any'}, {channel: '/**', subscribe: 'authority', publish: 'authority'}];
@@ -85,7 +85,7 @@ test('200 sessions of a user on three nodes are gone, those of others untouched,
   await within(Promise.all(held.filter(({poll}) => poll).map(({poll}) => poll.answer)), 'the polls to be answered');
   await socket.ended();
   await until(async () => (await sessionsOf(first, 'bob')) === 0, 'no session of his to be left');
-  t.log(`gone after ${Date.now() - began} ms`);
+  goneInTime(t, Date.now() - began);
   assert.deepEqual(deliveries(socket.messages).map(({data}) => data), ['you are out'], 'told first');
   const last = socket.messages.at(-1);
   assert.deepEqual([last.id, last.error, last.advice.reconnect], [socket.heldId, `401:${socket.clientId}:Unknown client`, 'handshake']);

@@ -10,14 +10,22 @@
 // expected of a cluster in good health is expected of one node too. Tests about Redis itself begin
 // with `if (!cluster.redis) t.skip(...)`.
 
+import assert from 'node:assert/strict';
 import {startApi, startBroker, testEngine} from '../lib/daemon.mjs';
 import {PollSession} from '../lib/bayeux.mjs';
 import {getJson} from '../lib/http.mjs';
+import {scale} from '../lib/suite.mjs';
 import {until} from '../lib/wait.mjs';
 import {startRedis} from './redis.mjs';
 
 export const onMemory = testEngine === 'memory';
 export const needsRedis = t => onMemory && t.skip('there is no Redis');
+
+// What control ends is gone on every node within a second. Said always, held where the machine has time (MORA_TEST_LONG).
+export function goneInTime(t, ms) {
+  t.log(`gone after ${ms} ms`);
+  if (process.env.MORA_TEST_LONG) assert.ok(ms <= 1000 * scale, `gone after ${ms} ms`);
+}
 
 class Cluster {
   constructor(redis, namespace, set) {
