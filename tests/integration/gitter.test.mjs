@@ -185,6 +185,31 @@ test('a session that the presence of the authority does not know: ping2 may be i
   assert.deepEqual(await drain(web), []);
 });
 
+test('who is not there is told so whatever is asked; what is different from Gitter is as docs/gitter.md says', async t => {
+  const {authority, broker} = await start(t);
+  const ann = await sessionOf(broker.bayeux, 'token-of-ann'), {clientId} = ann;
+  const ask = async message => (await post(broker.bayeux, [message]))[0];
+  const subscribe = (subscription, more) => ask({channel: '/meta/subscribe', clientId, subscription, ...more});
+  const bad = (subscription, error, more) => ({clientId, channel: '/meta/subscribe', successful: false, error, subscription, ...more});
+  // An engine that knows the session, a presence that does not: here the authority's to say.
+  const {script} = authority;
+  authority.script = {answer: q => ({allow: false, error: `401::Client ${q.client} not authenticated`})};
+  assert.deepEqual(await subscribe(chats), bad(chats, `401::Client ${clientId} not authenticated`, {advice: AGAIN}));
+  authority.script = script;
+  for (const channel of ['/nothing', `/api/v1/rooms/${SHUT}`])
+    assert.deepEqual(await subscribe(channel, {clientId: 'nosuch'}), {...bad(channel, '401:nosuch:Unknown client', {advice: AGAIN}), clientId: 'nosuch'});
+  for (const channel of ['/meta/x', '/service/x']) assert.deepEqual(await subscribe(channel), bad(channel, `403:${channel}:Forbidden channel`));
+  assert.deepEqual(await subscribe('/a/*/b'), bad('/a/*/b', '405:/a/*/b:Invalid channel'));
+  for (const channel of [room('a-b'), `/api/v1/rooms/${OPEN}!`]) assert.deepEqual(await subscribe(channel), bad(channel, `404::Unknown subscription ${channel}`), 'the authority has the last word of it');
+  assert.equal((await subscribe('/api/v1/ping/a-b')).successful, true);
+  assert.deepEqual(await ask({channel: chats, clientId: 'nosuch', data: {}}), {channel: chats, clientId: 'nosuch', successful: false, error: '401:nosuch:Unknown client', advice: AGAIN});
+  // The password does not make a client of who is none.
+  assert.equal((await subscribe('/**', {clientId: 'nosuch', ...server()})).error, '401:nosuch:Unknown client');
+  assert.deepEqual(await subscribe('/**', server()), {clientId, channel: '/meta/subscribe', successful: true, subscription: '/**'});
+  const [reply] = await post(broker.bayeux.replace(/bayeux$/, 'faye'), [{...HELLO, ext: {token: 'token-of-ann'}}]);
+  assert.deepEqual(reply.advice, {...ADVICE, timeout: 300000}, 'the old mount');
+});
+
 // -- what went wrong there -------------------------------------------------------------------------
 
 test('an empty password makes nobody a server: no broker starts with one, and none is believed', async t => {

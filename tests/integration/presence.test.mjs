@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import faye from 'faye';
 import {test} from './lib/suite.mjs';
 import {run, startBroker} from './lib/daemon.mjs';
-import {getJson} from './lib/http.mjs';
+import {getJson, postJson} from './lib/http.mjs';
 import {PollSession} from './lib/bayeux.mjs';
 import {Feed, sleep, until} from './lib/wait.mjs';
 import {startScripted} from './support/authority.mjs';
@@ -102,6 +102,13 @@ test('nobody but the broker speaks on a companion, and whoever may subscribe to 
   for (const extra of [{}, server])
     assert.equal(said(await post(node.bayeux, [alice.message.publish('/presence/rooms/1', {event: 'join', user: 'eve', users: 9}, extra)])),
                  '403:/presence/rooms/1:Not allowed');
+  // But an operator is believed, and nothing is counted by it.
+  const hears = await sessionOf(node);
+  await hears.subscribe('/presence/rooms/1');
+  const {json: {outcome}} = await postJson(node.admin('/v1/publish'), {channel: '/presence/rooms/1', data: {event: 'join', user: 'eve', users: 9}});
+  assert.equal(outcome, 'acknowledged');
+  assert.equal((await hears.poll(all => all.length > 0, 'it'))[0].data.user, 'eve');
+  assert.equal((await presence(node, '/rooms/1')).json.users, 0);
   assert.equal((await presence(node, '/rooms/quiet')).status, 404);
   assert.equal((await presence(node, '/rooms/*')).status, 400);
   assert.equal((await presence(node, '/elsewhere')).status, 404);
@@ -246,6 +253,16 @@ class Party {
     await this.enter(guest.user, change);
   }
 
+  // All users with three sessions each.
+  async fill() {
+    const changes = new Map(this.users.map(user => [user, {before: [], entered: null, began: null}]));
+    const all = this.users.flatMap(user => [user, user, user]);
+    for (let i = 0; i < all.length; i += 10) await Promise.all(all.slice(i, i + 10).map(user => this.enter(user, changes.get(user))));
+    await this.settled();
+    await this.judge(changes);
+    assert.equal(this.present.size, this.users.length);
+  }
+
   // One random step of each of many users; a node dies meanwhile.
   async round(victim) {
     const changes = new Map(this.users.map(user => [user, {before: this.of(user), entered: null, began: null}]));
@@ -321,6 +338,7 @@ async function celebrate(t, {users, rounds, kill}) {
   const cluster = await startCluster(t, {nodes: 3, set: {...SET, 'broker.timeout': '1s', 'presence.grace': `${GRACE}ms`}});
   const [watcher] = await settleIn(t, cluster, 1, () => ({kind: Watcher, patterns: [`/presence${HALL}`]}));
   const party = new Party(t, cluster, users, dice(seed));
+  await party.fill();
   for (let n = 0; n < rounds; n++) await party.round(kill(n) ? cluster.nodes[1 + n % 2] : null);
   const guests = [...party.guests];
   party.guests.clear();

@@ -8,6 +8,7 @@ import {getJson} from './lib/http.mjs';
 import {sleep, until} from './lib/wait.mjs';
 import {needsRedis, startCluster} from './support/cluster.mjs';
 import {NumberedPress, settleIn} from './support/load.mjs';
+import {publicName, startReceiver} from './support/receiver.mjs';
 import {startRedis} from './support/redis.mjs';
 import {poller, post} from './support/wire.mjs';
 
@@ -109,4 +110,27 @@ test('the node that relays is killed: another takes over where it was', {timeout
   assert.ok(await relayed({nodes: pods[0].living, metric: pods[0].metric}) > 0);
   const {json} = await getJson(pods[0].living[0].admin('/v1/stats'));
   assert.equal(json.engine.relay_gaps, 0);
+});
+
+test('who is present, and what happens to sessions, is told in their own pod', {timeout: 60000}, async t => {
+  needsRedis(t);
+  const receiver = await startReceiver(t);
+  const pods = await startPods(t, {nodes: 1, set: {
+    'access.rules': [{channel: '/rooms/*', subscribe: 'any', publish: 'any', presence: true}, {channel: '/**', subscribe: 'any', publish: 'any'}], ...receiver.options,
+  }});
+  await relaying(pods);
+  const [a, b] = pods.map(({nodes}) => nodes[0]);
+  const watchers = [await poller(a.bayeux, '/presence/rooms/1', '/end'), await poller(b.bayeux, '/presence/rooms/1', '/end')];
+  const guest = await poller(a.bayeux, '/rooms/1');
+  const users = async node => (await getJson(node.admin('/v1/presence?channel=/rooms/1'))).json.users;
+  assert.deepEqual([await users(a), await users(b)], [1, 0]);
+  await post(a.bayeux, [guest.message.publish('/end', 'end')]);
+  const heard = await Promise.all(watchers.map(watcher => watcher.poll(all => all.some(({data}) => data === 'end'), 'what is published behind it')));
+  assert.deepEqual(heard.map(all => all.map(({data}) => data.event ?? data)), [['occupied', 'join', 'end'], ['end']]);
+  const events = await receiver.taken.count(3 + 3 + 2);
+  for (const {clientId} of [...watchers, guest]) {
+    const own = events.filter(({session}) => session === publicName(clientId));
+    assert.ok(own.length >= 2 && own.every(({id}) => id.startsWith(`${clientId[0]}:`)), JSON.stringify(own));
+  }
+  assert.equal(new Set(events.map(({id}) => id)).size, events.length);
 });

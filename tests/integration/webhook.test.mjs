@@ -77,6 +77,14 @@ test('handshake, subscribe, unsubscribe, disconnect: in order, signed, without a
   assert.deepEqual([webhook.told, webhook.missed, webhook.failures, webhook.telling], [8, 0, 0, 1]);
 });
 
+test('the end of a session that nobody heard from again', async t => {
+  const {receiver, cluster} = await start(t, {set: {'broker.timeout': '1s'}});
+  const session = await visit(cluster.nodes[0]);
+  const events = await receiver.taken.count(2);
+  assert.deepEqual(events.map(({event, session: name, reason}) => [event, name, reason]),
+                   [['handshake', publicName(session.clientId), undefined], ['disconnect', publicName(session.clientId), 'expired']]);
+});
+
 test('a receiver that refuses, hangs, hangs up, sends elsewhere, and is away: everything is told, repeats have the same id', async t => {
   const {receiver, cluster} = await start(t, {set: {'events.webhook.batch': 7}});
   const [node] = cluster.nodes;
@@ -189,6 +197,13 @@ test('three nodes, one tells; it is killed while events come and the receiver fa
     kinds.set(id, text);
   }
   assert.ok(receiver.taken.length > ids.length, 'what was told and not answered is told again');
+  // Whatever died: nothing happened twice to a session, nor out of turn.
+  const lives = new Map(), known = new Set();
+  for (const {id, session, event} of receiver.taken.items) {
+    if (!known.has(id)) lives.set(session, `${lives.get(session) ?? ''} ${event}`);
+    known.add(id);
+  }
+  for (const life of lives.values()) assert.match(life, /^ handshake( subscribe)?( disconnect)?$/);
   t.log(`${ids.length} events, ${receiver.taken.length - ids.length} of them twice`);
 });
 
