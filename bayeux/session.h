@@ -127,7 +127,7 @@ static inline void bx_session_fetch_ahead(const struct bx_session *s) {
     bx_fetch_ahead(&s->connection, offsetof(struct bx_session, moved) - offsetof(struct bx_session, connection));
 }
 
-// `s` itself is there already.
+// Where the first eight of several frames stand. `s` itself is there already.
 static inline void bx_session_fetch_outbox(const struct bx_session *s) {
   if (s != NULL) bx_fetch_ahead(s->outbox.slots, BX_OUTBOX_FRAMES / 8 * sizeof *s->outbox.slots);
 }
