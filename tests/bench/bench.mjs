@@ -59,7 +59,8 @@ function tell(result) {
     say(`  ${target.verdict.padEnd(12)} ${label(target)}: ${target.ratio === undefined ? target.reason : `${short(target.ratio)} (${short(target.low)}..${short(target.high)})`}, target ${target.lowest ? '<' : target.atLeast ? '>=' : '<='} ${short(target.limit)}`);
 }
 
-async function measure(list, options, skipped) {
+// `keep` is given all results so far, after each figure: a run that is cut short has been worth something.
+async function measure(list, options, skipped, keep = () => {}) {
   const rounds = new Rounds({cpus: cores(), skipped, say});
   const results = [];
   try {
@@ -67,6 +68,7 @@ async function measure(list, options, skipped) {
       say(`${figure.id}: ${figure.title}`);
       results.push(await rounds.run(figure, options.rounds));
       tell(results.at(-1));
+      keep({results, about: rounds.about});
     }
   } finally {
     await rounds.end();
@@ -122,15 +124,17 @@ async function full(options) {
   const wanted = [...new Set(list.flatMap(({entries}) => entries.map(({server}) => server)))].filter(isPeer);
   const skipped = await installPeers(wanted, say);
   const rounds = options.rounds || 9;
-  const {results, about} = await measure(list, {rounds}, skipped);
   const partial = options.only.length + options.without.length > 0;
-  const minutes = Math.round((Date.now() - began) / 60000);
-  const all = {machine: machine(), versions: versions(about, skipped), date: new Date().toISOString().slice(0, 10), minutes, rounds, figures: results};
   mkdirSync(join(root, 'build/bench'), {recursive: true});
-  writeFileSync(partial ? RESULTS.replace('.json', '-partial.json') : RESULTS, JSON.stringify(all, null, 1));
+  let all;
+  await measure(list, {rounds}, skipped, ({results, about}) => {
+    all = {machine: machine(), versions: versions(about, skipped), date: new Date().toISOString().slice(0, 10),
+      minutes: Math.round((Date.now() - began) / 60000), rounds, figures: results};
+    writeFileSync(partial ? RESULTS.replace('.json', '-partial.json') : RESULTS, JSON.stringify(all, null, 1));
+  });
   if (!partial) writePage(root, all);
-  const targets = results.flatMap(figure => figure.targets);
-  say(`${targets.filter(({verdict}) => verdict === 'holds').length} of ${targets.length} targets hold; ${minutes} minutes`);
+  const targets = all.figures.flatMap(figure => figure.targets);
+  say(`${targets.filter(({verdict}) => verdict === 'holds').length} of ${targets.length} targets hold; ${all.minutes} minutes`);
 }
 
 async function main() {
