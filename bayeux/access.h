@@ -84,13 +84,14 @@ struct bx_access_ops {
   void (*asked)(struct bx_access *);
   // The request is void, and freed afterwards. NULL: nothing is ever decided later.
   void (*cancel)(struct bx_access *, struct bx_access_request *);
-  // What was allowed to this user before, and what is being decided, does not count any more: an answer that was asked for
-  // before is unavailable. Empty: to anybody. Sessions end by themselves. NULL: nothing is kept, nor decided later.
+  // What was allowed to this user before, and what is being decided, does not count any more: an answer that was
+  // asked for before is unavailable. Empty: to anybody. Sessions end by themselves. NULL: nothing is kept, nor decided later.
   void (*revoked)(struct bx_access *, struct bx_slice user);
   // A publish needs a session and has none: appends what is said instead of "401:<id>:Unknown client", or
   // nothing. NULL: nothing.
   void (*unknown)(struct bx_access *, struct bx_slice channel, struct bx_buffer *error);
-  // Who is present on this channel (a name) is counted: bayeux/presence.h. Always the same for a channel. NULL: on none.
+  // Who is present on this channel (a name) is counted: bayeux/presence.h. Always the same for a channel. NULL: on
+  // none.
   bool (*counts)(struct bx_access *, struct bx_slice channel);
   // A handshake that was allowed is denied, for its token is revoked: fills in the answer. NULL: 401, and the
   // advice of all failures.

@@ -54,7 +54,9 @@ void bk_guard_fini(struct bk_guard *);
 // (access.handshake_ext, a rule's `ext` and `deny`, advice), then given to the server.
 void bk_guard_decide(struct bk_guard *, struct bx_access_request *, const struct bx_access_answer *);
 // The name of what opens sessions, as bx_access_answer.token has it: "jti:<jti>" of a JWT that has one; else
-// "sha256:<hex>" of what is signed of a JWT, of any other token; "secret:<hex>" of a secret of servers, a slow one. `text`: such a name, or the token, or the secret. *until: the token says that it holds no longer, ms since 1970; else 0.
+// "sha256:<hex>" of what is signed of a JWT, of any other token; "secret:<hex>" of a secret of servers, a slow
+// one. `text`: such a name, or the token, or the secret. *until: the token says that it holds no longer, ms since
+// 1970; else 0.
 void bk_guard_name_token(struct bk_guard *, struct bx_slice text, struct bx_buffer *name, uint64_t *until);
 // SIGHUP: the keys of tokens are read again, if there are any.
 void bk_guard_reload(struct bk_guard *);

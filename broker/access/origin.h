@@ -3,9 +3,9 @@
 // from a page of another site and with every websocket.
 //
 // A script of such a page comes without an Origin: browsers say so with Sec-Fetch-Site, and Referer is looked
-// at instead (transport/cors.c). Any other request without an Origin was not made by such a page and passes. On a listener that only this
-// machine reaches, and without a proxy in front, pages of this machine pass: http(s)://localhost,
-// 127.0.0.1 and [::1], any port.
+// at instead (transport/cors.c). Any other request without an Origin was not made by such a page and passes.
+// On a listener that only this machine reaches, and without a proxy in front, pages of this machine pass:
+// http(s)://localhost, 127.0.0.1 and [::1], any port.
 // Everything else must be in the list `access.origins`; "*" in it lets every page pass.
 #pragma once
 

@@ -47,8 +47,9 @@ struct bk_claims {
 };
 void bk_claims_fini(struct bk_claims *);
 
-// NULL: it is good; what the claims held before is gone. Else why not: static text, for the log, not for clients; of
-// what is signed as it should be and has expired, for instance, the id is told all the same: it may have opened sessions.
+// NULL: it is good; what the claims held before is gone. Else why not: static text, for the log, not for clients.
+// Of what is signed as it should be and has expired, for instance, the id is told all the same: it may have opened
+// sessions.
 const char *bk_jwt_check(struct bk_jwt *, struct bx_slice token, struct bk_claims *);
 // What of a token is signed, all of it but the signature; empty: it does not look like a token. The signature can
 // be written in several ways, this in one only.

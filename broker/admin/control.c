@@ -245,8 +245,8 @@ static struct deed *token_begin(struct bk_admin *a, struct bk_exchange *x, bx_mi
     *lasting = lasting_of(a, until);
   } else {
     bk_exchange_refuse(x, 400,
-                       "expected {\"token\": \"jti:...\", \"sha256:...\" or the token itself}, perhaps with "
-                       "\"expires\": seconds since 1970");
+                       "expected {\"token\": \"jti:...\", \"sha256:...\", \"secret:...\" or the token itself}, perhaps "
+                       "with \"expires\": seconds since 1970");
   }
   bx_buffer_fini(&name);
   return d;

@@ -29,8 +29,8 @@ struct bk_webhook_given {
 
 struct bk_webhook_source {
   // The next `limit` events (0: nothing, it is just said that this node goes on). `told`: those that were
-  // given last are told; else they are given again. `done` comes once, perhaps from inside; NULL: somebody else tells, or
-  // there is nobody to ask.
+  // given last are told; else they are given again. `done` comes once, perhaps from inside; NULL: somebody else
+  // tells, or there is nobody to ask.
   void (*next)(struct bk_webhook_source *, bool told, size_t limit);
   void (*destroy)(struct bk_webhook_source *);
   void (*done)(void *context, const struct bk_webhook_given *);
