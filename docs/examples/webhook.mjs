@@ -19,7 +19,7 @@ function isGenuine(header, body) {
 
 const server = http.createServer(async (request, response) => {
   const parts = [];
-  for await (const part of request) parts.push(part);
+  try { for await (const part of request) parts.push(part); } catch { return response.destroy(); }   // it was cut off
   const body = Buffer.concat(parts);
   if (!isGenuine(request.headers['mora-signature'] ?? '', body)) return response.writeHead(401).end();
   for (const {id, event, session, user, channel, reason} of JSON.parse(body).events) {

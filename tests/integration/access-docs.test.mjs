@@ -49,6 +49,14 @@ test('the commands print what the page shows', async t => {
   for (const [command, output] of commands) assert.equal(plain(await ask(command)), plain(output), command);
 });
 
+test('the examples of an authority are short', () => {
+  for (const name of ['authority.mjs', 'authority.py']) {
+    const lines = readFileSync(join(root, 'docs/examples', name), 'utf8').trimEnd().split('\n');
+    assert.ok(lines.length <= 40, `${name}: ${lines.length} lines`);
+    assert.ok(lines.every(line => line.length <= 140), name);
+  }
+});
+
 test('the script makes a Faye client whose messages come', async t => {
   const {broker} = await setUp(t);
   const Faye = createRequire(import.meta.url)('faye');

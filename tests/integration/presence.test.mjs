@@ -117,6 +117,13 @@ test('nobody but the broker speaks on a companion, and whoever may subscribe to 
   assert.equal(reply.ext, undefined);
 });
 
+test('mora check-config says that it is the broker who publishes there', async () => {
+  const ask = async (...args) => (await run('mora', ['check-config', '--set', `access.rules=${JSON.stringify(RULES)}`, '--set', 'auth.superclient=of servers', ...args])).stdout;
+  assert.equal(await ask('--server', '--publish', '/presence/rooms/1'), 'denied: 403:/presence/rooms/1:Not allowed\nOnly the broker publishes there: it tells who is present.\n');
+  assert.equal(await ask('--subscribe', '/presence/rooms/1'), 'allowed\nRule 4: channel /rooms/*, subscribe any.\n');
+  assert.equal((await ask('--user', 'bob', '--subscribe', '/presence/users/alice/x')).split('\n')[1], 'Rule 1: channel /users/{user}/*, subscribe owner.');
+});
+
 test('back within the grace time: nothing is said; beyond it: left and joined', async t => {
   const node = await startBroker(t, {set: {...SET, 'presence.grace': '1500ms'}});
   const watcher = await sessionOf(node, 'watcher');

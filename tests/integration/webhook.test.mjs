@@ -8,7 +8,7 @@ import {join} from 'node:path';
 import {test} from './lib/suite.mjs';
 import {adopt, root, run, startBroker} from './lib/daemon.mjs';
 import {PollSession} from './lib/bayeux.mjs';
-import {getJson, request} from './lib/http.mjs';
+import {connectRaw, getJson, request} from './lib/http.mjs';
 import {Feed, sleep, until} from './lib/wait.mjs';
 import {WEBHOOK_SECRET, publicName, signatureOf, startReceiver} from './support/receiver.mjs';
 import {SECRET, claimsOf, hs256} from './support/tokens.mjs';
@@ -283,6 +283,12 @@ test('the example in docs/examples takes them, and nothing that is not signed', 
   for (const signature of ['', 't=1,v1=00', `t=${old},v1=${signatureOf(old, body)}`]) {
     const {status} = await request(url, {method: 'POST', body, headers: {'mora-signature': signature}});
     assert.equal(status, 401);
+  }
+  const cut = connectRaw(t, new URL(url).host);
+  await cut.send('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf');
+  for (let i = 0; i < 3; i++) {
+    assert.equal((await request(url, {method: 'POST', body})).status, 401, 'it goes on');
+    cut.socket.destroyed || cut.reset();   // what was sent has been read by now
   }
   assert.equal(lines.length, 4);
 });
