@@ -112,19 +112,21 @@ static bool begins(struct bx_slice text, struct bx_slice with) {
   return text.len > with.len && memcmp(text.at, with.at, with.len) == 0;
 }
 
-void bk_guard_name_token(struct bk_guard *g, struct bx_slice text, struct bx_buffer *name, uint64_t *until) {
+bool bk_guard_name_token(struct bk_guard *g, struct bx_slice text, struct bx_buffer *name, uint64_t *until) {
   struct bk_claims claims = {0};
   *until = 0;
   struct bx_slice secret = name_of_secret(g, text);
   bool is_name = begins(text, BX_LIT("jti:")) || begins(text, BX_LIT("sha256:")) || begins(text, BX_LIT("secret:"));
   if (secret.len > 0 || is_name) {
     bx_buffer_slice(name, secret.len > 0 ? secret : text);
-    return;
+    return true;
   }
-  if (g->tokens && g->options->handshake != BK_HANDSHAKE_AUTHORITY && !bk_jwt_check(g->tokens, text, &claims))
-    *until = claims.until;
-  write_token_name(text, bx_buffer_view(&claims.id), name);
+  bool looked_at = g->tokens && g->options->handshake != BK_HANDSHAKE_AUTHORITY;
+  if (looked_at && !bk_jwt_check(g->tokens, text, &claims)) *until = claims.until;
+  bool known = !looked_at || claims.genuine || bk_jwt_signed_part(text).len == 0;
+  if (known) write_token_name(text, bx_buffer_view(&claims.id), name);
   bk_claims_fini(&claims);
+  return known;
 }
 
 // --------------------------------------------------------------------------------------------------

@@ -57,7 +57,8 @@ void bk_guard_decide(struct bk_guard *, struct bx_access_request *, const struct
 // "sha256:<hex>" of what is signed of a JWT, of any other token; "secret:<hex>" of a secret of servers, a slow
 // one. `text`: such a name, or the token, or the secret. *until: the token says that it holds no longer, ms since
 // 1970; else 0.
-void bk_guard_name_token(struct bk_guard *, struct bx_slice text, struct bx_buffer *name, uint64_t *until);
+// False: a JWT that no key verifies (any more): what it says of its name is not believed.
+bool bk_guard_name_token(struct bk_guard *, struct bx_slice text, struct bx_buffer *name, uint64_t *until);
 // SIGHUP: the keys of tokens are read again, if there are any.
 void bk_guard_reload(struct bk_guard *);
 // The channel is the authority's to decide; the others of the request are allowed already.

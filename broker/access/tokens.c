@@ -279,6 +279,7 @@ static const char *check_claims(const struct bk_jwt *t, const json_t *claims, st
 }
 
 const char *bk_jwt_check(struct bk_jwt *t, struct bx_slice token, struct bk_claims *out) {
+  out->genuine = false;
   if (token.len > BK_JWT_MAX) return "it is too long";
   if (!looks_like_a_token(token)) return "it is not a signed token";
   look_again(t);
@@ -287,6 +288,7 @@ const char *bk_jwt_check(struct bk_jwt *t, struct bx_slice token, struct bk_clai
   if (!jws) return "it is not a signed token";
   json_t *claims = NULL;
   const char *why = verify(t, jws, &claims);
+  out->genuine = !why;
   if (!why) why = check_claims(t, claims, out);
   json_decref(claims);
   cjose_jws_release(jws);

@@ -44,6 +44,7 @@ const char *bk_jwt_trouble(struct bk_jwt *);
 struct bk_claims {
   struct bx_buffer user, id;   // id: its jti; empty: none, or none that can be a name
   uint64_t until;              // it holds no longer, also by clocks that differ; ms since 1970
+  bool genuine;                // a key verifies it, whether it holds or not
 };
 void bk_claims_fini(struct bk_claims *);
 

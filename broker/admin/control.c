@@ -235,11 +235,13 @@ static struct deed *token_begin(struct bk_admin *a, struct bk_exchange *x, bx_mi
   struct bx_buffer name = {0};
   uint64_t until = 0;
   bool good = text.len > 0 && (!expires || json_is_integer(expires)) && json_object_size(asked) == (expires ? 2 : 1);
-  if (good) bk_guard_name_token(a->options.guard, text, &name, &until);
+  bool known = !good || bk_guard_name_token(a->options.guard, text, &name, &until);
   if (expires) until = millis_of(json_integer_value(expires));
   json_decref(asked);
   struct deed *d = NULL;
-  if (good && bx_token_is_valid(bx_buffer_view(&name))) {
+  if (!known) {
+    bk_exchange_refuse(x, 400, "no key verifies this token: send its name, as /v1/clients/<id> tells it");
+  } else if (good && bx_token_is_valid(bx_buffer_view(&name))) {
     d = deed_begin(a, bx_buffer_view(&name));
     d->of_token = true;
     *lasting = lasting_of(a, until);

@@ -138,6 +138,14 @@ test('a token that has expired since is known by its jti, too', async t => {
   const session = await opened(first, {token});
   await until(async () => !(await tried(first, {token})).successful, 'it to expire');
   await lives(session);
+  // What no key verifies is not believed, and not taken for another token either.
+  const forged = hs256(claimsOf('ann', {jti: 'old'}), 'another secret of more than thirty-two bytes');
+  for (const ask of [disconnect, revoke]) {
+    const {status, json} = await ask(second, forged);
+    assert.equal(status, 400);
+    assert.match(json.error, /^no key verifies this token/);
+  }
+  await lives(session);
   assert.equal((await disconnect(second, token)).json.token, 'jti:old');
   await isEnded(session);
 });
