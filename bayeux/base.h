@@ -49,9 +49,10 @@ static inline uint64_t bx_hash(struct bx_slice s) {
 }
 
 // Asks for `bytes` of memory that will be needed soon: a fan-out goes from client to client, and each is
-// far from the last one in memory. The address may be anything.
+// far from the last one in memory. It need not be there any more.
 static inline void bx_fetch_ahead(const void *at, size_t bytes) {
   for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)at + i, 1);
+  if (bytes > 0) __builtin_prefetch((const char *)at + bytes - 1, 1);   // `at` may be anywhere in its line
 }
 
 #define BX_MUST_CHECK __attribute__((warn_unused_result))

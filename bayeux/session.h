@@ -129,7 +129,8 @@ static inline void bx_session_fetch_ahead(const struct bx_session *s) {
 
 // Where the first eight of several frames stand. `s` itself is there already.
 static inline void bx_session_fetch_outbox(const struct bx_session *s) {
-  if (s != NULL) bx_fetch_ahead(s->outbox.slots, BX_OUTBOX_FRAMES / 8 * sizeof *s->outbox.slots);
+  if (s != NULL && s->outbox.slots != NULL)
+    bx_fetch_ahead(s->outbox.slots, BX_OUTBOX_FRAMES / 8 * sizeof *s->outbox.slots);
 }
 
 struct bx_session *bx_session_create(struct bx_server *, struct bx_slice id);
