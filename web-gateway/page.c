@@ -74,7 +74,7 @@ void gw_page_serve(void *context, struct bk_exchange *x) {
   const struct bk_header headers[] = {
       {"content-security-policy", bx_buffer_view(&p->policy)},
       {"cache-control", BX_LIT("no-cache")},
-      {"referrer-policy", BX_LIT("same-origin")},
+      {"referrer-policy", BX_LIT("strict-origin")},   // Faye shakes hands by callback-polling: the broker asks who does
       {"x-content-type-options", BX_LIT("nosniff")},
   };
   struct bx_buffer html = {0};
