@@ -72,6 +72,7 @@
 
   const connection = byId('connection');
   let transport = '';
+  let subscribed = false;   // before that, what is said is not heard
 
   const setState = (state, words) => {
     connection.dataset.state = state;
@@ -99,13 +100,13 @@
       callback(message);
     },
   });
-  client.on('transport:up', live);
+  client.on('transport:up', () => subscribed && live());
   client.on('transport:down', waiting);
   window.addEventListener('offline', waiting);
 
   client.subscribe(`/api/v1/rooms/${room}/chatMessages`, event => {
     if (event && event.operation === 'create') show(event.model);
-  }).then(live, error => setState('waiting', `Not subscribed: ${error.message}`));
+  }).then(() => { subscribed = true; live(); }, error => setState('waiting', `Not subscribed: ${error.message}`));
 
   // -- composer ------------------------------------------------------------------------------
 
