@@ -22,13 +22,6 @@ local function add(position, channel, text, origin)
   return redis.pcall('XADD', journal_key, 'MAXLEN', '~', ARGV[7], id, 'c', channel, 'm', text, 'o', origin)
 end
 
--- The answer to a write that was refused, when it was the first: it tells for the whole call. An id that is
--- too small is a head that went back: the caller says hello, which begins an epoch above the journal.
-local function stopped(written)
-  if string.find(written.err, 'equal or smaller', 1, true) then return {'EPOCH', '0'} end
-  return refused(written)
-end
-
 -- Notes the position for a key before its entry is written: one call, where nearly every key is new.
 -- Returns what came of that, or nil and the result: a key that is known is answered when memory is full, too.
 local function note(once, position)
@@ -58,7 +51,7 @@ for i = 8, #ARGV, 4 do
       p, began, result = p + 1, true, position
     else
       if noted then redis.call('DEL', once_key(once)) end
-      if not began then return stopped(written) end
+      if not began then return refused(written) end
       result = '-503'
     end
   end

@@ -95,9 +95,12 @@ end
 -- Begins the writes of a script that must work when memory is full.
 local function essential() redis.call('DEL', ns .. ':none') end
 
--- What to answer when the first write of a script was refused.
+-- What to answer when the first write of a script was refused: it tells for the whole call. An id of the
+-- journal that is too small is a head that went back: the caller says hello, which begins an epoch above the
+-- journal.
 local function refused(reply)
   if string.find(reply.err, 'OOM', 1, true) then return {'FULL'} end
+  if string.find(reply.err, 'equal or smaller', 1, true) then return {'EPOCH', '0'} end
   return reply
 end
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- members: the sessions of a user, or those that a token opened, at most `limit` of them. What the set has and the records do not
--- bear out (a record that expired, or that a rollback took back) leaves the set.
+-- members: the sessions of a user, or those that a token opened, at most `limit` of them. What the set has
+-- and the records do not bear out (a record that expired, or that a rollback took back) leaves the set.
 --
 -- ns user token limit, of which user or token is empty -> OK id... | BAD key
 

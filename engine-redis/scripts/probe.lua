@@ -13,9 +13,6 @@ local bad = misfit(journal_key, 'stream')
 if bad then return {'BAD', bad} end
 
 local written = redis.pcall('XADD', journal_key, decimal(p + 1) .. '-0', 'k', 'probe', 'c', '/meta/mora/' .. node)
-if failed(written) then
-  if string.find(written.err, 'equal or smaller', 1, true) then return {'EPOCH', '0'} end
-  return refused(written)
-end
+if failed(written) then return refused(written) end
 redis.call('HSET', head_key, 'p', decimal(p + 1))
 return {'OK', decimal(p + 1)}

@@ -10,7 +10,7 @@
 --   pod: the letter of the pod that the entries are from; run: of this Redis, as the link saw it
 --   cursor, to: from where and up to where the entries reach. cursor '': ask only; with `to`: begin
 --   there unless this pod knows better
---   -> OK added | AT position-or-'' | HELD | EPOCH | FULL | BAD key
+--   -> OK added | AT position-or-'' | HELD | EPOCH [0] | FULL | BAD key
 
 local pod, node, run, cursor, to, maxlen = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], number(ARGV[7])
 if #ARGV < 7 or (#ARGV - 7) % 4 ~= 0 or not maxlen then return arguments() end
@@ -56,11 +56,7 @@ for i = 8, #ARGV, 4 do
     else
       written = redis.pcall('XADD', journal_key, 'MAXLEN', '~', decimal(maxlen), id, unpack(fields))
     end
-    if failed(written) then
-      -- Only the first write can be refused, and then nothing is written.
-      if string.find(written.err, 'equal or smaller', 1, true) then return {'EPOCH'} end
-      return refused(written)
-    end
+    if failed(written) then return refused(written) end   -- only the first can be
     p, added = p + 1, added + 1
     if kind == 'revoke-token' and number(ARGV[i + 2]) then revoke_token(ARGV[i + 1], number(ARGV[i + 2]), (now())) end
     if source then redis.call('SET', from_key(source), decimal(seq), 'PX', FROM_LIFE) end

@@ -30,10 +30,7 @@ if token then
 else
   written = redis.pcall('XADD', journal_key, id, 'k', 'revoke', 'c', user, 'm', '')
 end
-if failed(written) then
-  if string.find(written.err, 'equal or smaller', 1, true) then return {'EPOCH', '0'} end
-  return refused(written)
-end
+if failed(written) then return refused(written) end
 if token then revoke_token(token, till, time) end
 redis.call('HSET', head_key, 'p', decimal(p + 1))
 return {'OK', decimal(p + 1)}

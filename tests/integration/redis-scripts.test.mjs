@@ -296,6 +296,7 @@ scenario('append: a head behind the journal is an epoch that is over; hello begi
   await db.unchanged(async () => {
     assert.deepEqual(await db.append('', 'k', '/a', '3'), ['EPOCH', '0']);
     await db.is(['EPOCH', '0'], 'probe', E, 'A', 1);
+    await db.is(['EPOCH', '0'], 'revoke', E, 'A', 1, 'bob');
   });
   const reply = await db.run('hello', 'r1', 'A', 'broker', 'x', 2, 0, 0);
   assert.deepEqual([reply[2], reply[3], reply[6]], [p(1000001), p(1), '1']);
