@@ -70,15 +70,29 @@ static bool is_plain(struct bx_slice text, const char *forbidden) {
   return true;
 }
 
+// Of http:// and https://; 0: neither.
+static size_t scheme_length(struct bx_slice url) {
+  struct bx_slice http = BX_LIT("http://"), https = BX_LIT("https://");
+  return bx_slice_starts(url, http) ? http.len : bx_slice_starts(url, https) ? https.len : 0;
+}
+
 const char *cf_check_http_url(struct bx_slice url) {
   static const char expected[] = "a URL such as \"http://127.0.0.1:8002\"";
-  struct bx_slice http = BX_LIT("http://"), https = BX_LIT("https://");
-  size_t scheme = bx_slice_starts(url, http) ? http.len : bx_slice_starts(url, https) ? https.len : 0;
+  size_t scheme = scheme_length(url);
   if (scheme == 0 || !is_plain(url, "?#\"<>\\^`{|}")) return expected;
   struct bx_slice rest = {url.at + scheme, url.len - scheme};
   size_t host = 0;
   while (host < rest.len && rest.at[host] != '/') host++;
   return is_host_and_port((struct bx_slice){rest.at, host}, false) ? NULL : expected;
+}
+
+const char *cf_check_service_url(struct bx_slice url) {
+  static const char expected[] = "an http:// or https:// URL";
+  size_t scheme = scheme_length(url);
+  if (scheme == 0 || url.len == scheme || url.at[scheme] == '/') return expected;
+  for (size_t i = 0; i < url.len; i++)
+    if ((unsigned char)url.at[i] <= ' ' || url.at[i] == 0x7f) return expected;
+  return NULL;
 }
 
 const char *cf_check_mount(struct bx_slice path) {

@@ -14,6 +14,10 @@ const char *cf_check_address(struct bx_slice);
 // "http://host[:port][/path]" or https: a base that paths are added to. No user, query, fragment, blanks.
 const char *cf_check_http_url(struct bx_slice);
 
+// "http://..." or https: a service that is sent requests, under a URL which may have a query. What would change
+// the request (blanks, control characters) is refused; host and port are judged when it is sent.
+const char *cf_check_service_url(struct bx_slice);
+
 // The path of a mount: "/bayeux", "/a/b". Starts with a slash, does not end in one; "/" alone is the
 // root. No empty parts, no "." or "..", no "?", "#", "%", blanks or control characters.
 const char *cf_check_mount(struct bx_slice);

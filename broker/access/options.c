@@ -2,6 +2,7 @@
 #include "broker/access/options.h"
 
 #include "broker/access/rules.h"
+#include "config/check.h"
 
 static const char *const modes[] = {"open", "rules", NULL};
 static const char *const handshakes[] = {"any", "user", "authority", "server", NULL};
@@ -29,18 +30,6 @@ static const char *check_jwt_secret(struct bx_slice text) {
 static const char *check_bearer(struct bx_slice text) {
   for (size_t i = 0; i < text.len; i++)
     if (text.at[i] <= ' ' || text.at[i] > '~') return "a token of visible ASCII characters";
-  return NULL;
-}
-
-// Host and port are judged when it is asked; what would change the request is refused here.
-static const char *check_url(struct bx_slice text) {
-  static const char expected[] = "an http:// or https:// URL";
-  size_t scheme = 0;
-  if (text.len > 7 && memcmp(text.at, "http://", 7) == 0) scheme = 7;
-  if (text.len > 8 && memcmp(text.at, "https://", 8) == 0) scheme = 8;
-  if (scheme == 0 || text.at[scheme] == '/') return expected;
-  for (size_t i = 0; i < text.len; i++)
-    if ((unsigned char)text.at[i] <= ' ' || text.at[i] == 0x7f) return expected;
   return NULL;
 }
 
@@ -133,7 +122,7 @@ const struct cf_option bk_access_options[] = {
     {.key = "authority.url",
      .type = CF_STRING,
      .offset = FIELD(authority_url),
-     .check = check_url,
+     .check = cf_check_service_url,
      .doc = "The HTTP service that decides who may shake hands, subscribe and publish; see authority.md. Without it "
             "nobody is asked."},
     {.key = "authority.token",

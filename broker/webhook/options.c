@@ -1,19 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/webhook/options.h"
 
-enum { MIN_SECRET = 16, MAX_SECRETS = 4 };
+#include "config/check.h"
 
-// What would change the request is refused; host and port are judged when it is sent.
-static const char *check_url(struct bx_slice text) {
-  static const char expected[] = "an http:// or https:// URL";
-  size_t scheme = 0;
-  if (text.len > 7 && memcmp(text.at, "http://", 7) == 0) scheme = 7;
-  if (text.len > 8 && memcmp(text.at, "https://", 8) == 0) scheme = 8;
-  if (scheme == 0 || text.at[scheme] == '/') return expected;
-  for (size_t i = 0; i < text.len; i++)
-    if ((unsigned char)text.at[i] <= ' ' || text.at[i] == 0x7f) return expected;
-  return NULL;
-}
+enum { MIN_SECRET = 16, MAX_SECRETS = 4 };
 
 static const char *check_secret(struct bx_slice text) { return text.len >= MIN_SECRET ? NULL : "16 bytes or more"; }
 
@@ -23,7 +13,7 @@ const struct cf_option bk_webhook_options[] = {
     {.key = "events.webhook.url",
      .type = CF_STRING,
      .offset = FIELD(url),
-     .check = check_url,
+     .check = cf_check_service_url,
      .doc = "The HTTP service that is told who shakes hands, subscribes, unsubscribes and leaves; see events.md. Give "
             "all brokers of one Redis the same: one of them tells. Without it nobody is told."},
     {.key = "events.webhook.secret",

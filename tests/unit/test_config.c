@@ -216,6 +216,17 @@ static void addresses(void **state) {
   assert_non_null(cf_check_address(bx_slice_of(path)));
 }
 
+static void urls_of_services(void **state) {
+  (void)state;
+  static const char *const good[] = {"http://a", "https://a", "http://a/b?c=d", "https://u@[::1]:80/"};
+  static const char *const bad[] = {"",          "a",          "ftp://a",    "http://",      "https://", "http:///x",
+                                    "https:///", "http://a b", "http://a\n", "http://a\x7f", "HTTP://a"};
+  for (size_t i = 0; i < sizeof good / sizeof *good; i++) assert_null(cf_check_service_url(bx_slice_of(good[i])));
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    if (!cf_check_service_url(bx_slice_of(bad[i]))) fail_msg("accepted: %s", bad[i]);
+  }
+}
+
 static void urls_and_mounts(void **state) {
   (void)state;
   static const char *const urls[] = {"http://a", "https://a.b:8002", "http://[::1]:80/x/y", "http://[::1]",
@@ -259,6 +270,7 @@ int main(void) {
       cmocka_unit_test(secrets_stay_secret),
       cmocka_unit_test(long_values_are_cut),
       cmocka_unit_test(addresses),
+      cmocka_unit_test(urls_of_services),
       cmocka_unit_test(urls_and_mounts),
   };
   return cmocka_run_group_tests(tests, enter_directory, leave_directory);
