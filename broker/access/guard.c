@@ -83,15 +83,8 @@ static bool tokens_count(const struct bk_guard *g) {
 
 // Of the secret of servers that this is; empty: of none.
 static struct bx_slice name_of_secret(const struct bk_guard *g, struct bx_slice given) {
-  struct cf_strings all = g->options->superclient;
-  for (size_t i = 0; i < all.count; i++) {
-    struct bk_secrets one = {0};
-    bk_secrets_init(&one, &all.at[i], 1);
-    bool is = bk_secrets_match(&one, given);
-    bk_secrets_fini(&one);
-    if (is) return bx_slice_of(g->server_names[i]);
-  }
-  return (struct bx_slice){0};
+  size_t i = bk_secrets_find(&g->servers, given);
+  return i < g->servers.count ? bx_slice_of(g->server_names[i]) : (struct bx_slice){0};
 }
 
 static void name_opener(struct bk_guard *g, const struct bx_access_request *r, struct bx_access_answer *a) {
@@ -109,7 +102,7 @@ static void name_opener(struct bk_guard *g, const struct bx_access_request *r, s
 }
 
 static bool begins(struct bx_slice text, struct bx_slice with) {
-  return text.len > with.len && memcmp(text.at, with.at, with.len) == 0;
+  return text.len > with.len && bx_slice_starts(text, with);
 }
 
 bool bk_guard_name_token(struct bk_guard *g, struct bx_slice text, struct bx_buffer *name, uint64_t *until) {
@@ -301,7 +294,8 @@ void bk_guard_init(struct bk_guard *g, const struct bk_access_options *options, 
   static const struct bx_access_ops counting = {is_server, ask, asked, cancel, revoked, unknown, counts, denied};
   *g = (struct bk_guard){.access.ops = &ops, .options = options, .tokens = tokens};
   bk_secrets_init(&g->servers, options->superclient.at, options->superclient.count);
-  size_t count = options->superclient.count;
+  size_t count = g->servers.count;
+  BX_BUG_ON(count != options->superclient.count);   // the configuration has no empty ones
   if (count > 0) g->server_names = bx_alloc(count * sizeof *g->server_names);
   for (size_t i = 0; i < count; i++) {
     memcpy(g->server_names[i], "secret:", 7);

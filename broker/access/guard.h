@@ -38,8 +38,8 @@ struct bk_guard {
   struct bx_access access;
   const struct bk_access_options *options;
   struct bk_rules rules;
-  char (*server_names)[BK_GUARD_SECRET_NAME];   // of auth.superclient, in its order
   struct bk_secrets servers;                    // auth.superclient
+  char (*server_names)[BK_GUARD_SECRET_NAME];   // of each of `servers`
   struct bk_jwt *tokens;                        // NULL: none can be checked
   struct bx_access *authority;                  // NULL: there is none
   struct bk_claims claims;                      // of the token of a handshake

@@ -22,12 +22,19 @@ void bk_secrets_fini(struct bk_secrets *s) {
   *s = (struct bk_secrets){0};
 }
 
-bool bk_secrets_match(const struct bk_secrets *s, struct bx_slice given) {
+size_t bk_secrets_find(const struct bk_secrets *s, struct bx_slice given) {
   unsigned char presented[BK_DIGEST];
   digest(given, presented);
-  unsigned matches = 0;
-  for (size_t i = 0; i < s->count; i++) matches |= CRYPTO_memcmp(presented, s->digests[i], sizeof presented) == 0;
-  return matches != 0;
+  size_t found = s->count;
+  for (size_t i = s->count; i-- > 0;) {
+    size_t same = -(size_t)(CRYPTO_memcmp(presented, s->digests[i], sizeof presented) == 0);   // all bits, or none
+    found = (i & same) | (found & ~same);
+  }
+  return found;
+}
+
+bool bk_secrets_match(const struct bk_secrets *s, struct bx_slice given) {
+  return bk_secrets_find(s, given) < s->count;
 }
 
 static void write_hex(const unsigned char *bytes, char out[BK_DIGEST_HEX]) {

@@ -21,6 +21,8 @@ struct bk_secrets {
 void bk_secrets_init(struct bk_secrets *, const char *const *secrets, size_t count);
 void bk_secrets_fini(struct bk_secrets *);
 bool bk_secrets_match(const struct bk_secrets *, struct bx_slice given);
+// Which of them it is: the place among those that were not left out, the first if there are several; count: none.
+size_t bk_secrets_find(const struct bk_secrets *, struct bx_slice given);
 
 // Hexadecimal, terminated.
 enum { BK_DIGEST_HEX = 2 * BK_DIGEST + 1 };

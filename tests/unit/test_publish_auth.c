@@ -18,6 +18,9 @@ static void tokens(void **state) {
   assert_false(bk_secrets_match(&t, BX_LIT("alph")));
   assert_false(bk_secrets_match(&t, BX_LIT("alphaa")));
   assert_false(bk_secrets_match(&t, BX_LIT("Alpha")));
+  assert_int_equal(bk_secrets_find(&t, BX_LIT("alpha")), 0);
+  assert_int_equal(bk_secrets_find(&t, BX_LIT("a much longer token than the other one")), 1);
+  assert_int_equal(bk_secrets_find(&t, BX_LIT("alph")), 2);
   bk_secrets_fini(&t);
 }
 
