@@ -212,11 +212,11 @@ void bx_verb_handshake(struct bx_call *call) {
 
 // -- disconnect ------------------------------------------------------------------------------------
 
-static void refuse_end(struct bx_batch *batch, uint32_t index, struct bx_slice error, bool unknown) {
+static void refuse_end(struct bx_batch *batch, uint32_t index, enum bx_fault fault, struct bx_slice error) {
   struct bx_buffer *out = bx_reply_open(batch, index, false, false);
 
   bx_reply_error_member(out, error);
-  if (unknown) bx_reply_chosen_advice(batch->server, out);
+  if (fault == BX_FAULT_CLIENT) bx_reply_chosen_advice(batch->server, out);
   bx_reply_close(batch, index);
 }
 
@@ -232,29 +232,40 @@ static void ended(struct bx_request *request, enum bx_outcome outcome, bx_positi
     server->counters.disconnects++;
     bx_session_close(server, p->session, BX_END_DISCONNECT);
   } else {
+    enum bx_fault fault = outcome == BX_REFUSED ? BX_FAULT_OTHER : BX_FAULT_CLIENT;
     struct bx_buffer error = {0};
 
-    bx_buffer_printf(&error, outcome == BX_REFUSED ? "503:%s:Not available" : "401:%s:" BX_UNKNOWN_CLIENT,
+    bx_buffer_printf(&error, fault == BX_FAULT_CLIENT ? "401:%s:" BX_UNKNOWN_CLIENT : "503:%s:Not available",
                      p->session->id);
-    refuse_end(p->batch, p->index, bx_buffer_view(&error), outcome != BX_REFUSED);
+    refuse_end(p->batch, p->index, fault, bx_buffer_view(&error));
     bx_buffer_fini(&error);
   }
   bx_pending_destroy(p);
 }
 
-void bx_verb_disconnect(struct bx_call *call) {
+static enum bx_fault wrong_end(const struct bx_call *call, struct bx_buffer *error) {
   const struct bx_message *m = call->message;
+
+  if (m->error.type != BX_JSON_NONE) {
+    bx_buffer_lit(error, "400::Bad request");
+  } else if (!bx_value_truthy(&m->client_id)) {
+    bx_buffer_lit(error, "402:clientId:Missing required parameter");
+  } else if (call->session == NULL) {
+    bx_error_text(error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
+    return BX_FAULT_CLIENT;
+  } else {
+    return BX_NO_FAULT;
+  }
+  return BX_FAULT_OTHER;
+}
+
+void bx_verb_disconnect(struct bx_call *call) {
   struct bx_buffer error = {0};
+  enum bx_fault fault = wrong_end(call, &error);
   struct bx_pending *p;
 
-  if (m->error.type != BX_JSON_NONE)
-    bx_buffer_lit(&error, "400::Bad request");
-  else if (!bx_value_truthy(&m->client_id))
-    bx_buffer_lit(&error, "402:clientId:Missing required parameter");
-  else if (call->session == NULL)
-    bx_error_text(&error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
-  if (error.len > 0) {
-    refuse_end(call->batch, call->index, bx_buffer_view(&error), call->session == NULL && error.at[2] == '1');
+  if (fault != BX_NO_FAULT) {
+    refuse_end(call->batch, call->index, fault, bx_buffer_view(&error));
     bx_buffer_fini(&error);
     return;
   }

@@ -42,23 +42,25 @@ static void say_unknown(const struct bx_batch *b, const struct bx_message *m, st
 }
 
 // A meta channel is forbidden whatever comes with it; else missing data beats a bad channel, as in Faye.
-static bool wrong(struct bx_call *call, struct bx_buffer *error, bool *unknown) {
+static enum bx_fault wrong(struct bx_call *call, struct bx_buffer *error) {
   const struct bx_message *m = call->message;
   const char *code, *fault = channel_fault(call->batch->server, bx_buffer_view(&call->channel), &code);
   bool forbidden = fault != NULL && strcmp(code, "403") == 0;
 
-  *unknown = false;
   if (m->error.type != BX_JSON_NONE) {
     bx_buffer_lit(error, "400::Bad request");
   } else if (m->data.type == BX_JSON_NONE && !forbidden) {
     bx_buffer_lit(error, "402:data:Missing required parameter");
   } else if (fault != NULL) {
     bx_error_text(error, code, &m->channel, fault);
+    return BX_FAULT_CHANNEL;
   } else if (bx_value_truthy(&m->client_id) && publisher_of(call).len == 0) {
     say_unknown(call->batch, m, bx_buffer_view(&call->channel), error);
-    *unknown = true;
+    return BX_FAULT_CLIENT;
+  } else {
+    return BX_NO_FAULT;
   }
-  return error->len > 0;
+  return BX_FAULT_OTHER;
 }
 
 static void count(struct bx_server *server, const struct bx_request *r, enum bx_outcome outcome) {
@@ -108,12 +110,12 @@ static void add_once(struct bx_pending *p) {
   p->request.once = (struct bx_slice){p->names.at + channel, p->names.len - channel};
 }
 
-static void refuse(struct bx_batch *batch, uint32_t index, struct bx_slice error, bool unknown,
+static void refuse(struct bx_batch *batch, uint32_t index, enum bx_fault fault, struct bx_slice error,
                    const struct bx_access_answer *access) {
   struct bx_buffer *out = bx_reply_open(batch, index, true, false);
 
   bx_reply_error_member(out, error);
-  if (unknown) bx_reply_handshake_advice(batch->server, out);
+  if (fault == BX_FAULT_CLIENT) bx_reply_handshake_advice(batch->server, out);
   if (access != NULL) bx_reply_denial_advice(out, access);
   bx_reply_close(batch, index);
 }
@@ -125,7 +127,7 @@ static void acknowledge(struct bx_pending *p) {
 
   if (unknown) {
     say_unknown(p->batch, &p->batch->messages.at[p->index], p->request.channel, &p->error);
-    refuse(p->batch, p->index, bx_buffer_view(&p->error), true, NULL);
+    refuse(p->batch, p->index, BX_FAULT_CLIENT, bx_buffer_view(&p->error), NULL);
   } else {
     bx_reply_ext(bx_reply_open(p->batch, p->index, true, true), bx_buffer_view(&p->ext));
     bx_reply_close(p->batch, p->index);
@@ -163,7 +165,7 @@ static void decided(struct bx_pending *p, const struct bx_access_answer *a) {
   if (a->verdict != BX_ALLOW) {
     p->batch->server->counters.refused_publishes++;
     bx_access_error(a, &m->channel, &p->error);
-    refuse(p->batch, p->index, bx_buffer_view(&p->error), false, a);
+    refuse(p->batch, p->index, BX_FAULT_CHANNEL, bx_buffer_view(&p->error), a);
     bx_pending_destroy(p);
     return;
   }
@@ -180,11 +182,11 @@ static void decided(struct bx_pending *p, const struct bx_access_answer *a) {
 // `names` holds the channel, then the key.
 void bx_verb_publish(struct bx_call *call) {
   struct bx_buffer error = {0};
+  enum bx_fault fault = wrong(call, &error);
   struct bx_pending *p;
-  bool unknown;
 
-  if (wrong(call, &error, &unknown)) {
-    refuse(call->batch, call->index, bx_buffer_view(&error), unknown, NULL);
+  if (fault != BX_NO_FAULT) {
+    refuse(call->batch, call->index, fault, bx_buffer_view(&error), NULL);
     bx_buffer_fini(&error);
     return;
   }

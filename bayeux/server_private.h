@@ -55,6 +55,14 @@ struct bx_pending {
   struct bx_buffer ext;         // for the reply: what came with the permission
 };
 
+// What a message is refused for.
+enum bx_fault {
+  BX_NO_FAULT,
+  BX_FAULT_CLIENT,    // the session that it names is not known, or not any more: it is advised to shake hands
+  BX_FAULT_CHANNEL,   // the channel or pattern, and who may use it
+  BX_FAULT_OTHER,
+};
+
 #define BX_UNKNOWN_CLIENT "Unknown client"
 #define BX_CONNECTION_TYPES \
   "[\"long-polling\",\"cross-origin-long-polling\",\"callback-polling\",\"websocket\",\"eventsource\",\"in-process\"]"

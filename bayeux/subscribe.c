@@ -4,40 +4,41 @@
 
 // The reply: Faye writes the error in front of the subscription when a parameter or the client is
 // what is wrong, behind it when the channel is.
-static void reply(struct bx_batch *batch, uint32_t index, struct bx_slice error, bool early,
+static void reply(struct bx_batch *batch, uint32_t index, enum bx_fault fault, struct bx_slice error,
                   const struct bx_access_answer *access) {
   const struct bx_message *m = &batch->messages.at[index];
-  struct bx_buffer *out = bx_reply_open(batch, index, true, error.len == 0);
+  bool good = fault == BX_NO_FAULT, late = fault == BX_FAULT_CHANNEL;
+  struct bx_buffer *out = bx_reply_open(batch, index, true, good);
 
-  if (error.len > 0 && early) bx_reply_error_member(out, error);
+  if (!good && !late) bx_reply_error_member(out, error);
   bx_buffer_lit(out, ",\"subscription\":");
   if (bx_value_truthy(&m->subscription))
     bx_buffer_slice(out, m->subscription.raw);
   else
     bx_buffer_lit(out, "[]");
-  if (error.len > 0 && !early) bx_reply_error_member(out, error);
-  if (error.len > 3 && early && memcmp(error.at, "401", 3) == 0) bx_reply_chosen_advice(batch->server, out);
+  if (late) bx_reply_error_member(out, error);
+  if (fault == BX_FAULT_CLIENT) bx_reply_chosen_advice(batch->server, out);
   if (access != NULL && access->verdict != BX_ALLOW) bx_reply_denial_advice(out, access);
-  if (access != NULL && error.len == 0) bx_reply_ext(out, access->ext);
+  if (access != NULL && good) bx_reply_ext(out, access->ext);
   bx_reply_close(batch, index);
 }
 
-static bool wrong(struct bx_call *call, struct bx_buffer *error) {
+static enum bx_fault wrong(const struct bx_call *call, struct bx_buffer *error) {
   const struct bx_message *m = call->message;
 
-  if (!bx_value_truthy(&m->client_id))
-    bx_buffer_lit(error, "402:clientId:Missing required parameter");
-  else if (call->session == NULL)
-    bx_error_text(error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
-  if (!bx_value_truthy(&m->subscription)) {
-    bx_buffer_clear(error);
-    bx_buffer_lit(error, "402:subscription:Missing required parameter");
-  }
   if (m->error.type != BX_JSON_NONE) {
-    bx_buffer_clear(error);
     bx_buffer_lit(error, "400::Bad request");
+  } else if (!bx_value_truthy(&m->subscription)) {
+    bx_buffer_lit(error, "402:subscription:Missing required parameter");
+  } else if (!bx_value_truthy(&m->client_id)) {
+    bx_buffer_lit(error, "402:clientId:Missing required parameter");
+  } else if (call->session == NULL) {
+    bx_error_text(error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
+    return BX_FAULT_CLIENT;
+  } else {
+    return BX_NO_FAULT;
   }
-  return error->len > 0;
+  return BX_FAULT_OTHER;
 }
 
 // One pattern: good, or the error is written.
@@ -156,7 +157,7 @@ static bool wants_lists(const struct bx_pending *p) {
 }
 
 static void finish(struct bx_pending *p) {
-  reply(p->batch, p->index, bx_buffer_view(&p->error), false,
+  reply(p->batch, p->index, p->error.len > 0 ? BX_FAULT_CHANNEL : BX_NO_FAULT, bx_buffer_view(&p->error),
         &(struct bx_access_answer){.ext = bx_buffer_view(&p->ext)});
   bx_pending_destroy(p);
 }
@@ -234,11 +235,14 @@ static void recorded(struct bx_request *request, enum bx_outcome outcome, bx_pos
   if (bx_pending_follow(p)) return;
   if (outcome != BX_ACKNOWLEDGED || p->session->state == BX_SESSION_CLOSING) {
     bool ended = outcome == BX_ACKNOWLEDGED && p->session->why != BX_END_MOVED;
-    bool gone = ended || outcome == BX_NO_SESSION;
+    enum bx_fault fault = ended || outcome == BX_NO_SESSION ? BX_FAULT_CLIENT : BX_FAULT_OTHER;
 
     bx_buffer_clear(&p->error);
-    bx_error_text(&p->error, gone ? "401" : "503", &m->client_id, gone ? BX_UNKNOWN_CLIENT : "Not available");
-    reply(p->batch, p->index, bx_buffer_view(&p->error), true, NULL);
+    if (fault == BX_FAULT_CLIENT)
+      bx_error_text(&p->error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
+    else
+      bx_error_text(&p->error, "503", &m->client_id, "Not available");
+    reply(p->batch, p->index, fault, bx_buffer_view(&p->error), NULL);
   } else {
     apply(p);
     if (request->kind == BX_REQUEST_SUBSCRIBE) hold_back_messages(p->batch);
@@ -263,7 +267,7 @@ static void decided(struct bx_pending *p, const struct bx_access_answer *a) {
   p->session->asked -= (uint32_t)p->request.pattern_count;
   bx_buffer_clear(&p->error);
   bx_access_error(a, &m->subscription, &p->error);
-  reply(p->batch, p->index, bx_buffer_view(&p->error), false, a);
+  reply(p->batch, p->index, BX_FAULT_CHANNEL, bx_buffer_view(&p->error), a);
   bx_pending_destroy(p);
 }
 
@@ -279,10 +283,11 @@ void bx_verb_subscribe(struct bx_call *call, bool subscribe) {
   enum bx_request_kind kind = subscribe ? BX_REQUEST_SUBSCRIBE : BX_REQUEST_UNSUBSCRIBE;
   struct bx_server *server = call->batch->server;
   struct bx_buffer error = {0};
+  enum bx_fault fault = wrong(call, &error);
   struct bx_pending *p;
 
-  if (wrong(call, &error)) {
-    reply(call->batch, call->index, bx_buffer_view(&error), true, NULL);
+  if (fault != BX_NO_FAULT) {
+    reply(call->batch, call->index, fault, bx_buffer_view(&error), NULL);
     bx_buffer_fini(&error);
     return;
   }
@@ -293,7 +298,7 @@ void bx_verb_subscribe(struct bx_call *call, bool subscribe) {
     BX_OVER(&server->counters, channels);
     bx_buffer_clear(&p->error);
     bx_error_text(&p->error, "403", &call->message->subscription, "Too many subscriptions");
-    reply(call->batch, call->index, bx_buffer_view(&p->error), false, NULL);
+    reply(call->batch, call->index, BX_FAULT_CHANNEL, bx_buffer_view(&p->error), NULL);
     bx_pending_destroy(p);
     return;
   }
