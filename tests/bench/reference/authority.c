@@ -5,9 +5,9 @@
 //
 // Each handshake gets a user of its own. Requests are searched, not parsed: Mora is known, and what
 // clients send there holds no `"verb":`. Prints "listening PORT" when it does.
-#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "bayeux/buffer.h"
+#include "tests/bench/reference/listen.h"
 
 enum { EVENTS = 64, READ_AT_ONCE = 64 * 1024 };
 
@@ -107,24 +108,6 @@ static void close_conn(struct conn *c) {
   bx_free(c);
 }
 
-static void listen_on(unsigned port) {
-  struct sockaddr_in address = {
-      .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  socklen_t len = sizeof address;
-  int on = 1;
-  server.listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  setsockopt(server.listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (bind(server.listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(server.listener, 4096) != 0) {
-    perror("bench_authority");
-    exit(1);
-  }
-  getsockname(server.listener, (struct sockaddr *)&address, &len);
-  struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
-  epoll_ctl(server.epoll, EPOLL_CTL_ADD, server.listener, &e);
-  printf("listening %u\n", ntohs(address.sin_port));
-  fflush(stdout);
-}
-
 static void run(void) {
   struct epoll_event events[EVENTS];
   for (;;) {
@@ -153,6 +136,7 @@ int main(int argc, char **argv) {
   }
   signal(SIGTERM, end);
   server.epoll = epoll_create1(EPOLL_CLOEXEC);
-  listen_on(port);
+  server.listener = listen_on(port, "bench_authority");
+  epoll_ctl(server.epoll, EPOLL_CTL_ADD, server.listener, &(struct epoll_event){.events = EPOLLIN});   // no conn
   run();
 }

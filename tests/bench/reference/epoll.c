@@ -7,11 +7,11 @@
 // A websocket at /sub/NUMBER gets every text that a websocket at /pub/NUMBER sends from then on. One
 // send() for each message and subscriber; with --batch one for all that a turn of the loop brought, which
 // is how Mora does it. A text at /sub/NUMBER is answered after --hold ms (0: at once) with a text as long
-// as Bayeux's answer to a connect; --ping sends pings; --tls speaks TLS as thriftily as OpenSSL can. --misbehave does wrong to one delivery in a
-// thousand, for the test of who watches. Prints "listening PORT" when it does.
-#include <arpa/inet.h>
+// as Bayeux's answer to a connect; --ping sends pings; --tls speaks TLS as thriftily as OpenSSL can.
+// --misbehave does wrong to one delivery in a thousand, for the test of who watches. Prints "listening PORT" when it does.
 #include <errno.h>
 #include <getopt.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/evp.h>
 #include <openssl/sha.h>
@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "bayeux/buffer.h"
+#include "tests/bench/reference/listen.h"
 
 enum { CHANNELS = 1000000, EVENTS = 1024, READ_AT_ONCE = 64 * 1024, WRONG_EVERY = 997 };
 enum misbehaviour { GOOD, LOSE, DOUBLE, SWAP };
@@ -347,24 +348,6 @@ static void accept_some(void) {
 
 // -- life ------------------------------------------------------------------------------------------
 
-static void listen_on(unsigned port) {
-  struct sockaddr_in address = {
-      .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  socklen_t len = sizeof address;
-  int on = 1;
-  server.listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  setsockopt(server.listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (bind(server.listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(server.listener, 4096) != 0) {
-    perror("bench_epoll");
-    exit(1);
-  }
-  getsockname(server.listener, (struct sockaddr *)&address, &len);
-  struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
-  epoll_ctl(server.epoll, EPOLL_CTL_ADD, server.listener, &e);
-  printf("listening %u\n", ntohs(address.sin_port));
-  fflush(stdout);
-}
-
 static void run(void) {
   struct epoll_event events[EVENTS];
   for (;;) {
@@ -443,6 +426,7 @@ int main(int argc, char **argv) {
   bx_list_init(&server.holds);
   server.now = clock_ms();
   server.epoll = epoll_create1(EPOLL_CLOEXEC);
-  listen_on(port);
+  server.listener = listen_on(port, "bench_epoll");
+  epoll_ctl(server.epoll, EPOLL_CTL_ADD, server.listener, &(struct epoll_event){.events = EPOLLIN});   // no conn
   run();
 }

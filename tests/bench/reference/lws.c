@@ -18,6 +18,7 @@
 #include <uv.h>
 
 #include "bayeux/buffer.h"
+#include "tests/bench/reference/listen.h"
 
 enum { CHANNELS = 1000000, KEPT = 256, LONGEST = 512 };
 
@@ -184,22 +185,6 @@ static void on_acceptable(uv_poll_t *poll, int status, int events) {
   }
 }
 
-static int listen_on(unsigned port) {
-  struct sockaddr_in address = {
-      .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  socklen_t len = sizeof address;
-  int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 4096) != 0) {
-    perror("bench_lws");
-    exit(1);
-  }
-  getsockname(fd, (struct sockaddr *)&address, &len);
-  printf("listening %u\n", ntohs(address.sin_port));
-  fflush(stdout);
-  return fd;
-}
-
 static void end(int signo) {
   (void)signo;
   _exit(0);
@@ -236,7 +221,7 @@ int main(int argc, char **argv) {
   struct lws_context *context = lws_create_context(&info);
   if (!context || !(vhost = lws_create_vhost(context, &info))) return 1;
   signal(SIGTERM, end);   // libwebsockets has taken it
-  int listener = listen_on(port);
+  int listener = listen_on(port, "bench_lws");
   uv_poll_t poll = {.data = &listener};
   uv_poll_init(&loop, &poll, listener);
   uv_poll_start(&poll, UV_READABLE, on_acceptable);
