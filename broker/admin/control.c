@@ -194,6 +194,7 @@ static void revocation_done(struct bx_revocation *r, enum bx_outcome outcome, bx
     return;
   }
   d->too_many = outcome == BX_DENIED;
+  if (d->too_many) d->admin->counters.tokens_refused++;
   d->failed++;
   close_one(d);
 }

@@ -21,7 +21,8 @@
   X(requests, BK_COUNTER, "mora_admin_requests_total", "Requests to the admin API, admitted.")                       \
   X(unauthorized, BK_COUNTER, "mora_admin_unauthorized_total", "Requests to the admin API refused for their token.") \
   X(tails, BK_GAUGE, "mora_admin_tails", "Streams of /v1/tail that are open.")                                       \
-  X(tail_dropped, BK_COUNTER, "mora_admin_tail_dropped_total", "Messages that a slow reader of /v1/tail missed.")
+  X(tail_dropped, BK_COUNTER, "mora_admin_tail_dropped_total", "Messages that a slow reader of /v1/tail missed.")    \
+  X(tokens_refused, BK_COUNTER, "mora_admin_tokens_refused_total", "Tokens that were not revoked because 100,000 are.")
 
 struct bk_admin_counters {
 #define X(field, kind, name, help) uint64_t field;

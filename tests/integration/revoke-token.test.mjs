@@ -12,7 +12,7 @@ import {until, within} from './lib/wait.mjs';
 import {startScripted} from './support/authority.mjs';
 import {SECRET, claimsOf, hs256, now} from './support/tokens.mjs';
 import {Wire, asSocketUrl, hold, post, settle} from './support/wire.mjs';
-import {goneInTime, onMemory, startCluster} from './support/cluster.mjs';
+import {goneInTime, needsRedis, onMemory, startCluster} from './support/cluster.mjs';
 
 const NODES = 3;
 const SET = {
@@ -202,4 +202,38 @@ test('disconnect-token ends sessions and forbids nothing; secrets of servers hav
   if (onMemory) return;
   await cluster.redis.kill();
   assert.equal((await revoke(first, 'jti:x')).status, 503);
+});
+
+// In memory: tests/unit/test_revocation.c.
+test('of 100,000 revoked tokens and one more that one is refused, and nothing else; until one of them is over', async t => {
+  needsRedis(t);
+  const cluster = await start(t, {});
+  const [first, second] = cluster.nodes;
+  const more = hs256(claimsOf('ann', {jti: 'more'}));
+  const session = await opened(second, {token: more});
+  const far = Date.now() + 3600000;
+  for (let from = 0; from < 100000; from += 10000) {
+    const words = Array.from({length: 10000}, (_, i) => [far, `jti:${from + i}`]).flat();
+    assert.equal(await cluster.redis.call('ZADD', cluster.key('revoked'), ...words), 10000);
+  }
+  const entries = () => cluster.redis.call('XLEN', cluster.key('journal'));
+  const before = await entries();
+  for (const node of [first, second]) {
+    const {status, json} = await revoke(node, 'jti:more');
+    assert.deepEqual([status, json.error], [503, 'so many tokens are revoked that one more has no room']);
+    assert.equal((await cluster.stats(node)).admin.tokens_refused, 1);
+  }
+  assert.equal(await entries(), before, 'no node is told');
+  await lives(session);
+  await lives(await opened(first, {token: more}));
+  assert.equal((await tried(first, {token: hs256(claimsOf('ann', {jti: '7'}))})).successful, false, 'none is forgotten');
+  assert.equal((await revoke(first, 'jti:8')).status, 200, 'one of them, once more');
+  assert.equal((await disconnect(first, more)).json.ended, 2);
+  assert.equal((await postJson(first.admin('/v1/revoke?user=ann'), {})).status, 200, 'users have no such limit');
+  await cluster.redis.call('ZADD', cluster.key('revoked'), 1, 'jti:7');   // it is over
+  assert.equal((await revoke(second, 'jti:more')).status, 200);
+  assert.equal((await tried(first, {token: more})).successful, false);
+  assert.equal((await tried(first, {token: hs256(claimsOf('ann', {jti: '7'}))})).successful, true);
+  assert.equal(await cluster.redis.call('ZCARD', cluster.key('revoked')), 100000);
+  assert.equal(await cluster.sum('admin.tokens_refused'), 2);
 });
