@@ -82,6 +82,15 @@ static void batch_free(struct bx_batch *b) {
   bx_free(b);
 }
 
+// With what each message takes while the engine is asked for it, and access.
+static size_t cost_of(const struct bx_batch *b) {
+  size_t each = sizeof(struct bx_message) + sizeof(struct bx_pending) + sizeof *b->index;
+
+  return sizeof *b + b->len + b->messages.count * each + b->messages.member_count * sizeof(struct bx_member);
+}
+
+bool bx_connection_is_full(const struct bx_connection *c) { return c->waiting > c->server->options.max_waiting_bytes; }
+
 bool bx_connection_receive(struct bx_connection *c, struct bx_slice text) {
   struct bx_server *server = c->server;
   struct bx_batch *b = bx_alloc(sizeof *b + text.len);
@@ -105,6 +114,8 @@ bool bx_connection_receive(struct bx_connection *c, struct bx_slice text) {
     return false;
   }
   bx_list_append(&c->batches, &b->link);
+  b->cost = cost_of(b);
+  c->waiting += b->cost;
   bx_batch_run(c, b);
   return true;
 }
@@ -143,6 +154,7 @@ static void finish(struct bx_batch *b) {
     collect(b, &out);
     if (b->subscribed) c->unsaid--;
     bx_list_remove(&b->link);
+    c->waiting -= b->cost;
     if (b->events)
       c->sought = true;
     else if (out.len > 0)

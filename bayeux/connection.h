@@ -5,7 +5,8 @@
 // is over, fini after that.
 //
 // In:  bx_connection_receive() takes a whole text. Its messages are a *batch*; their replies go out
-//      together when all of them are done, a held connect excepted.
+//      together when all of them are done, a held connect excepted. While too much of what a stream
+//      sent is not done, it is full: the transport reads nothing more from it. Whatever ends that wakes it.
 // Out: the protocol calls ops->wake when something is ready; the transport drains at the end of the
 //      turn, once, into as few writes as it can: bx_connection_gather() for a stream,
 //      bx_connection_answer() for a poll.
@@ -67,6 +68,7 @@ struct bx_connection {
   struct bx_list link;          // all connections
   struct bx_session *receipt;   // poll, answered: whose answer it carried
   struct bx_list batches;
+  size_t waiting;   // bytes that they take
   struct bx_held_connect connect;
   bx_millis known;              // when it last shook hands, named a session that lives, or published; 0: never
   const char *transport;        // "websocket", "long-polling", ...: static text
@@ -90,6 +92,9 @@ void bx_connection_fini(struct bx_connection *);
 // False: not Bayeux. A stream has its error reply queued already; a poll is to be answered with 400
 // by the transport, and nothing of the text was done.
 bool bx_connection_receive(struct bx_connection *, struct bx_slice text) BX_MUST_CHECK;
+
+// More than options.max_waiting_bytes wait for the engine, or for permission.
+bool bx_connection_is_full(const struct bx_connection *);
 
 // A stream of events for the session with this id. `last_event`: the id of the last event that the
 // client has, of this session; empty: it tells of none. Both stay until `sought`, which comes with a

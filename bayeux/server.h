@@ -53,6 +53,7 @@ struct bx_server_options {
   uint64_t max_lag;              // messages that a session may have missed when it begins to catch up; 0: any
   uint32_t handshake_rate;       // a second; how fast clients are told to come back when all are lost
   uint32_t max_replies_bytes;    // waiting for one stream that does not read
+  uint32_t max_waiting_bytes;    // of one connection's texts that are not done; it is full beyond that
   uint32_t retry;                // ms after which clients whose session is gone shake hands; 0: 1 to 2 seconds
   bx_millis presence_grace;      // so long a user without a session stays present
   uint32_t presence_members;     // that the list in a reply names at most

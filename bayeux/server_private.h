@@ -20,6 +20,7 @@ struct bx_batch {
   struct bx_list asking;      // messages that wait for permission
   uint32_t listed;            // lists of who is present that were asked for
   bool subscribed;            // holds back the connection's messages until it is replied
+  size_t cost;                // bytes that it takes, about: its part of the connection's `waiting`
   size_t len;
   char text[];
 };

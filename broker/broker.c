@@ -14,6 +14,7 @@
 enum {
   MAX_MEMBERS = 256,       // of one message
   MAX_REPLIES = 1 << 20,   // bytes that wait for a websocket which does not read
+  MAX_WAITING = 4 << 20,   // bytes of a connection's texts that are not done; then a websocket is not read
   MAX_ONCE = 1000000,      // idempotency keys
   HEADER_TIME = 30000,     // ms, from accept to a whole request, and idle between two
   ADMIN_BODY = 16 << 20,   // a thousand messages of some size
@@ -133,6 +134,7 @@ static void create_server(struct bk_broker *b) {
       .handshake_rate = (uint32_t)o->handshake_rate,
       .retry = (uint32_t)o->retry,
       .max_replies_bytes = MAX_REPLIES,
+      .max_waiting_bytes = MAX_WAITING,
       .presence_grace = o->presence_grace,
       .presence_members = (uint32_t)o->presence_members,
       .pod = o->engine.pod ? o->engine.pod[0] : 0,

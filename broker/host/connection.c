@@ -132,14 +132,20 @@ static bool is_answering(const struct bk_connection *c) {
   return c->state == BK_CONNECTION_BUSY || c->state == BK_CONNECTION_DRAINING;
 }
 
+static bool is_paused(const struct bk_connection *c) {
+  return c->state == BK_CONNECTION_WEBSOCKET && bk_websocket_waits(&c->ws);
+}
+
 // Who is not read is watched for its end, until that was seen: it would be told for ever.
 static uint32_t wanted(const struct bk_connection *c) {
   uint32_t end = c->half_closed ? 0 : EPOLLRDHUP;
   bool unsent = bk_wire_unsent(&c->wire);
   if (c->state == BK_CONNECTION_LINGERING) return EPOLLIN;
   if (is_answering(c) || unsent) return end | (unsent ? EPOLLOUT : 0);
+  if (is_paused(c)) return 0;   // it may say more than that it ends
   if (c->wire.blocked) return end | EPOLLOUT;
-  return EPOLLIN | end | (c->ws.want && !c->ws.closing ? EPOLLOUT : 0);
+  bool more = c->state == BK_CONNECTION_WEBSOCKET && c->in.len > 0;   // it is taken when the socket is looked at next
+  return EPOLLIN | end | (more || (c->ws.want && !c->ws.closing) ? EPOLLOUT : 0);
 }
 
 // Most peers are silent while they wait for an answer: that they are not to be read is told to the kernel
@@ -205,7 +211,8 @@ static void write_some(struct bk_connection *c) {
     bk_exchange_drained(c->exchange);
   else if (c->state == BK_CONNECTION_BUSY)
     bk_exchange_on_writable(c->exchange);
-  if (!c->failed && c->in.len > 0 && bk_connection_takes_bytes(c)) take(c, NULL, 0);
+  bool takes = bk_connection_takes_bytes(c) || (c->state == BK_CONNECTION_WEBSOCKET && !is_paused(c));
+  if (!c->failed && c->in.len > 0 && takes) take(c, NULL, 0);
 }
 
 // Nothing is to be read, but its end is told. A peer that closed both ways takes no answer: of a unix
@@ -232,7 +239,7 @@ static void on_ready(struct bk_watch *watch, uint32_t events) {
     if (!c->failed && (events & EPOLLOUT)) write_some(c);
     bool goes_on = c->wire.blocked && (events & EPOLLOUT) && !is_answering(c);
     bool may_read = goes_on || (reads && (events & (EPOLLIN | ends)));
-    if (!c->failed && may_read && !bk_wire_unsent(&c->wire)) read_some(c);
+    if (!c->failed && may_read && !bk_wire_unsent(&c->wire) && !is_paused(c)) read_some(c);
   }
   if (c->failed)
     bk_connection_close_now(c);

@@ -183,7 +183,7 @@ enum bk_connection_state {
 struct bk_websocket {
   const struct bk_websocket_ops *ops;   // NULL: never became one
   void *user;
-  bool opened, want;
+  bool opened, want, paused;
   bool binary;    // the message that came in last
   bool deflate;   // agreed on
   bool has_ping, has_pong;
@@ -220,7 +220,7 @@ struct bk_connection {
   bool reset;         // the peer reset the connection
   uint64_t answered_turn;
   struct bx_timer timer;
-  struct bx_buffer in;   // bytes that came in and have to wait: a head that is not complete, a next request
+  struct bx_buffer in;   // bytes that came in and have to wait: a head that is not complete, a next request, frames
   size_t scanned;        // of `in`, by bk_head_end()
   size_t blank_lines;    // in front of a head
   int unsent;            // what SIOCOUTQ said when the timer was last set, while draining
@@ -378,7 +378,9 @@ void bk_address_text(const struct sockaddr *, char *out, size_t size);
 void bk_websocket_upgrade(struct bk_exchange *);
 // One frame, with BK_WEBSOCKET_HEADROOM bytes in front of `at`. False: the socket is broken.
 bool bk_websocket_frame(struct bk_connection *, char *at, size_t len, unsigned opcode);
-// Takes bytes, which may be changed, while the connection is a websocket. Sets c->failed.
+// Nothing of it is taken. When it is being closed, all is: the peer's close frame has to come.
+static inline bool bk_websocket_waits(const struct bk_websocket *w) { return w->paused && !w->closing; }
+// Takes bytes, which may be changed, behind those that waited. Sets c->failed.
 void bk_websocket_take(struct bk_connection *, char *at, size_t len);
 void bk_websocket_on_writable(struct bk_connection *);
 void bk_websocket_over(struct bk_connection *);

@@ -47,6 +47,8 @@ void bk_metrics_write(struct bx_buffer *, const struct bk_metric *table, const v
     "Connections closed whose peer did not read its answer.")                                                          \
   X(websockets, BK_GAUGE, "mora_websockets", "Websockets open now.")                                                   \
   X(websocket_upgrades, BK_COUNTER, "mora_websocket_upgrades_total", "Websockets opened.")                             \
+  X(websocket_pauses, BK_COUNTER, "mora_websocket_pauses_total",                                                       \
+    "Pauses in reading a websocket of which too much waited to be done.")                                              \
   X(websocket_partials, BK_COUNTER, "mora_websocket_partial_writes_total", "Writes the kernel took only a part of.")   \
   X(websocket_bad_frames, BK_COUNTER, "mora_websocket_bad_frames_total",                                               \
     "Websockets closed for what no client may send.")                                                                  \

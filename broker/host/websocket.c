@@ -110,6 +110,14 @@ void bk_websocket_want_writable(struct bk_websocket *w) {
   bk_connection_settle(c);
 }
 
+void bk_websocket_pause(struct bk_websocket *w, bool paused) {
+  struct bk_connection *c = bk_connection_of_websocket(w);
+  if (!is_open(c) || w->paused == paused) return;
+  w->paused = paused;
+  if (paused) bk_host_counters.websocket_pauses++;
+  bk_connection_settle(c);
+}
+
 static void write_control(struct bk_connection *c, unsigned opcode, struct bx_slice payload) {
   char frame[BK_WEBSOCKET_HEADROOM + 125];
   if (payload.len) memcpy(frame + BK_WEBSOCKET_HEADROOM, payload.at, payload.len);
@@ -164,6 +172,7 @@ void bk_websocket_close(struct bk_websocket *w, unsigned code, const char *reaso
   struct bk_connection *c = bk_connection_of_websocket(w);
   if (!is_open(c)) return;
   begin_close(c, code, reason);
+  if (w->paused) bk_connection_settle(c);   // its answer is read
 }
 
 static void forget_gathered(struct bk_connection *c) {
@@ -428,7 +437,14 @@ static bool listens(const struct bk_connection *c) {
 
 void bk_websocket_take(struct bk_connection *c, char *at, size_t len) {
   struct bk_frame_piece piece;
-  while (listens(c)) {
+  struct bx_buffer waited = c->in;
+  c->in = (struct bx_buffer){0};
+  if (waited.len > 0) {
+    bx_buffer_add(&waited, at, len);
+    at = waited.at;
+    len = waited.len;
+  }
+  while (listens(c) && !bk_websocket_waits(&c->ws)) {
     int result = bk_frames_next(&c->ws.frames, &at, &len, &piece);
     if (result == 0) break;
     if (result != 1)
@@ -438,6 +454,8 @@ void bk_websocket_take(struct bk_connection *c, char *at, size_t len) {
     else
       on_data(c, &piece);
   }
+  if (listens(c) && bk_websocket_waits(&c->ws)) bx_buffer_add(&c->in, at, len);
+  bx_buffer_fini(&waited);
 }
 
 // -- the socket takes bytes --------------------------------------------------------------------

@@ -45,6 +45,10 @@ bool bk_websocket_write(struct bk_websocket *, char *at, size_t len);
 // The same, with a ping of 1 to 125 bytes behind it: one write, unless the message is a long one.
 bool bk_websocket_write_and_ping(struct bk_websocket *, char *at, size_t len, struct bx_slice payload);
 
+// Nothing more is read from the peer, which then has to wait, until it is taken back; what was read meanwhile is
+// kept. Pings and pongs of the peer wait, too, and that it has closed its side is seen later.
+void bk_websocket_pause(struct bk_websocket *, bool paused);
+
 void bk_websocket_want_writable(struct bk_websocket *);
 
 // payload <= 125 bytes. Waits for its turn when the socket is not ready (the newest ping replaces

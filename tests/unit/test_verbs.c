@@ -614,6 +614,36 @@ static void a_stream_that_does_not_read_its_replies(void **state) {
   world_fini(&w);
 }
 
+static void a_stream_of_which_much_is_not_done_is_full(void **state) {
+  struct bx_server_options options = world_options();
+  struct world w;
+  struct wire x, y;
+  unsigned texts = 0;
+
+  (void)state;
+  options.max_waiting_bytes = 10000;
+  world_init(&w, &options);
+  wire_open(&x, &w);
+  wire_open(&y, &w);
+  w.hold = 1 << BX_REQUEST_PUBLISH;
+  for (; !bx_connection_is_full(&x.c) && texts < 100; texts++) {
+    assert_true(wire_send(&x, "{'channel':'/a','data':1}"));
+    assert_false(wire_send(&x, "{"));   // what is none does not count
+    world_turn(&w);
+  }
+  assert_in_range(texts, 2, 99);
+  assert_in_range(x.c.waiting, 10001, 12000);
+  assert_false(bx_connection_is_full(&y.c));   // each for itself
+  assert_true(wire_send(&y, "{'channel':'/a','data':1}"));
+  wire_close(&y);   // and what it sent is done without it
+  w.hold = 0;
+  world_turn(&w);
+  assert_int_equal(x.c.waiting, 0);
+  assert_int_equal(wire_count(&x, "'successful':true"), texts);
+  wire_close(&x);
+  world_fini(&w);
+}
+
 // -- subscribing -------------------------------------------------------------------------------------
 
 static void what_comes_before_a_bad_item_is_subscribed(void **state) {
@@ -699,6 +729,7 @@ int main(void) {
       cmocka_unit_test(ids_of_clients),
       cmocka_unit_test(the_limit_of_clients),
       cmocka_unit_test(a_stream_that_does_not_read_its_replies),
+      cmocka_unit_test(a_stream_of_which_much_is_not_done_is_full),
       cmocka_unit_test(what_comes_before_a_bad_item_is_subscribed),
       cmocka_unit_test(events_come_once),
       cmocka_unit_test(two_disconnects_of_one_text),

@@ -168,6 +168,7 @@ struct bx_server_options world_options(void) {
       .max_channel_depth = 32,
       .max_outbox_bytes = 65536,
       .max_replies_bytes = 1 << 20,
+      .max_waiting_bytes = 4 << 20,
   };
 }
 
