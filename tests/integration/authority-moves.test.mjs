@@ -119,7 +119,7 @@ test('what another node carries to the session may take its time, unless that no
   await authority.calls.count(length + 1);
   await cluster.nodes[0].kill();
   assert.deepEqual((await last).map(({successful, error}) => [successful, error]), [[false, `503:${session.clientId}:Not available`]]);
-}, {timeout: 60000});
+});
 
 test('what another node carried to one that leaves is answered', async t => {
   needsRedis(t);
@@ -141,7 +141,7 @@ test('what another node carried to one that leaves is answered', async t => {
   assert.match(subscribe.error, /^503:/);
   assert.equal(publishing.successful, false);
   assert.match(publishing.error, /^50[34]:/);
-}, {timeout: 60000});
+});
 
 test('one that ends meanwhile is unknown', async t => {
   const {cluster, session, at, open, asked, subscribing} = await start(t);

@@ -92,16 +92,16 @@ async function race(t, cluster, store) {
   assert.ok(seen.some(({snapshot}) => snapshot > 0 && snapshot < MESSAGES), 'they subscribed meanwhile');
 }
 
-test('one broker: 1,000 messages while 20 clients subscribe', async t => {
+test('one broker: 1,000 messages while 20 clients subscribe', {timeout: 120000}, async t => {
   if (testEngine === 'redis') t.skip('on memory only');
   const {store, set} = await startStore(t);
   await race(t, {nodes: [await startBroker(t, {set: {...set, 'engine.type': 'memory'}})], after() { return this.nodes[0]; }}, store);
-}, {timeout: 120000});
+});
 
-test('two brokers on Redis: 1,000 messages while 20 clients subscribe', async t => {
+test('two brokers on Redis: 1,000 messages while 20 clients subscribe', {timeout: 120000}, async t => {
   if (testEngine === 'memory') t.skip('on Redis only');
   const {store, set} = await startStore(t);
   const cluster = await startCluster(t, {nodes: 2, set});
   await race(t, cluster, store);
   t.log(`subscriptions that went after their session: ${await cluster.sum('followed')}`);
-}, {timeout: 120000});
+});

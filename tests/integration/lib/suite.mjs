@@ -24,8 +24,9 @@ const counts = {suite: name, passed: 0, failed: 0, skipped: 0};
 let started = false;
 let current = null;
 
-export function test(title, options, body) {
-  if (typeof options === 'function') [options, body] = [{}, options];
+export function test(title, ...rest) {
+  const body = rest.pop(), [options = {}] = rest;
+  if (typeof body !== 'function') throw new TypeError(`${title}: its body comes last`);
   tests.push({title, body, timeout: (options.timeout || 60000) * scale});
   if (started) return;
   started = true;
