@@ -49,127 +49,146 @@ static void cancel(struct bx_access *a, struct bx_access_request *r) {
 
 static const struct bx_access_ops ops = {.is_server = is_server, .ask = ask, .asked = asked, .cancel = cancel};
 
-static void guard(struct world *w, struct guard *g) {
-  world_init(w, NULL);
-  *g = (struct guard){.access.ops = &ops};
-  bx_list_init(&g->waiting);
-  bx_server_guard(w->server, &g->access);
+// A server whose decider allows all until `g` says otherwise.
+struct scene {
+  struct world w;
+  struct guard g;
+  char id[32];     // the session, if it began with one
+  struct wire x;   // closed at the end
+};
+
+static void begin(struct scene *s) {
+  *s = (struct scene){.g.access.ops = &ops};
+  world_init(&s->w, NULL);
+  bx_list_init(&s->g.waiting);
+  bx_server_guard(s->w.server, &s->g.access);
 }
 
-static bool decide(struct world *w, struct guard *g, struct bx_access_answer answer) {
-  struct bx_list *link = bx_list_take(&g->waiting);
+static void begin_with_session(struct scene *s) {
+  begin(s);
+  world_handshake(&s->w, s->id);
+}
+
+// What the stream asks is decided later.
+static void begin_asking(struct scene *s) {
+  begin_with_session(s);
+  s->g.verdict = BX_LATER;
+  wire_open(&s->x, &s->w);
+}
+
+static void end(struct scene *s) {
+  if (s->x.open) wire_close(&s->x);
+  world_fini(&s->w);
+}
+
+static void subscribe(struct scene *s, const char *pattern) {
+  assert_true(wire_send(&s->x, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'%s'}", s->id, pattern));
+}
+
+static bool decide(struct scene *s, struct bx_access_answer answer) {
+  struct bx_list *link = bx_list_take(&s->g.waiting);
 
   if (link == NULL) return false;
-  bx_access_decide(w->server, bx_container_of(link, struct bx_access_request, link), &answer);
-  world_turn(w);
+  bx_access_decide(s->w.server, bx_container_of(link, struct bx_access_request, link), &answer);
+  world_turn(&s->w);
   return true;
 }
 
 static const struct bx_access_answer allow = {.verdict = BX_ALLOW}, unavailable = {.verdict = BX_UNAVAILABLE};
 
-static void handshake_as(struct world *w, struct guard *g, const char *user, char id[32]) {
-  g->given.user = bx_slice_of(user);
-  world_handshake(w, id);
-  g->given = (struct bx_access_answer){0};
+static void handshake_as(struct scene *s, const char *user) {
+  s->g.given.user = bx_slice_of(user);
+  world_handshake(&s->w, s->id);
+  s->g.given = (struct bx_access_answer){0};
 }
 
 // -- at once ---------------------------------------------------------------------------------------
 
 static void a_handshake_gives_the_session_its_user(void **state) {
-  struct world w;
-  struct guard g;
-  char id[32];
+  struct scene s;
 
   (void)state;
-  guard(&w, &g);
-  handshake_as(&w, &g, "alice", id);
-  assert_string_equal(world_session(&w, id)->user, "alice");
-  world_subscribe(&w, id, "/a");
-  assert_string_equal(g.seen, "alice: /a");
-  world_ask(&w, "{'channel':'/a','clientId':'%s','data':1}", id);
-  assert_string_equal(g.seen, "alice: /a");
-  world_ask(&w, "{'channel':'/b','data':1}");
-  assert_string_equal(g.seen, ": /b");
-  world_ask(&w, "{'channel':'/b','data':1,'ext':{'password':'open sesame'}}");
-  assert_string_equal(g.seen, "server : /b");
-  world_fini(&w);
+  begin(&s);
+  handshake_as(&s, "alice");
+  assert_string_equal(world_session(&s.w, s.id)->user, "alice");
+  world_subscribe(&s.w, s.id, "/a");
+  assert_string_equal(s.g.seen, "alice: /a");
+  world_ask(&s.w, "{'channel':'/a','clientId':'%s','data':1}", s.id);
+  assert_string_equal(s.g.seen, "alice: /a");
+  world_ask(&s.w, "{'channel':'/b','data':1}");
+  assert_string_equal(s.g.seen, ": /b");
+  world_ask(&s.w, "{'channel':'/b','data':1,'ext':{'password':'open sesame'}}");
+  assert_string_equal(s.g.seen, "server : /b");
+  end(&s);
 }
 
 static void names_that_are_none_are_refused(void **state) {
   static const char *const bad[] = {"a\nb", "\x7f", "\xc2\x9b;1m", "a\xc2\x80", "\xc2\x9f"};
   char longest[BX_MAX_USER + 2];
-  struct world w;
-  struct guard g;
-  char id[32];
+  struct scene s;
 
   (void)state;
-  guard(&w, &g);
+  begin(&s);
   memset(longest, 'u', sizeof longest - 1);
   longest[BX_MAX_USER + 1] = '\0';
-  g.given.user = bx_slice_of(longest);
-  assert_non_null(strstr(world_ask(&w, "{" HELLO "}"), "'error':'401::Bad user name'"));
+  s.g.given.user = bx_slice_of(longest);
+  assert_non_null(strstr(world_ask(&s.w, "{" HELLO "}"), "'error':'401::Bad user name'"));
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-    g.given.user = bx_slice_of(bad[i]);
-    assert_non_null(strstr(world_ask(&w, "{" HELLO "}"), "'error':'401::Bad user name'"));
+    s.g.given.user = bx_slice_of(bad[i]);
+    assert_non_null(strstr(world_ask(&s.w, "{" HELLO "}"), "'error':'401::Bad user name'"));
   }
-  assert_int_equal(w.server->counters.sessions, 0);
+  assert_int_equal(s.w.server->counters.sessions, 0);
   longest[BX_MAX_USER] = '\0';
-  handshake_as(&w, &g, "\xc2\xa0\xc3\x80", id);   // the first that is none, and a letter
-  handshake_as(&w, &g, longest, id);
-  assert_int_equal(strlen(world_session(&w, id)->user), BX_MAX_USER);
-  world_fini(&w);
+  handshake_as(&s, "\xc2\xa0\xc3\x80");   // the first that is none, and a letter
+  handshake_as(&s, longest);
+  assert_int_equal(strlen(world_session(&s.w, s.id)->user), BX_MAX_USER);
+  end(&s);
 }
 
 static void denials_say_what_the_decider_says(void **state) {
   const char *reply;
-  struct world w;
-  struct guard g;
-  char id[32];
+  struct scene s;
 
   (void)state;
-  guard(&w, &g);
-  world_handshake(&w, id);
-  g.verdict = BX_DENY;
-  g.given.error = BX_LIT("403::Authorisation denied.");
-  assert_non_null(strstr(world_ask(&w, "{'channel':'/meta/subscribe','clientId':'%s','subscription':['/a','/b']}", id),
-                         "'successful':false,'subscription':['/a','/b'],'error':'403::Authorisation denied.'}"));
-  assert_string_equal(g.seen, ": /a /b");
-  reply = world_ask(&w, "{'channel':'/a','data':1}");
-  assert_string_equal(reply, "[{'channel':'/a','successful':false,'error':'403::Authorisation denied.'}]");
-  g.given = (struct bx_access_answer){.error = BX_LIT("401::Invalid"), .reconnect = "none", .interval = 864000000};
-  assert_non_null(strstr(world_ask(&w, "{" HELLO "}"),
-                         "'error':'401::Invalid','advice':{'reconnect':'none','interval':864000000}}"));
-  g.given = (struct bx_access_answer){0};
+  begin_with_session(&s);
+  s.g.verdict = BX_DENY;
+  s.g.given.error = BX_LIT("403::Authorisation denied.");
   assert_non_null(
-      strstr(world_ask(&w, "{" HELLO "}"), "'error':'403::Forbidden','advice':{'reconnect':'handshake','interval':1"));
-  assert_int_equal(w.server->counters.denied, 4);
-  assert_int_equal(w.server->counters.sessions, 1);
-  assert_int_equal(w.server->counters.subscriptions, 0);
-  assert_int_equal(w.server->counters.published, 0);
-  world_fini(&w);
+      strstr(world_ask(&s.w, "{'channel':'/meta/subscribe','clientId':'%s','subscription':['/a','/b']}", s.id),
+             "'successful':false,'subscription':['/a','/b'],'error':'403::Authorisation denied.'}"));
+  assert_string_equal(s.g.seen, ": /a /b");
+  reply = world_ask(&s.w, "{'channel':'/a','data':1}");
+  assert_string_equal(reply, "[{'channel':'/a','successful':false,'error':'403::Authorisation denied.'}]");
+  s.g.given = (struct bx_access_answer){.error = BX_LIT("401::Invalid"), .reconnect = "none", .interval = 864000000};
+  assert_non_null(strstr(world_ask(&s.w, "{" HELLO "}"),
+                         "'error':'401::Invalid','advice':{'reconnect':'none','interval':864000000}}"));
+  s.g.given = (struct bx_access_answer){0};
+  assert_non_null(strstr(world_ask(&s.w, "{" HELLO "}"),
+                         "'error':'403::Forbidden','advice':{'reconnect':'handshake','interval':1"));
+  assert_int_equal(s.w.server->counters.denied, 4);
+  assert_int_equal(s.w.server->counters.sessions, 1);
+  assert_int_equal(s.w.server->counters.subscriptions, 0);
+  assert_int_equal(s.w.server->counters.published, 0);
+  end(&s);
 }
 
 static void ext_comes_with_the_replies(void **state) {
-  struct world w;
-  struct guard g;
-  char id[32];
+  struct scene s;
 
   (void)state;
-  guard(&w, &g);
-  world_handshake(&w, id);
-  g.given.ext = BX_LIT("{'snapshot':[1]}");
-  assert_non_null(strstr(world_ask(&w, "{" HELLO "}"), "'timeout':10000},'ext':{'snapshot':[1]}}]"));
-  assert_non_null(strstr(world_ask(&w, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'/a'}", id),
+  begin_with_session(&s);
+  s.g.given.ext = BX_LIT("{'snapshot':[1]}");
+  assert_non_null(strstr(world_ask(&s.w, "{" HELLO "}"), "'timeout':10000},'ext':{'snapshot':[1]}}]"));
+  assert_non_null(strstr(world_ask(&s.w, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'/a'}", s.id),
                          "'subscription':'/a','ext':{'snapshot':[1]}}]"));
-  assert_string_equal(world_ask(&w, "{'channel':'/a','data':1}"),
+  assert_string_equal(world_ask(&s.w, "{'channel':'/a','data':1}"),
                       "[{'channel':'/a','successful':true,'ext':{'snapshot':[1]}}]");
   // Not with one that is refused for one of its channels.
-  assert_null(
-      strstr(world_ask(&w, "{'channel':'/meta/subscribe','clientId':'%s','subscription':['/b','x']}", id), "snapshot"));
-  world_fini(&w);
+  assert_null(strstr(world_ask(&s.w, "{'channel':'/meta/subscribe','clientId':'%s','subscription':['/b','x']}", s.id),
+                     "snapshot"));
+  end(&s);
 }
 
-// What a subscriber gets of a publish, and the publisher's reply.
 // CometD's ack extension answers in the same object.
 static void ext_of_a_handshake_has_room_for_more(void **state) {
   static const char *const rows[][2] = {
@@ -177,35 +196,30 @@ static void ext_of_a_handshake_has_room_for_more(void **state) {
       {"{ }", "'ext':{ 'ack':{'enabled':true,'batch':"},
       {"", "'ext':{'ack':{'enabled':true,'batch':"},
   };
-  struct guard g;
-  struct world w;
+  struct scene s;
 
   (void)state;
   for (size_t i = 0; i < 3; i++) {
-    guard(&w, &g);
-    g.given.ext = bx_slice_of(rows[i][0]);
-    assert_non_null(strstr(world_ask(&w, "{" HELLO ",'ext':{'ack':true}}"), rows[i][1]));
-    world_fini(&w);
+    begin(&s);
+    s.g.given.ext = bx_slice_of(rows[i][0]);
+    assert_non_null(strstr(world_ask(&s.w, "{" HELLO ",'ext':{'ack':true}}"), rows[i][1]));
+    end(&s);
   }
 }
 
+// What a subscriber gets of a publish, and the publisher's reply.
 static const char *published(struct bx_access_answer given, const char *text, const char **reply) {
   static char out[512], said[512];
-  struct world w;
-  struct guard g;
-  struct wire stream;
-  char id[32];
+  struct scene s;
 
-  guard(&w, &g);
-  world_handshake(&w, id);
-  world_subscribe(&w, id, "/**");
-  stream_connect(&stream, &w, id, "1");
-  g.given = given;
-  snprintf(said, sizeof said, "%s", world_ask(&w, text, id));
+  begin_with_session(&s);
+  world_subscribe(&s.w, s.id, "/**");
+  stream_connect(&s.x, &s.w, s.id, "1");
+  s.g.given = given;
+  snprintf(said, sizeof said, "%s", world_ask(&s.w, text, s.id));
   *reply = said;
-  snprintf(out, sizeof out, "%s", wire_take(&stream));
-  wire_close(&stream);
-  world_fini(&w);
+  snprintf(out, sizeof out, "%s", wire_take(&s.x));
+  end(&s);
   return out;
 }
 
@@ -236,236 +250,186 @@ static void ext_is_forwarded_without_secrets(void **state) {
 }
 
 static void numbers_join_what_is_forwarded(void **state) {
-  struct world w;
-  struct guard g;
-  struct wire stream;
-  char id[32];
+  struct scene s;
 
   (void)state;
-  guard(&w, &g);
-  w.mount.sequence = true;
-  world_handshake(&w, id);
-  world_subscribe(&w, id, "/**");
-  stream_connect(&stream, &w, id, "1");
-  g.given.forward_ext = true;
-  world_ask(&w, "{'channel':'/a','data':{'ext':{}},'ext':{'a':1,'c':'mine'}}");
-  world_ask(&w, "{'channel':'/a','data':1,'ext':{}}");
-  world_ask(&w, "{'channel':'/a','data':{'ext':{}}}");
-  assert_string_equal(wire_take(&stream), "[{'channel':'/a','data':{'ext':{}},'ext':{'a':1,'c':'mine','c':1}}]\n"
-                                          "[{'channel':'/a','data':1,'ext':{'c':2}}]\n"
-                                          "[{'channel':'/a','data':{'ext':{}},'ext':{'c':3}}]\n");
-  wire_close(&stream);
-  world_fini(&w);
+  begin(&s);
+  s.w.mount.sequence = true;
+  world_handshake(&s.w, s.id);
+  world_subscribe(&s.w, s.id, "/**");
+  stream_connect(&s.x, &s.w, s.id, "1");
+  s.g.given.forward_ext = true;
+  world_ask(&s.w, "{'channel':'/a','data':{'ext':{}},'ext':{'a':1,'c':'mine'}}");
+  world_ask(&s.w, "{'channel':'/a','data':1,'ext':{}}");
+  world_ask(&s.w, "{'channel':'/a','data':{'ext':{}}}");
+  assert_string_equal(wire_take(&s.x), "[{'channel':'/a','data':{'ext':{}},'ext':{'a':1,'c':'mine','c':1}}]\n"
+                                       "[{'channel':'/a','data':1,'ext':{'c':2}}]\n"
+                                       "[{'channel':'/a','data':{'ext':{}},'ext':{'c':3}}]\n");
+  end(&s);
 }
 
 // -- later -----------------------------------------------------------------------------------------
 
 static void replies_of_a_text_wait_for_the_decision_and_keep_their_order(void **state) {
-  struct world w;
-  struct guard g;
-  struct wire x;
+  struct scene s;
   const char *got;
-  char id[32];
 
   (void)state;
-  guard(&w, &g);
-  world_handshake(&w, id);
-  stream_connect(&x, &w, id, "1");
-  wire_take(&x);
-  g.verdict = BX_LATER;
-  g.texts = 0;
-  assert_true(wire_send(&x,
+  begin_with_session(&s);
+  stream_connect(&s.x, &s.w, s.id, "1");
+  wire_take(&s.x);
+  s.g.verdict = BX_LATER;
+  s.g.texts = 0;
+  assert_true(wire_send(&s.x,
                         "[{'id':'s1','channel':'/meta/subscribe','clientId':'%s','subscription':'/a'},"
                         "{'id':'s2','channel':'/meta/subscribe','clientId':'%s','subscription':'/b'},"
                         "{'id':'d','channel':'/meta/unsubscribe','clientId':'%s','subscription':'/x'}]",
-                        id, id, id));
-  assert_int_equal(g.texts, 1);
-  world_turn(&w);
-  assert_string_equal(wire_take(&x), "");
-  assert_int_equal(w.server->counters.asking, 2);
-  world_publish(&w, "/a", 1);   // after it was asked: it is not missed
-  assert_true(decide(&w, &g, allow));
-  assert_true(decide(&w, &g, (struct bx_access_answer){.verdict = BX_DENY}));
-  got = wire_take(&x);
+                        s.id, s.id, s.id));
+  assert_int_equal(s.g.texts, 1);
+  world_turn(&s.w);
+  assert_string_equal(wire_take(&s.x), "");
+  assert_int_equal(s.w.server->counters.asking, 2);
+  world_publish(&s.w, "/a", 1);   // after it was asked: it is not missed
+  assert_true(decide(&s, allow));
+  assert_true(decide(&s, (struct bx_access_answer){.verdict = BX_DENY}));
+  got = wire_take(&s.x);
   assert_non_null(strstr(got, "[{'id':'s1'"));
   assert_true(strstr(got, "'id':'s1'") < strstr(got, "'id':'s2'"));
   assert_true(strstr(got, "'id':'s2'") < strstr(got, "'id':'d'"));
   assert_true(strstr(got, "'id':'d'") < strstr(got, "'data':1"));
   assert_non_null(strstr(got, "'subscription':'/b','error':'403::Forbidden'"));
-  wire_close(&x);
-  world_fini(&w);
+  end(&s);
 }
 
 static void a_held_connect_does_not_wait(void **state) {
-  struct world w;
-  struct guard g;
-  struct wire x;
-  char id[32];
+  struct scene s;
 
   (void)state;
-  guard(&w, &g);
-  world_handshake(&w, id);
-  world_subscribe(&w, id, "/here");
-  stream_connect(&x, &w, id, "1");
-  wire_take(&x);
-  g.verdict = BX_LATER;
-  assert_true(wire_send(&x, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'/a'}", id));
-  world_publish(&w, "/here", 5);
-  assert_non_null(strstr(wire_take(&x), "'data':5"));
-  world_pass(&w, 11000);
-  assert_non_null(strstr(wire_take(&x), "'channel':'/meta/connect','successful':true"));
-  assert_true(decide(&w, &g, allow));
-  assert_non_null(strstr(wire_take(&x), "'subscription':'/a'"));
-  wire_close(&x);
-  world_fini(&w);
+  begin_with_session(&s);
+  world_subscribe(&s.w, s.id, "/here");
+  stream_connect(&s.x, &s.w, s.id, "1");
+  wire_take(&s.x);
+  s.g.verdict = BX_LATER;
+  subscribe(&s, "/a");
+  world_publish(&s.w, "/here", 5);
+  assert_non_null(strstr(wire_take(&s.x), "'data':5"));
+  world_pass(&s.w, 11000);
+  assert_non_null(strstr(wire_take(&s.x), "'channel':'/meta/connect','successful':true"));
+  assert_true(decide(&s, allow));
+  assert_non_null(strstr(wire_take(&s.x), "'subscription':'/a'"));
+  end(&s);
 }
 
 static void unavailable_is_no_ban(void **state) {
-  struct world w;
-  struct guard g;
-  struct wire x;
+  struct scene s;
   const char *got;
-  char id[32];
 
   (void)state;
-  guard(&w, &g);
-  world_handshake(&w, id);
-  g.verdict = BX_LATER;
-  wire_open(&x, &w);
-  assert_true(wire_send(&x, "{" HELLO "}"));
-  decide(&w, &g, unavailable);
-  got = wire_take(&x);
+  begin_asking(&s);
+  assert_true(wire_send(&s.x, "{" HELLO "}"));
+  decide(&s, unavailable);
+  got = wire_take(&s.x);
   assert_non_null(strstr(got, "'error':'503::Authority unavailable','advice':{'reconnect':'handshake','interval':"));
   assert_in_range(strtoul(strstr(got, "'interval':") + 11, NULL, 10), 5000, 30000);
-  assert_true(wire_send(&x, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'/a'}", id));
-  decide(&w, &g, unavailable);
-  assert_non_null(strstr(wire_take(&x), "'error':'503:/a:Authority unavailable'"));
-  assert_true(wire_send(&x, "{'channel':'/a','data':1}"));
-  decide(&w, &g, unavailable);
-  assert_non_null(strstr(wire_take(&x), "'error':'503:/a:Authority unavailable'"));
-  assert_int_equal(w.server->counters.unavailable, 3);
-  wire_close(&x);
-  world_fini(&w);
+  subscribe(&s, "/a");
+  decide(&s, unavailable);
+  assert_non_null(strstr(wire_take(&s.x), "'error':'503:/a:Authority unavailable'"));
+  assert_true(wire_send(&s.x, "{'channel':'/a','data':1}"));
+  decide(&s, unavailable);
+  assert_non_null(strstr(wire_take(&s.x), "'error':'503:/a:Authority unavailable'"));
+  assert_int_equal(s.w.server->counters.unavailable, 3);
+  end(&s);
 }
 
 static void a_handshake_whose_connection_went_is_taken_back(void **state) {
-  struct world w;
-  struct guard g;
-  struct wire x;
+  struct scene s;
 
   (void)state;
-  guard(&w, &g);
-  g.verdict = BX_LATER;
-  wire_open(&x, &w);
-  assert_true(wire_send(&x, "[{" HELLO "},{" HELLO "},{'channel':'/a','data':1}]"));
-  assert_int_equal(w.server->counters.asking, 3);
-  wire_close(&x);
-  assert_int_equal(g.cancelled, 2);
-  assert_int_equal(w.server->counters.asking, 1);
-  assert_true(decide(&w, &g, allow));   // the publish goes on
-  assert_false(decide(&w, &g, allow));
-  assert_int_equal(w.server->counters.published, 1);
-  assert_int_equal(w.server->counters.sessions, 0);
-  world_fini(&w);
+  begin(&s);
+  s.g.verdict = BX_LATER;
+  wire_open(&s.x, &s.w);
+  assert_true(wire_send(&s.x, "[{" HELLO "},{" HELLO "},{'channel':'/a','data':1}]"));
+  assert_int_equal(s.w.server->counters.asking, 3);
+  wire_close(&s.x);
+  assert_int_equal(s.g.cancelled, 2);
+  assert_int_equal(s.w.server->counters.asking, 1);
+  assert_true(decide(&s, allow));   // the publish goes on
+  assert_false(decide(&s, allow));
+  assert_int_equal(s.w.server->counters.published, 1);
+  assert_int_equal(s.w.server->counters.sessions, 0);
+  end(&s);
 }
 
 static void a_session_that_ended_meanwhile_gets_nothing(void **state) {
-  struct world w;
-  struct guard g;
-  struct wire x;
-  char id[32];
+  struct scene s;
 
   (void)state;
-  guard(&w, &g);
-  world_handshake(&w, id);
-  g.verdict = BX_LATER;
-  wire_open(&x, &w);
-  assert_true(wire_send(&x,
+  begin_asking(&s);
+  assert_true(wire_send(&s.x,
                         "[{'channel':'/meta/subscribe','clientId':'%s','subscription':'/a'},"
                         "{'channel':'/a','data':1,'clientId':'%s'}]",
-                        id, id));
-  world_ask(&w, "{'channel':'/meta/disconnect','clientId':'%s'}", id);
-  assert_int_equal(w.server->counters.sessions, 0);
-  decide(&w, &g, allow);
-  decide(&w, &g, allow);
-  assert_int_equal(wire_count(&x, "Unknown client"), 2);
-  assert_int_equal(w.server->counters.subscriptions, 0);
-  assert_int_equal(w.server->counters.published, 0);
-  wire_close(&x);
-  world_fini(&w);
+                        s.id, s.id));
+  world_ask(&s.w, "{'channel':'/meta/disconnect','clientId':'%s'}", s.id);
+  assert_int_equal(s.w.server->counters.sessions, 0);
+  decide(&s, allow);
+  decide(&s, allow);
+  assert_int_equal(wire_count(&s.x, "Unknown client"), 2);
+  assert_int_equal(s.w.server->counters.subscriptions, 0);
+  assert_int_equal(s.w.server->counters.published, 0);
+  end(&s);
 }
 
 static void what_waits_counts_against_the_limit(void **state) {
-  struct world w;
-  struct guard g;
-  struct wire x;
-  char id[32];
+  struct scene s;
 
   (void)state;
-  guard(&w, &g);
-  world_handshake(&w, id);
-  g.verdict = BX_LATER;
-  wire_open(&x, &w);
+  begin_asking(&s);
   for (int i = 0; i <= 100; i++)
-    assert_true(wire_send(&x, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'/a%d'}", id, i));
-  assert_int_equal(w.server->counters.asking, 100);
-  for (int i = 0; i < 50; i++) decide(&w, &g, unavailable);
-  for (int i = 0; i < 50; i++) decide(&w, &g, allow);
-  assert_int_equal(w.server->counters.subscriptions, 50);
-  g.verdict = BX_ALLOW;
+    assert_true(wire_send(&s.x, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'/a%d'}", s.id, i));
+  assert_int_equal(s.w.server->counters.asking, 100);
+  for (int i = 0; i < 50; i++) decide(&s, unavailable);
+  for (int i = 0; i < 50; i++) decide(&s, allow);
+  assert_int_equal(s.w.server->counters.subscriptions, 50);
+  s.g.verdict = BX_ALLOW;
   for (int i = 0; i < 50; i++)
-    assert_true(wire_send(&x, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'/b%d'}", id, i));
-  world_turn(&w);
-  assert_int_equal(w.server->counters.subscriptions, 100);
-  wire_close(&x);
-  world_fini(&w);
+    assert_true(wire_send(&s.x, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'/b%d'}", s.id, i));
+  world_turn(&s.w);
+  assert_int_equal(s.w.server->counters.subscriptions, 100);
+  end(&s);
 }
 
 static void all_is_taken_back_when_the_server_goes(void **state) {
-  struct world w;
-  struct guard g;
-  struct wire x;
-  char id[32];
+  struct scene s;
 
   (void)state;
-  guard(&w, &g);
-  world_handshake(&w, id);
-  g.verdict = BX_LATER;
-  wire_open(&x, &w);
-  assert_true(wire_send(&x,
+  begin_asking(&s);
+  assert_true(wire_send(&s.x,
                         "[{'channel':'/meta/subscribe','clientId':'%s','subscription':'/a'},"
                         "{'channel':'/a','data':1,'clientId':'%s'},{'channel':'/a','data':1}]",
-                        id, id));
-  wire_close(&x);
-  world_fini(&w);   // asserts that nothing is left
-  assert_int_equal(g.cancelled, 3);
+                        s.id, s.id));
+  wire_close(&s.x);
+  end(&s);   // asserts that nothing is left
+  assert_int_equal(s.g.cancelled, 3);
 }
 
 static void a_drain_waits_a_second_for_decisions(void **state) {
-  struct world w;
-  struct guard g;
-  struct wire x;
-  char id[32];
+  struct scene s;
 
   (void)state;
-  guard(&w, &g);
-  world_handshake(&w, id);
-  g.verdict = BX_LATER;
-  wire_open(&x, &w);
-  assert_true(wire_send(&x, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'/a'}", id));
-  assert_true(wire_send(&x, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'/b'}", id));
-  bx_server_drain(w.server);
-  world_pass(&w, 900);
-  assert_true(decide(&w, &g, allow));
-  assert_int_equal(w.server->counters.asking, 1);
-  world_pass(&w, 200);
-  assert_int_equal(w.server->counters.asking, 0);
-  assert_true(wire_send(&x, "{'channel':'/meta/subscribe','clientId':'%s','subscription':'/c'}", id));
-  assert_int_equal(w.server->counters.asking, 0);
-  assert_int_equal(w.server->counters.subscriptions, 1);
-  assert_int_equal(w.server->counters.unavailable, 2);
-  wire_close(&x);
-  world_fini(&w);
+  begin_asking(&s);
+  subscribe(&s, "/a");
+  subscribe(&s, "/b");
+  bx_server_drain(s.w.server);
+  world_pass(&s.w, 900);
+  assert_true(decide(&s, allow));
+  assert_int_equal(s.w.server->counters.asking, 1);
+  world_pass(&s.w, 200);
+  assert_int_equal(s.w.server->counters.asking, 0);
+  subscribe(&s, "/c");
+  assert_int_equal(s.w.server->counters.asking, 0);
+  assert_int_equal(s.w.server->counters.subscriptions, 1);
+  assert_int_equal(s.w.server->counters.unavailable, 2);
+  end(&s);
 }
 
 // -- ext -------------------------------------------------------------------------------------------

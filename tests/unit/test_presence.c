@@ -92,17 +92,27 @@ static const char *told(struct house *h) {
   return out;
 }
 
+// With a session of alice, which `id` names.
+static void open_house_with_alice(struct house *h, char id[32]) {
+  open_house(h);
+  handshake_as(h, "alice", id);
+}
+
+// And she is on /room/1.
+static void open_house_with_alice_present(struct house *h, char id[32]) {
+  open_house_with_alice(h, id);
+  world_subscribe(&h->w, id, "/room/1");
+  assert_string_equal(told(h), "occupied 1, join'alice' 1");
+}
+
 static void the_first_joins_and_the_last_leaves_after_the_grace_time(void **state) {
   char a[32], b[32], c[32];
   struct house h;
 
   (void)state;
-  open_house(&h);
-  handshake_as(&h, "alice", a);
+  open_house_with_alice_present(&h, a);
   handshake_as(&h, "alice", b);
   handshake_as(&h, "bob", c);
-  world_subscribe(&h.w, a, "/room/1");
-  assert_string_equal(told(&h), "occupied 1, join'alice' 1");
   world_subscribe(&h.w, b, "/room/1");
   world_subscribe(&h.w, b, "/room/1");
   assert_string_equal(told(&h), "");
@@ -127,10 +137,7 @@ static void who_comes_back_in_time_never_left(void **state) {
   struct house h;
 
   (void)state;
-  open_house(&h);
-  handshake_as(&h, "alice", a);
-  world_subscribe(&h.w, a, "/room/1");
-  assert_string_equal(told(&h), "occupied 1, join'alice' 1");
+  open_house_with_alice_present(&h, a);
   world_ask(&h.w, "{'channel':'/meta/disconnect','clientId':'%s'}", a);
   world_pass(&h.w, GRACE - 1);
   handshake_as(&h, "alice", b);
@@ -145,10 +152,7 @@ static void an_expired_session_leaves(void **state) {
   struct house h;
 
   (void)state;
-  open_house(&h);
-  handshake_as(&h, "alice", a);
-  world_subscribe(&h.w, a, "/room/1");
-  assert_string_equal(told(&h), "occupied 1, join'alice' 1");
+  open_house_with_alice_present(&h, a);
   world_pass(&h.w, world_session(&h.w, a)->life + GRACE + 1000);
   assert_null(world_session(&h.w, a));
   assert_int_equal(h.w.server->counters.presence_told, 4);   // the watcher's session expired, too
@@ -179,8 +183,7 @@ static void patterns_companions_and_other_channels_are_not_counted(void **state)
   struct house h;
 
   (void)state;
-  open_house(&h);
-  handshake_as(&h, "alice", a);
+  open_house_with_alice(&h, a);
   world_subscribe(&h.w, a, "/room/*");
   world_subscribe(&h.w, a, "/room/**");
   world_subscribe(&h.w, a, "/hall");
@@ -200,8 +203,7 @@ static void the_reply_lists_who_is_there(void **state) {
   struct house h;
 
   (void)state;
-  open_house(&h);
-  handshake_as(&h, "alice", a);
+  open_house_with_alice(&h, a);
   reply = subscribe_and_list(&h, a, "'/room/1'");
   assert_non_null(strstr(reply, "'successful':true,'subscription':'/room/1','ext':{'presence':{'/room/1':"
                                 "{'users':1,'sessions':1,'members':[{'user':'alice','sessions':1}]}}}"));
@@ -228,20 +230,24 @@ static void the_reply_lists_who_is_there(void **state) {
   close_house(&h);
 }
 
+static unsigned count_lists(const char *reply) {
+  unsigned count = 0;
+
+  for (; (reply = strstr(reply, "':{'users':")) != NULL; reply++) count++;
+  return count;
+}
+
 static void a_reply_lists_some_channels_only(void **state) {
   struct bx_buffer all = {0};
-  unsigned count = 0;
   char a[32];
   struct house h;
 
   (void)state;
-  open_house(&h);
-  handshake_as(&h, "alice", a);
+  open_house_with_alice(&h, a);
   for (int i = 0; i < 20; i++) bx_buffer_printf(&all, "%c'/room/%d'", i == 0 ? '[' : ',', i);
   bx_buffer_lit(&all, "]");
   bx_buffer_char(&all, '\0');
-  for (const char *at = subscribe_and_list(&h, a, all.at); (at = strstr(at, "':{'users':")) != NULL; at++) count++;
-  assert_int_equal(count, 16);
+  assert_int_equal(count_lists(subscribe_and_list(&h, a, all.at)), 16);
   assert_int_equal(h.w.server->counters.presence_cut, 1);
   assert_int_equal(world_session(&h.w, a)->subscription_count, 20);
   bx_buffer_fini(&all);
@@ -250,21 +256,18 @@ static void a_reply_lists_some_channels_only(void **state) {
 
 static void a_text_has_some_lists_only(void **state) {
   struct bx_buffer all = {0};
-  unsigned count = 0;
   char a[32];
   struct house h;
 
   (void)state;
-  open_house(&h);
-  handshake_as(&h, "alice", a);
+  open_house_with_alice(&h, a);
   for (int i = 0; i < 70; i++)
     bx_buffer_printf(
         &all, "%c{'channel':'/meta/subscribe','clientId':'%s','subscription':'/room/%d','ext':{'presence':true}}",
         i == 0 ? '[' : ',', a, i);
   bx_buffer_lit(&all, "]");
   bx_buffer_char(&all, '\0');
-  for (const char *at = world_ask(&h.w, "%s", all.at); (at = strstr(at, "':{'users':")) != NULL; at++) count++;
-  assert_int_equal(count, 64);
+  assert_int_equal(count_lists(world_ask(&h.w, "%s", all.at)), 64);
   assert_int_equal(h.w.server->counters.presence_cut, 6);
   assert_int_equal(world_session(&h.w, a)->subscription_count, 70);
   bx_buffer_fini(&all);
@@ -302,8 +305,7 @@ static void a_list_that_cannot_be_had_is_left_out(void **state) {
   struct house h;
 
   (void)state;
-  open_house(&h);
-  handshake_as(&h, "alice", a);
+  open_house_with_alice(&h, a);
   h.w.hold = 1u << BX_REQUEST_PRESENCE;
   poll_send(&poll, &h.w,
             "{'channel':'/meta/subscribe','clientId':'%s','subscription':'/room/1','ext':{'presence':true}}", a);
