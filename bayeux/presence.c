@@ -9,7 +9,6 @@ struct place {
   struct bx_presence *presence;
   struct bx_table members;
   uint64_t sessions;
-  uint64_t told;   // members that are told of
   char channel[];
 };
 
@@ -67,7 +66,7 @@ static void say(struct place *place, const char *event, const struct member *m) 
   bx_buffer_printf(&data, "{\"event\":\"%s\"", event);
   if (m != NULL) bx_buffer_lit(&data, ",\"user\":");
   if (m != NULL) bx_presence_write_user(m->node.key, &data);
-  bx_buffer_printf(&data, ",\"users\":%llu}", (unsigned long long)place->told);
+  bx_buffer_printf(&data, ",\"users\":%llu}", (unsigned long long)place->members.count);
   s->publish.done = was_said;
   // Of a channel that may be subscribed to, and whose companion is not too long.
   BX_BUG_ON(bx_server_publish(place->presence->server, &s->publish, bx_buffer_view(&s->channel), bx_buffer_view(&data),
@@ -85,20 +84,14 @@ static void place_free(struct place *place) {
 
 static struct member *member_of(struct bx_timer *timer) { return bx_container_of(timer, struct member, grace); }
 
-static void member_free(struct member *m) {
-  bx_wheel_cancel(&m->place->presence->server->wheel, &m->grace);
-  bx_table_remove(&m->place->members, &m->node);
-  bx_free(m);
-}
-
 static void left(struct bx_timer *timer) {
   struct member *m = member_of(timer);
   struct place *place = m->place;
 
-  place->told--;
+  bx_table_remove(&place->members, &m->node);
   say(place, "leave", m);
-  member_free(m);
-  if (place->told > 0) return;
+  bx_free(m);
+  if (place->members.count > 0) return;
   say(place, "vacated", NULL);
   place_free(place);
 }
@@ -135,8 +128,7 @@ static void join(struct place *place, struct bx_slice user) {
   bx_timer_init(&m->grace, left);
   m->sessions = 1;
   bx_table_insert(&place->members, &m->node, (struct bx_slice){m->user, user.len});
-  place->told++;
-  if (place->told == 1) say(place, "occupied", NULL);
+  if (place->members.count == 1) say(place, "occupied", NULL);
   say(place, "join", m);
 }
 
@@ -174,8 +166,12 @@ struct bx_presence *bx_presence_create(struct bx_server *server) {
 }
 
 static bool drop_member(struct bx_table_node *node, void *context) {
+  struct member *m = bx_container_of(node, struct member, node);
+
   (void)context;
-  member_free(bx_container_of(node, struct member, node));
+  bx_wheel_cancel(&m->place->presence->server->wheel, &m->grace);
+  bx_table_remove(&m->place->members, node);
+  bx_free(m);
   return true;
 }
 
@@ -250,7 +246,7 @@ static void list_here(struct bx_presence_query *q) {
     size_t members = place->members.count < limit ? place->members.count : limit;
     size_t clients = !q->request.with_clients ? 0 : place->sessions < limit ? place->sessions : limit;
 
-    list.users = place->told;
+    list.users = place->members.count;
     list.sessions = place->sessions;
     list.members = bx_alloc((members + 1) * sizeof *list.members);
     list.clients = bx_alloc((clients + 1) * sizeof *list.clients);
