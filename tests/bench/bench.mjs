@@ -123,13 +123,12 @@ async function full(options) {
   const list = choose(options);
   const wanted = [...new Set(list.flatMap(({entries}) => entries.map(({server}) => server)))].filter(isPeer);
   const skipped = await installPeers(wanted, say);
-  const rounds = options.rounds || 9;
   const partial = options.only.length + options.without.length > 0;
   mkdirSync(join(root, 'build/bench'), {recursive: true});
   let all;
-  await measure(list, {rounds}, skipped, ({results, about}) => {
+  await measure(list, {rounds: options.rounds || undefined}, skipped, ({results, about}) => {
     all = {machine: machine(), versions: versions(about, skipped), date: new Date().toISOString().slice(0, 10),
-      minutes: Math.round((Date.now() - began) / 60000), rounds, figures: results};
+      minutes: Math.round((Date.now() - began) / 60000), figures: results};
     writeFileSync(partial ? RESULTS.replace('.json', '-partial.json') : RESULTS, JSON.stringify(all, null, 1));
   });
   if (!partial) writePage(root, all);

@@ -68,6 +68,7 @@ test('fan-out: Mora, raw epoll one by one and in batches, bare libwebsockets', a
     assert(report.latency_ms.p50 > 0 && report.latency_ms.p50 <= report.latency_ms.p99 && report.latency_ms.p99 <= report.latency_ms.max);
     clean(await load(['fanout', '--clients', '20', '--channels', '10', '--in-flight', '20', ...server]), 20);
     clean(await load(['fanout', '--clients', '10', '--rate', '2000', '--processes', '2', ...server]), 10);
+    clean(await load(['fanout', '--clients', '10', '--rate', '2000', '--spin', ...server]), 10);
   }
 });
 
@@ -135,6 +136,7 @@ test('what cannot be measured ends the run', async t => {
   const broker = await startBroker(t);
   assert.match(await load(['fanout', '--dialect', 'plain', '--url', `ws://${broker.address('broker')}/nowhere`], 1), /the upgrade was refused/);
   assert.equal((await run('bench_load', ['fanout'])).code, 2);
+  assert.equal((await run('bench_load', ['fanout', '--dialect', 'bayeux', '--url', 'ws://127.0.0.1:1/', '--rate', '1', '--spin', '--processes', '2'])).code, 2);
 });
 
 test('ratios, intervals and verdicts', () => {
@@ -152,6 +154,11 @@ test('ratios, intervals and verdicts', () => {
   assert.equal(verdict({limit: 1.1, atLeast: true}), 'holds');
   assert.equal(verdict({against: undefined, limit: 1.2}), 'holds');
   assert.equal(verdict({against: 'c', limit: 1}), 'not measured');
+  // What is missed names the floor, unless that is what was compared with; what holds needs none.
+  const withFloor = (target, floor) => judge({value: 'cpu', of: 'a', against: 'b', ...target}, {out: {}, rounds: {...result.rounds, f: [{cpu: 1.1}, {cpu: 1.1}, {cpu: 1.1}]}}, floor).floor;
+  assert.deepEqual(withFloor({limit: 1}, 'f'), {name: 'f', ratio: 1.1, low: 1.1, high: 1.1, rounds: 3, verdict: 'misses'});
+  assert.equal(withFloor({limit: 1.15}, 'f').verdict, 'holds');
+  for (const none of [withFloor({limit: 1.25}, 'f'), withFloor({limit: 1}, 'b'), withFloor({limit: 1}, 'nobody'), withFloor({limit: 1})]) assert.equal(none, undefined);
   const {entries: [{check}]} = figures.find(({id}) => id === 'authority-storm');
   const storm = authority => () => check({clients: 5, numbers: {authority: {requests: 10, asked: 30, allowed: 30, failures: 0, ...authority}}});
   storm({})();
@@ -163,15 +170,18 @@ test('every target names entries and values of its figure; the page holds them a
     const names = figure.entries.map(({name}) => name);
     assert.equal(new Set(names).size, names.length, figure.id);
     assert(!figure.chart || figure.values[figure.chart], figure.id);
+    if (figures.includes(figure)) assert(!figure.floor || names.includes(figure.floor), `${figure.id}: ${figure.floor}`);
     for (const {of, against, value} of figure.targets) {
       assert(names.includes(of) && (!against || names.includes(against)), `${figure.id}: ${of}, ${against}`);
       assert(figure.values[value], `${figure.id}: ${value}`);
     }
   }
   const figure = {id: 'x', title: 'Title', chart: 'cpu', units: {cpu: 'us'}, out: {c: 'gone'}, entries: [{name: 'a', values: {cpu: {median: 1.5, low: 1, high: 2}}}],
-    targets: [{value: 'cpu', of: 'a', against: 'b', limit: 1.25, ratio: 1.5, low: 1, high: 2, verdict: 'misses'}]};
-  const page = pageText({machine: {cpu: 'C', memory: '1 GB', kernel: '6', descriptors: 20000}, versions: {mora: 'v'}, date: 'today', minutes: 1, rounds: 9, figures: [figure]});
-  assert.match(page, /Title: cpu of a over b \| <= 1\.25 \| 1\.5 \| 1 to 2 \| \*\*misses\*\* \|/);
+    targets: [{value: 'cpu', of: 'a', against: 'b', limit: 1.25, ratio: 1.5, low: 1, high: 2, rounds: 7, verdict: 'misses'},
+      {value: 'cpu', of: 'a', against: 'd', limit: 1, lowest: true, ratio: 1.5, low: 1, high: 2, rounds: 7, verdict: 'misses', floor: {name: 'f', ratio: 1.1, low: 0.9, high: 1.2, rounds: 7, verdict: 'misses'}}]};
+  const page = pageText({machine: {cpu: 'C', memory: '1 GB', kernel: '6', descriptors: 20000}, versions: {mora: 'v'}, date: 'today', minutes: 1, figures: [figure]});
+  assert.match(page, /Title: cpu of a over b \| <= 1\.25 \| 1\.5 \| 1 to 2 \| 7 \| \*\*misses\*\* \|/);
+  assert.match(page, /Title: cpu of a over d \| < 1 \| 1\.5 \| 1 to 2 \| 7 \| \*\*misses\*\*; so does f in its place: 1\.1, 0\.9 to 1\.2 \|/);
   assert.match(page, /\| a \| 1\.5 <sub>1 to 2<\/sub> \|/);
   assert.match(page, /c: gone\./);
   assert.match(barChart({title: 'a < b', unit: 'us', bars: [{name: 'a', value: 1, low: 1, high: 2}]}), /a &lt; b/);

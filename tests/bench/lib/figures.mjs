@@ -2,11 +2,13 @@
 // What is measured, and what has to hold.
 //
 // A figure is a load and its entries: {name, server, ...changes of the load, settings, flags}. All entries
-// are measured once in each round, in an order that changes (some in the first `rounds` only). `values` picks numbers from a report of
+// are measured once in each round, in an order that changes (some in the first `rounds` only). There are ROUNDS of them, and
+// more where a target compares two that are close: the interval is narrower then. `values` picks numbers from a report of
 // bench_load. A target compares the value of one entry with that of another, in pairs of one round
 // (`against`), or with a fixed number; it holds when the 95 % interval ends at or below `limit` (with
 // `atLeast`: begins at or above). With `numbers` a report has what the server counts itself, too; an entry's
-// `check(report)` throws when what has to hold in every round does not.
+// `check(report)` throws when what has to hold in every round does not. Where a target is missed, the page says what the
+// entry `floor` would come to in its place.
 
 const groups = report => Object.values(report.groups);
 const sum = values => values.reduce((all, each) => all + each, 0);
@@ -25,17 +27,18 @@ const connects = report => report.connects_per_second;
 const us = 'us of CPU per delivery', ms = 'ms';
 const entry = (server, more = {}) => ({name: server, server, ...more});
 const few = (server, more = {}) => entry(server, {rounds: 3, ...more});   // no target speaks of it
+const close = (server, more = {}) => entry(server, {rounds: 21, ...more});
 const websocketPeers = ['uwebsockets', 'centrifugo', 'nchan', 'cometd', 'faye', 'faye-redis'];
 const below = (value, list, of = 'mora') => list.map(against => ({value, of, against, limit: 1, lowest: true}));
 
-const fanout = (clients, more) => ({scenario: 'fanout', kind: 'websocket', clients, warm: 0.3, seconds: 1, settle: 0.15, ...more});
+const fanout = (clients, more) => ({scenario: 'fanout', kind: 'websocket', clients, warm: 0.2, seconds: 0.8, settle: 0.15, ...more});
 const throughput = {cpu: {of: cpu, unit: us}, rate: {of: rate, unit: 'deliveries a second'}, batch: {of: batch, unit: 'deliveries in one read of a client'}};
 const latency = {p50: {of: p50, unit: ms}, p99: {of: p99, unit: ms}, p999: {of: p999, unit: ms}, cpu: {of: cpu, unit: us}};
 
 const paced = deliveries => ({
-  id: `latency-${deliveries}`, title: `Latency at ${deliveries.toLocaleString('en')} deliveries a second, 1,000 subscribers`, chart: 'p99',
+  floor: 'epoll', id: `latency-${deliveries}`, title: `Latency at ${deliveries.toLocaleString('en')} deliveries a second, 1,000 subscribers`, chart: 'p99',
   load: fanout(1000, {rate: deliveries, seconds: 2}), values: latency, capacity: deliveries,
-  entries: ['mora', 'epoll', ...websocketPeers].map(each => entry(each)),
+  entries: [...['mora', 'epoll', 'uwebsockets'].map(each => entry(each, {rounds: 15})), ...websocketPeers.slice(1).map(each => entry(each))],
   targets: ['p50', 'p99'].flatMap(value => [{value, of: 'mora', against: 'epoll', limit: 1.25}, ...below(value, websocketPeers)]),
 });
 
@@ -50,37 +53,39 @@ function checkAuthority({numbers: {authority}, clients}) {
 }
 const RULES = [{channel: '/bench/**', subscribe: 'any'}];
 
+export const ROUNDS = 9;
+
 export const figures = [
   {
-    id: 'fanout-1000-8', title: 'Fan-out to 1,000 subscribers, 8 messages in flight', chart: 'cpu',
+    floor: 'epoll-batch', id: 'fanout-1000-8', title: 'Fan-out to 1,000 subscribers, 8 messages in flight', chart: 'cpu',
     load: fanout(1000, {'in-flight': 8}), values: throughput,
-    entries: ['mora', 'mora-redis', 'epoll-batch', 'epoll', ...websocketPeers].map(each => entry(each)),
+    entries: [...['mora', 'epoll-batch', 'uwebsockets'].map(each => close(each)), ...['mora-redis', 'epoll', ...websocketPeers.slice(1)].map(each => entry(each))],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll-batch', limit: 1.25}, {value: 'cpu', of: 'mora', against: 'faye', limit: 1 / 12},
       {value: 'cpu', of: 'mora-redis', against: 'faye-redis', limit: 1 / 30}, ...below('cpu', ['centrifugo', 'cometd', 'nchan', 'uwebsockets'])],
   },
   {
-    id: 'fanout-1000-1', title: 'Fan-out to 1,000 subscribers, 1 message in flight', chart: 'cpu',
+    floor: 'epoll', id: 'fanout-1000-1', title: 'Fan-out to 1,000 subscribers, 1 message in flight', chart: 'cpu',
     load: fanout(1000, {'in-flight': 1}), values: throughput,
-    entries: ['mora', 'epoll', 'lws', ...websocketPeers].map(each => entry(each)),
+    entries: [...['mora', 'epoll', 'uwebsockets'].map(each => close(each)), ...['lws', ...websocketPeers.slice(1)].map(each => entry(each))],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll', limit: 1.25}, ...below('cpu', websocketPeers)],
   },
   {
     id: 'fanout-sizes', title: 'Fan-out to 100 and to 10,000 subscribers, 8 messages in flight', load: fanout(1000, {'in-flight': 8}), values: throughput,
-    entries: [100, 1000, 10000].flatMap(clients => ['mora', 'epoll-batch'].map(server => entry(server, {name: `${server} ${clients}`, clients}))),
+    entries: [100, 1000, 10000].flatMap(clients => ['mora', 'epoll-batch'].map(server => (server === 'mora' && clients > 100 ? entry : few)(server, {name: `${server} ${clients}`, clients}))),
     targets: [{value: 'cpu', of: 'mora 10000', against: 'mora 1000', limit: 1.3}],
   },
   paced(20000),
   paced(100000),
   {
-    id: 'ping-pong', title: 'Ping-pong: one message at a time, one client to itself', chart: 'cpu',
+    floor: 'epoll', id: 'ping-pong', title: 'Ping-pong: one message at a time, one client to itself', chart: 'cpu',
     load: fanout(1, {kind: 'self', 'in-flight': 1}), values: {...throughput, p50: {of: p50, unit: ms}},
     entries: [...['mora', 'epoll', 'faye'].map(each => entry(each)), ...['uwebsockets', 'centrifugo', 'nchan', 'cometd', 'faye-redis'].map(each => few(each))],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll', limit: 1.5}, {value: 'cpu', of: 'mora', against: 'faye', limit: 1 / 3}],
   },
   {
-    id: 'publish-heavy', title: 'One publisher, one subscriber, 64 messages in flight', chart: 'cpu',
+    floor: 'epoll', id: 'publish-heavy', title: 'One publisher, one subscriber, 64 messages in flight', chart: 'cpu',
     load: fanout(1, {'in-flight': 64}), values: throughput,
-    entries: [...['mora', 'mora-redis', 'epoll', 'epoll-batch', 'faye', 'faye-redis'].map(each => entry(each)),
+    entries: [...['mora', 'epoll', 'epoll-batch', 'faye'].map(each => entry(each)), close('mora-redis'), close('faye-redis'),
       ...['uwebsockets', 'centrifugo', 'nchan', 'cometd'].map(each => few(each))],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll', limit: 1.5}, {value: 'cpu', of: 'mora', against: 'faye', limit: 1 / 3},
       {value: 'rate', of: 'mora-redis', against: 'faye-redis', limit: 5, atLeast: true}],
@@ -91,9 +96,9 @@ export const figures = [
     entries: ['mora', 'epoll-batch', ...websocketPeers].map(each => entry(each)), targets: [], rounds: 3,
   },
   {
-    id: 'polling', title: 'Long polling, 1 message in flight', load: fanout(1000, {kind: 'polling', 'in-flight': 1}), values: throughput,
+    floor: 'lws 1000', id: 'polling', title: 'Long polling, 1 message in flight', load: fanout(1000, {kind: 'polling', 'in-flight': 1}), values: throughput,
     entries: [100, 1000, 4000].flatMap(clients => ['mora', 'lws', ...(clients === 4000 ? [] : ['faye', 'cometd', 'nchan'])]
-      .map(server => (clients === 100 || ['cometd', 'nchan'].includes(server) ? few : entry)(server, {name: `${server} ${clients}`, clients}))),
+      .map(server => (clients === 100 || ['cometd', 'nchan'].includes(server) ? few : clients === 1000 ? close : entry)(server, {name: `${server} ${clients}`, clients}))),
     targets: [{value: 'cpu', of: 'mora 1000', against: 'lws 1000', limit: 1.4}, {value: 'cpu', of: 'mora 4000', against: 'lws 4000', limit: 1.4},
       {value: 'cpu', of: 'mora 4000', against: 'mora 1000', limit: 1.3}, {value: 'cpu', of: 'mora 1000', against: 'faye 1000', limit: 1 / 5}],
   },
@@ -111,7 +116,7 @@ export const figures = [
     entries: ['mora', 'epoll', 'lws', ...websocketPeers].map(each => entry(each)), targets: [],
   },
   {
-    id: 'tls', title: '5,000 idle clients over TLS', fresh: true, rounds: 5,
+    floor: 'epoll-tls', id: 'tls', title: '5,000 idle clients over TLS', fresh: true, rounds: 5,
     load: {scenario: 'idle', kind: 'websocket', clients: 5000, channels: 5000, warm: 0, seconds: 0.1, settle: 0.5, concurrency: 32},
     values: {memory: {of: memory, unit: 'bytes of PSS per client'}, connect: {of: report => report.connect_cpu_us, unit: 'us of CPU per client'}},
     entries: ['mora-tls', 'epoll-tls'].map(each => entry(each)), targets: [{value: 'memory', of: 'mora-tls', limit: 12288}],
@@ -146,19 +151,19 @@ export const figures = [
   {
     id: 'redis', title: 'On Redis: one node', load: fanout(1000, {'in-flight': 8}),
     values: {node: {of: node, unit: `${us}, of the node`}, ...throughput},
-    entries: [entry('mora'), entry('mora-redis'), entry('mora-redis-2', {name: 'two nodes'})],
+    entries: [close('mora'), close('mora-redis'), few('mora-redis-2', {name: 'two nodes'})],
     targets: [{value: 'node', of: 'mora-redis', against: 'mora', limit: 1.15}],
   },
   {
     id: 'redis-publish', title: 'On Redis: 50 publishes a second to 100 and to 1,000 subscribers', load: fanout(1000, {rate: 50000, seconds: 2}),
     values: {redis: {of: report => report.groups.redis.cpu_s * 1e6 / report.publishes, unit: 'us of CPU of Redis per publish'}},
-    entries: [entry('mora-redis', {name: '1,000 subscribers'}), entry('mora-redis', {name: '100 subscribers', clients: 100, rate: 5000})],
+    entries: [close('mora-redis', {name: '1,000 subscribers'}), close('mora-redis', {name: '100 subscribers', clients: 100, rate: 5000})],
     targets: [{value: 'redis', of: '1,000 subscribers', against: '100 subscribers', limit: 1.15}],
   },
   {
     id: 'workers', title: 'Two workers on one core, against one', load: fanout(1000, {'in-flight': 8}),
     values: {cpu: {of: node, unit: `${us}, without Redis`}, rate: throughput.rate},
-    entries: [entry('mora-workers-1'), entry('mora-workers-2')], targets: [{value: 'cpu', of: 'mora-workers-2', against: 'mora-workers-1', limit: 1.1}],
+    entries: [close('mora-workers-1'), close('mora-workers-2')], targets: [{value: 'cpu', of: 'mora-workers-2', against: 'mora-workers-1', limit: 1.1}],
   },
 ];
 
@@ -172,5 +177,5 @@ const FLOORS = new Set(['mora', 'epoll', 'epoll-batch', 'lws', 'mora 1000', 'lws
 export const quickFigures = figures.filter(({id}) => QUICK[id]).map(figure => {
   const targets = figure.targets.filter(({of, against}) => FLOORS.has(of) && (!against || FLOORS.has(against)) && of !== against);
   const used = new Set(targets.flatMap(({of, against}) => [of, against]));
-  return {...figure, targets, entries: figure.entries.filter(({name}) => used.has(name)), load: {...figure.load, ...(figure.load.scenario === 'fanout' && {warm: 0.3, seconds: 0.7}), ...QUICK[figure.id]}};
+  return {...figure, targets, entries: figure.entries.filter(({name}) => used.has(name)), load: {...figure.load, ...(figure.load.scenario === 'fanout' && {seconds: 0.7}), ...QUICK[figure.id]}};
 });

@@ -8,6 +8,7 @@
 import {mkdtempSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
+import {ROUNDS} from './figures.mjs';
 import {Unfit, isPeer, load, start} from './servers.mjs';
 import {interval, median, pairedRatio, shuffled} from './statistics.mjs';
 
@@ -70,7 +71,9 @@ export class Rounds {
     return values;
   }
 
-  async run(figure, rounds) {
+  // `asked`: how many rounds at most, in place of what the figure says.
+  async run(figure, asked) {
+    const roundsOf = ({rounds = figure.rounds ?? asked ?? ROUNDS}) => Math.min(rounds, asked ?? rounds);
     const result = {id: figure.id, title: figure.title, chart: figure.chart, units: {}, out: {}, rounds: {}};
     for (const [key, {unit}] of Object.entries(figure.values)) result.units[key] = unit;
     for (const entry of figure.entries) {
@@ -79,9 +82,9 @@ export class Rounds {
       else result.rounds[entry.name] = [];
     }
     const warmed = new Set();
-    for (let round = 0; round < Math.min(rounds, figure.rounds ?? rounds); round++) {
+    for (let round = 0; round < Math.max(...figure.entries.map(roundsOf)); round++) {
       for (const entry of shuffled(figure.entries, 1000 + round)) {
-        if (result.out[entry.name] || round >= (entry.rounds ?? rounds)) continue;
+        if (result.out[entry.name] || round >= roundsOf(entry)) continue;
         if (isPeer(entry.server) && !figure.fresh && !warmed.has(entry.name)) {
           await this.measure(figure, entry, result);
           warmed.add(entry.name);
@@ -101,7 +104,7 @@ export class Rounds {
         const list = rounds.map(each => each[key]).filter(Number.isFinite);
         return [key, list.length ? {median: median(list), ...interval(list)} : null];
       }))}));
-    result.targets = figure.targets.map(target => judge(target, result));
+    result.targets = figure.targets.map(target => judge(target, result, figure.floor));
   }
 
   async end() {
@@ -110,12 +113,21 @@ export class Rounds {
   }
 }
 
-export function judge(target, {rounds, out}) {
-  const of = (name, value) => rounds[name]?.map(each => each[value]);
+// What `of` comes to, in terms of `against` or as it is.
+function compare({value, of, against}, rounds) {
+  const list = name => rounds[name].map(each => each[value]);
+  return against ? pairedRatio(list(of), list(against)) : {ratio: median(list(of)), ...interval(list(of)), rounds: list(of).length};
+}
+
+export function judge(target, {rounds, out}, floor) {
   const missing = [target.of, target.against].filter(Boolean).find(name => !rounds[name]?.length);
   if (missing) return {...target, verdict: 'not measured', reason: `${missing}: ${out[missing] ?? 'no rounds'}`};
-  const mine = of(target.of, target.value);
-  const found = target.against ? pairedRatio(mine, of(target.against, target.value)) : {ratio: median(mine), ...interval(mine), rounds: mine.length};
-  const holds = target.atLeast ? found.low >= target.limit : target.lowest ? found.high < target.limit : found.high <= target.limit;
-  return {...target, ...found, verdict: holds ? 'holds' : 'misses'};
+  const verdict = found => ((target.atLeast ? found.low >= target.limit : target.lowest ? found.high < target.limit : found.high <= target.limit) ? 'holds' : 'misses');
+  const found = compare(target, rounds);
+  const judged = {...target, ...found, verdict: verdict(found)};
+  if (judged.verdict === 'misses' && floor !== target.against && rounds[floor]?.length) {
+    const inPlace = compare({...target, of: floor}, rounds);
+    judged.floor = {name: floor, ...inPlace, verdict: verdict(inPlace)};
+  }
+  return judged;
 }

@@ -183,7 +183,7 @@ export async function load(server, {scenario, kind, ...options}, cpu) {
   const words = Object.entries({base: (++runs * 20000) % 900000, ...options}).flatMap(([key, value]) => [`--${key}`, String(value)]);
   const groups = Object.entries(server.pids).flatMap(([group, pids]) => ['--pids', `${group}=${pids}`]);
   const child = spawn('taskset', ['-c', String(cpu), binary('bench_load'), scenario, '--dialect', way.dialect,
-    ...way.urls.flatMap(url => ['--url', url]), '--publish-url', way.publish, ...groups, ...words], {stdio: ['ignore', 'pipe', 'pipe']});
+    '--spin', ...way.urls.flatMap(url => ['--url', url]), '--publish-url', way.publish, ...groups, ...words], {stdio: ['ignore', 'pipe', 'pipe']});
   let out = '', complaint = '';
   child.stdout.on('data', text => { out += text; });
   child.stderr.on('data', text => { complaint += text; });

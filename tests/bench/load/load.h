@@ -18,7 +18,7 @@ struct bn_options {
   unsigned target_count, clients, channels, in_flight, concurrency, sources, processes;
   unsigned missed, others, slow, block, base;
   double rate, warm, seconds, settle, patience;
-  bool count, publish_given;
+  bool count, spin, publish_given;
   struct bn_group groups[BN_GROUPS];
   unsigned group_count;
 };

@@ -33,6 +33,7 @@ static const char usage[] =
     "  --base N          the first channel's number: another one for each run on a server that goes on (0)\n"
     "  --patience S      without progress, then what is missing is lost (20)\n"
     "  --processes N     share the clients among processes (1)\n"
+    "  --spin            never sleep: to wake a client that sleeps is work of who sends to it\n"
     "  --sources N       addresses 127.0.0.2... to connect from (8)\n";
 
 enum {
@@ -56,7 +57,8 @@ enum {
   BASE,
   PATIENCE,
   PROCESSES,
-  SOURCES
+  SOURCES,
+  SPIN
 };
 
 static const struct option words[] = {
@@ -81,6 +83,7 @@ static const struct option words[] = {
     {"sources", 1, NULL, SOURCES},
     {"base", 1, NULL, BASE},
     {"patience", 1, NULL, PATIENCE},
+    {"spin", 0, NULL, SPIN},
     {0},
 };
 
@@ -90,7 +93,7 @@ _Noreturn static void refuse(const char *what) {
 }
 
 static void take_word(struct bn_options *o, int word, const char *value) {
-  if (!value) value = "";   // --count
+  if (!value) value = "";   // --count, --spin
   unsigned number = (unsigned)strtoul(value, NULL, 10);
   switch (word) {
   case DIALECT:
@@ -123,6 +126,7 @@ static void take_word(struct bn_options *o, int word, const char *value) {
   case BASE: o->base = number; break;
   case PROCESSES: o->processes = number; break;
   case SOURCES: o->sources = number; break;
+  case SPIN: o->spin = true; break;
   default: refuse("bad option");
   }
 }
@@ -137,6 +141,7 @@ static void read_options(struct bn_options *o, int argc, char **argv) {
   if (o->in_flight == 0 || o->concurrency == 0 || o->block == 0) refuse("a number may not be 0");
   if (o->in_flight > BN_WINDOW / 2) refuse("too many in flight");
   if (o->processes > 1 && o->rate <= 0 && strcmp(o->scenario, "fanout") == 0) refuse("several processes need a --rate");
+  if (o->processes > 1 && o->spin) refuse("only one process spins");
   if (o->processes == 0 || o->processes > BN_PROCESSES) refuse("1 to 8 processes");
 }
 

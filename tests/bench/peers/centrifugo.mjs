@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Centrifugo, memory engine: one Go process, built from its module.
+// Centrifugo, memory engine: one Go process, the one that is installed, else built from its module.
 
 import {existsSync, writeFileSync} from 'node:fs';
-import {join} from 'node:path';
+import {delimiter, join} from 'node:path';
 import {folder, run, which} from './lib/install.mjs';
 import {freePort, launch} from './lib/server.mjs';
 
@@ -10,7 +10,8 @@ export const name = 'centrifugo';
 export const dialect = 'centrifugo';
 
 const VERSION = 'v6.9.2';
-const program = () => join(folder('bin'), 'centrifugo');
+const installed = process.env.PATH.split(delimiter).map(path => join(path, 'centrifugo')).find(path => existsSync(path));
+const program = () => installed ?? join(folder('bin'), 'centrifugo');
 
 export async function install() {
   if (existsSync(program())) return;
