@@ -289,6 +289,53 @@ test('one websocket is not even read that far: what it sends is asked for when t
   assert.equal((await counters(broker)).unavailable, 0);
 });
 
+test('10,000 messages of one address wait for the authority, 20,000 in all; more are unavailable at once', async t => {
+  const {authority, broker} = await scripted(t, {}, {'authority.timeout': '60s'});
+  let release;
+  const gate = new Promise(resolve => { release = resolve; });
+  const sessions = await Promise.all(['127.0.0.1', '127.0.0.2', '127.0.0.3'].map(async localAddress => {
+    const session = new PollSession(broker.bayeux, {agent: new http.Agent({localAddress})});
+    await session.handshake();
+    return session;
+  }));
+  authority.script = {answer: async () => { await gate; return {allow: true}; }};
+  const publish = (session, count) => session.post(Array.from({length: count}, (_, i) => session.message.publish('/asked', i)), 60000);
+  const answers = [];
+  for (const [i, session] of sessions.slice(0, 2).entries()) {
+    for (let n = 0; n < 10; n++) answers.push(publish(session, 1000));
+    await until(async () => (await counters(broker)).waiting === 10000 * (i + 1), 'them to wait');
+    const [refused] = await publish(session, 1);
+    assert.equal(refused.error, '503:/asked:Authority unavailable', 'of this address');
+  }
+  assert.equal((await publish(sessions[2], 1))[0].error, '503:/asked:Authority unavailable', 'in all');
+  const {waiting, unavailable} = await counters(broker);
+  assert.deepEqual([waiting, unavailable], [20000, 3]);
+  release();
+  for (const answer of await Promise.all(answers)) assert.ok(answer.every(({successful}) => successful));
+  assert.equal((await publish(sessions[2], 1))[0].successful, true);
+});
+
+test('one whose questions the service stumbles over: others keep the breaker closed; alone it opens it, which ends no session and lasts no longer than it goes on', async t => {
+  const {authority, broker} = await scripted(t, {}, {'authority.cache': '10m'});
+  const [attacker, other] = [await poller(broker.bayeux), await poller(broker.bayeux)];
+  await other.subscribe('/free/a');
+  authority.script = {respond: (request, response, questions) =>
+    (questions.some(({channel}) => channel === '/bad') ? response.writeHead(500).end() : response.end(JSON.stringify({answers: questions.map(() => ({allow: true}))})))};
+  const attack = async () => (await attacker.post(subscribing(attacker, '/bad')))[0].error;
+  for (let i = 0; i < 10; i++) {
+    assert.equal(await attack(), '503:/bad:Authority unavailable');
+    await other.subscribe(`/good/${i}`);
+  }
+  assert.equal((await counters(broker)).openings, 0);
+  for (let i = 0; i < 5; i++) await attack();
+  assert.equal((await counters(broker)).open, 1);
+  assert.equal((await other.post(subscribing(other, '/good/more')))[0].error, '503:/good/more:Authority unavailable');
+  await other.publish('/free/a', 1);
+  await other.poll(all => all.length === 1, 'a message, as before');
+  await until(async () => (await other.post(subscribing(other, '/good/more')))[0].successful, 'the first good question to close it');
+  assert.equal((await counters(broker)).open, 0);
+});
+
 test('of a session without a user nothing is kept: what one may is not what all may', async t => {
   let mine;
   const {authority, broker} = await scripted(t, {}, {'authority.cache': '10m'});

@@ -65,7 +65,7 @@ test('a websocket gets the same, then its close; what was published before is in
   assert.equal(reply.id, socket.heldId);
 });
 
-test('the publish and the end in one request: a poll has both in one answer', async t => {
+test('the publish and the end at the same time: a held poll is told of its end, behind the message or without it', async t => {
   const cluster = await start(t);
   const session = await poller(cluster.nodes[0].bayeux, '/news');
   const held = hold(session);

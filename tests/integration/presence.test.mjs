@@ -165,6 +165,23 @@ test('lists are cut, numbers are not', async t => {
   assert.equal(new Set(json.clients.map(({client}) => client)).size, 1000);
 });
 
+test('the admin API names 1,000 users, counts all, and says that there are more', async t => {
+  const node = await startBroker(t, {set: SET});
+  const hello = {channel: '/meta/handshake', version: '1.0', supportedConnectionTypes: ['long-polling']};
+  let users = 0;
+  for (const count of [500, 500, 1]) {
+    const welcomes = await post(node.bayeux, Array.from({length: count}, () => ({...hello, ext: {token: hs256(claimsOf(`user ${users++}`))}})));
+    const replies = await post(node.bayeux, welcomes.map(({clientId}) => ({channel: '/meta/subscribe', clientId, subscription: '/rooms/1'})));
+    assert.ok(replies.every(({successful}) => successful), JSON.stringify(replies.find(({successful}) => !successful)));
+    const {json} = await presence(node, '/rooms/1');
+    assert.deepEqual([json.users, json.sessions, json.members.length, json.clients.length, json.more],
+                     users <= 1000 ? [users, users, users, users, undefined] : [1001, 1001, 1000, 1000, true]);
+  }
+  const {stdout, stderr} = await run('mora', ['--admin', node.url('admin'), 'presence', '/rooms/1']);
+  assert.equal(stderr, 'There are more users.\n');
+  assert.equal(stdout.match(/user \d+$/gm).length, 1000);
+});
+
 test('an authority is asked about the companion, by its name', async t => {
   const authority = await startScripted(t, {answer: ({channel}) => ({allow: channel !== '/presence/rooms/1'})});
   const rules = [{channel: '/rooms/*', subscribe: 'authority', presence: true}];

@@ -139,6 +139,34 @@ test('what does not fit is dropped, oldest first, counted and logged', async t =
   assert.equal(missed, webhook.missed);
 });
 
+test('any 2xx takes them', async t => {
+  const {receiver, cluster} = await start(t);
+  const codes = [201, 204, 299];
+  receiver.respond = (response, events) => {
+    receiver.taken.push(...events);
+    response.writeHead(codes[0]).end(codes.shift() === 204 ? undefined : 'what a body says does not matter');
+    return true;
+  };
+  for (let n = 1; n <= 3; n++) {
+    await visit(cluster.nodes[0]);
+    await receiver.taken.count(n);
+    await until(async () => (await cluster.stats(cluster.nodes[0])).webhook.told === n, 'it to be taken');
+  }
+  assert.deepEqual([receiver.attempts.length, (await cluster.stats(cluster.nodes[0])).webhook.failures], [3, 0]);
+});
+
+test('a webhook that is configured later is told what the stream still has', async t => {
+  needsRedis(t);
+  const receiver = await startReceiver(t);
+  const cluster = await startCluster(t, {nodes: 1, set: FREE});
+  await (await visit(cluster.nodes[0], '/a')).disconnect();
+  await cluster.add(t, receiver.options);
+  const ids = await streamed(cluster);
+  assert.equal(ids.length, 3);
+  await allTold(receiver, ids);
+  assert.deepEqual(receiver.ids(), ids);
+});
+
 test('an event of a kind that is not told holds up nothing', async t => {
   needsRedis(t);
   const {receiver, cluster} = await start(t, {set: {'events.webhook.batch': 1}});
