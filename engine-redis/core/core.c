@@ -268,6 +268,7 @@ void er_core_tick(struct er_core *c, bx_millis now) {
   c->now = now;
   er_append_tick(c);
   er_recover_tick(c);
+  er_inbox_tick(c);
   er_locate_tick(c);
   er_survey_tick(c);
   if (c->leaving && now >= c->leave_until) c->left = true;

@@ -209,7 +209,17 @@ void er_presence_told(struct er_core *, const struct er_reply *);
 void er_locate(struct er_core *, struct bx_request *);
 void er_locate_tick(struct er_core *);
 void er_locate_end_all(struct er_core *, enum bx_outcome);
+bool er_locate_is_under_way(struct er_core *, struct bx_slice id);
+void er_locate_over(struct er_core *, struct bx_slice id);   // somebody ended it
+// Answers of owners; nothing when the question is none any more. False: it was for another session.
+// known: it is this node's by now, or another's: its record tells. Else it is claimed.
+bool er_locate_answered(struct er_core *, uint64_t question, struct bx_slice id, bool known);
+bool er_locate_busy(struct er_core *, uint64_t question, struct bx_slice id);
+void er_locate_relayed(struct er_core *, uint64_t question, struct bx_slice replies);
+
+// -- between nodes (inbox.c) ----------------------------------------------------------------------
 void er_inbox(struct er_core *, const struct er_reply *fields);
+void er_inbox_tick(struct er_core *);   // tells who waits for what is executed here
 void er_post(struct er_core *, struct bx_slice node, const char *type, struct bx_slice id, uint64_t question,
              const char *more_field, struct bx_slice more);
 
