@@ -144,8 +144,8 @@ static uint32_t wanted(const struct bk_connection *c) {
   if (is_answering(c) || unsent) return end | (unsent ? EPOLLOUT : 0);
   if (is_paused(c)) return 0;   // it may say more than that it ends
   if (c->wire.blocked) return end | EPOLLOUT;
-  bool more = c->state == BK_CONNECTION_WEBSOCKET && c->in.len > 0;   // it is taken when the socket is looked at next
-  return EPOLLIN | end | (more || (c->ws.want && !c->ws.closing) ? EPOLLOUT : 0);
+  // A rest is taken when the socket is looked at next.
+  return EPOLLIN | end | (c->ws.rest || (c->ws.want && !c->ws.closing) ? EPOLLOUT : 0);
 }
 
 // Most peers are silent while they wait for an answer: that they are not to be read is told to the kernel

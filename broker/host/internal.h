@@ -184,6 +184,7 @@ struct bk_websocket {
   const struct bk_websocket_ops *ops;   // NULL: never became one
   void *user;
   bool opened, want, paused;
+  bool rest;      // frames wait in the connection's `in`
   bool binary;    // the message that came in last
   bool deflate;   // agreed on
   bool has_ping, has_pong;

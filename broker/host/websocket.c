@@ -437,9 +437,11 @@ static bool listens(const struct bk_connection *c) {
 
 void bk_websocket_take(struct bk_connection *c, char *at, size_t len) {
   struct bk_frame_piece piece;
-  struct bx_buffer waited = c->in;
-  c->in = (struct bx_buffer){0};
-  if (waited.len > 0) {
+  struct bx_buffer waited = {0};
+  if (c->ws.rest) {
+    waited = c->in;
+    c->in = (struct bx_buffer){0};
+    c->ws.rest = false;
     bx_buffer_add(&waited, at, len);
     at = waited.at;
     len = waited.len;
@@ -454,7 +456,10 @@ void bk_websocket_take(struct bk_connection *c, char *at, size_t len) {
     else
       on_data(c, &piece);
   }
-  if (listens(c) && bk_websocket_waits(&c->ws)) bx_buffer_add(&c->in, at, len);
+  if (len > 0 && listens(c) && bk_websocket_waits(&c->ws)) {
+    bx_buffer_add(&c->in, at, len);
+    c->ws.rest = true;
+  }
   bx_buffer_fini(&waited);
 }
 

@@ -92,3 +92,21 @@ test('who closes behind what it sent is closed once that was read, and it is don
   const row = async () => (await getJson(node.admin(`/v1/clients/${leaver.clientId}`))).json;
   await until(async () => (await row()).subscriptions.length === 200, 'what it sent to be done');
 });
+
+test('a broker that ends closes one that it does not read, and hears its answer', async t => {
+  const cluster = await start(t);
+  const [node] = cluster.nodes;
+  const wire = await Wire.open(t, node.socket);
+  await wire.handshake();
+  cluster.redis.pause();
+  const faults = [];
+  wire.ws._socket.on('error', ({code}) => faults.push(code));
+  flood(wire, 86, 50000);
+  flood(wire, 500, 10);   // more of them than are taken stand in what was read last
+  await until(async () => (await cluster.stats(node)).host.websocket_pauses === 1, 'it to be left unread');
+  const stopped = node.stop();
+  assert.equal((await within(wire.ending, 'the close')).code, 1001);
+  assert.deepEqual(faults, [], 'not by a reset: all that it had sent was read');
+  cluster.redis.resume();
+  await stopped;
+});

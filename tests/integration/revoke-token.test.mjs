@@ -197,6 +197,10 @@ test('disconnect-token ends sessions and forbids nothing; secrets of servers hav
   const {code} = await run('mora', ['--admin', second.url('admin'), 'revoke-token', '-'], {input: `${hs256(claimsOf('bob', {jti: 'piped'}))}\n`});
   assert.equal(code, 0);
   assert.equal((await tried(first, {token: hs256(claimsOf('bob', {jti: 'piped'}))})).successful, false);
+  for (const input of ['', `jti:${'x'.repeat(20000)}\n`]) {
+    const refused = await run('mora', ['--admin', second.url('admin'), 'revoke-token', '-'], {input});
+    assert.deepEqual([refused.code, refused.stdout, refused.stderr], [1, '', 'mora: no token, or one that is too long\n']);
+  }
   for (const body of [{}, {token: ''}, {token: 5}, {token: 'jti:a\u0001'}, {token: `jti:${'x'.repeat(200)}`}, {token: 'a', expires: 'soon'}, {token: 'a', more: 1}, [], 'x'])
     assert.equal((await postJson(first.admin('/v1/revoke-token'), body)).status, 400, JSON.stringify(body));
   if (onMemory) return;

@@ -325,6 +325,7 @@ test('what does not fit together is refused at the start', async () => {
   for (const [set, words] of [
     [{'events.webhook.secret': 'sixteen bytes or more'}, /nothing is signed without events.webhook.url/],
     [{'events.webhook.url': 'http://a/', 'events.webhook.secret': 'short'}, /16 bytes or more/],
+    [{'events.webhook.url': 'http://a/', 'events.webhook.secret': JSON.stringify(Array(5).fill('sixteen bytes or more'))}, /at most 4/],
     [{'events.webhook.url': 'ftp://a/'}, /an http:\/\/ or https:\/\/ URL/],
   ]) {
     const {code, stderr} = await run('mora-broker', ['--check-config', ...Object.entries(set).flatMap(([key, value]) => ['--set', `${key}=${value}`])]);
