@@ -33,11 +33,21 @@ local function note(once, position)
   return noted
 end
 
+local known = {[''] = true}   -- by clientId: it has a session; one client often has several messages in a turn
+local function has_session(client)
+  local is = known[client]
+  if is == nil then
+    is = redis.call('EXISTS', session_key(client)) == 1
+    known[client] = is
+  end
+  return is
+end
+
 local reply, began = {'OK'}, false
 for i = 8, #ARGV, 4 do
   local client, once, result, written = ARGV[i], ARGV[i + 1], nil, nil
   local position = decimal(p + 1)
-  if client ~= '' and redis.call('EXISTS', session_key(client)) == 0 then
+  if not has_session(client) then
     result = '-401'
   elseif once ~= '' then
     written, result = note(once, position)

@@ -205,6 +205,15 @@ scenario('hello: one that comes late does not retire the link after it; nodes of
 
 // -- append --------------------------------------------------------------------------------------
 
+scenario('append: a client with several messages in a turn is looked for once', async db => {
+  await db.begin();
+  await db.create('s');
+  await db.raw('CONFIG', 'RESETSTAT');
+  const turn = ['s', 'nobody', 's', 'nobody', ''].flatMap(client => [client, '', '/a', 'y']);
+  assert.deepEqual(await db.append(...turn), ['OK', p(1), '-401', p(2), '-401', p(3)]);
+  assert.match(await db.quiet('INFO', 'commandstats'), /cmdstat_exists:calls=2,/);
+});
+
 scenario('append: positions are contiguous, over calls, over entries that were not taken, after a probe', async db => {
   await db.begin();
   await db.create('s');
