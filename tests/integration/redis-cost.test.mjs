@@ -90,6 +90,7 @@ for (const count of [1, 20, 300]) {
       await everybodyHas();
     });
     assert.equal(frame.appends, 1, 'a frame of a websocket is one call');
+    assert.equal(frame.stats.exists, 1, 'which looks for its client once');
     affordable(cluster, frame, 'a frame');
 
     const burst = await watch(cluster, async () => {
