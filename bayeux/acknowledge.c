@@ -11,10 +11,6 @@
 #define MAX_POSITION 9007199254740991.0   // the largest safe integer of JavaScript
 #define MAX_AHEAD 1000000                 // how far another node may have been ahead of this one
 
-static struct bx_subscription *subscription_of(struct bx_list *link) {
-  return bx_container_of(link, struct bx_subscription, link);
-}
-
 // -- texts -----------------------------------------------------------------------------------------
 
 bool bx_ack_is_wanted(const struct bx_message *m) { return bx_ext_member(&m->ext, BX_LIT("ack")).type == BX_JSON_TRUE; }
@@ -65,7 +61,7 @@ bx_position bx_session_tell(struct bx_server *server, struct bx_session *s) {
   if (s->mark.asking > 0 && s->mark.asked_from < number) number = s->mark.asked_from;
   if (s->backfilled)
     bx_list_each (link, &s->subscriptions) {
-      const struct bx_subscription *sub = subscription_of(link);
+      const struct bx_subscription *sub = bx_subscription_of(link);
 
       if ((sub->behind || (sub->upto != 0 && reading)) && sub->known < number) number = sub->known;
     }
@@ -82,7 +78,7 @@ static void go_ahead(struct bx_server *server, struct bx_session *s, bx_position
     return;
   }
   bx_list_each (link, &s->subscriptions) {
-    struct bx_subscription *sub = subscription_of(link);
+    struct bx_subscription *sub = bx_subscription_of(link);
 
     if (sub->start >= to) continue;
     if (sub->adopted) {   // the record still says so, but bx_session_tell() stays below what is not read back

@@ -4,10 +4,6 @@
 
 #include "bayeux/server_private.h"
 
-static struct bx_subscription *subscription_of(struct bx_list *link) {
-  return bx_container_of(link, struct bx_subscription, link);
-}
-
 // -- the heap of chain places ----------------------------------------------------------------------
 
 static void heap_swap(struct bx_reader *r, uint32_t a, uint32_t b) {
@@ -61,7 +57,7 @@ static bx_position floor_of(const struct bx_session *s, const struct bx_subscrip
 
 static void walk_next(struct bx_session *s, struct bx_list *link) {
   s->reader->walking = link == &s->subscriptions ? NULL : link;
-  s->reader->walk = link == &s->subscriptions ? 0 : subscription_of(link)->topic->newest;
+  s->reader->walk = link == &s->subscriptions ? 0 : bx_subscription_of(link)->topic->newest;
   s->reader->oldest = 0;
 }
 
@@ -80,7 +76,7 @@ enum progress { WANTS_MORE, WAITS_FOR_ROOM, AT_HEAD, LOST, LAGGING };
 
 // Walks the chain of one subscription back as far as the budget goes.
 static enum progress walk_back(struct bx_server *server, struct bx_session *s, uint32_t *budget) {
-  struct bx_subscription *sub = subscription_of(s->reader->walking);
+  struct bx_subscription *sub = bx_subscription_of(s->reader->walking);
   bx_position floor = floor_of(s, sub);
   struct bx_reader *r = s->reader;
   const struct bx_entry *e;

@@ -199,6 +199,8 @@ void bx_ack_write(struct bx_server *, struct bx_session *, struct bx_buffer *out
 // Adds "ack":{"enabled":true,"batch":N} to `ext`, an object or empty.
 void bx_ack_offer(struct bx_server *, struct bx_session *, struct bx_buffer *ext);
 
+// One subscription ends. Who ends it sends the event, if there is to be one.
+void bx_session_drop_subscription(struct bx_server *, struct bx_session *, struct bx_subscription *);
 // What is known of the last answer.
 enum bx_arrival bx_session_arrival(const struct bx_session *);
 // Looks again at what came of the last answer, for the connect that waits for it.

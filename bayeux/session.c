@@ -4,7 +4,6 @@
 #include "bayeux/server_private.h"
 
 static const char *const state_names[BX_SESSION_STATES] = {"live", "reading", "away", "closing"};
-static const char *const end_names[] = {"disconnect", "expired", "lost", "refused", "shutdown", "moved", "kicked"};
 
 // Which state may follow which: rows are from, columns are to.
 static const bool may_follow[BX_SESSION_STATES][BX_SESSION_STATES] = {
@@ -16,10 +15,6 @@ static const bool may_follow[BX_SESSION_STATES][BX_SESSION_STATES] = {
 #define SPARE_BLOCKS 4096   // outbox blocks kept for reuse: 2 MB
 
 const char *bx_session_state_name(enum bx_session_state state) { return state_names[state]; }
-
-static struct bx_subscription *subscription_of(struct bx_list *link) {
-  return bx_container_of(link, struct bx_subscription, link);
-}
 
 static uint64_t *gauge(struct bx_server *server, enum bx_session_state state) {
   switch (state) {
@@ -48,7 +43,7 @@ void bx_session_set_state(struct bx_server *server, struct bx_session *s, enum b
   --*gauge(server, old);
   if (old == BX_SESSION_LIVE || state == BX_SESSION_LIVE)
     bx_list_each (link, &s->subscriptions) {
-      struct bx_subscription *sub = subscription_of(link);
+      struct bx_subscription *sub = bx_subscription_of(link);
       bx_topic_set_live(sub->topic, sub, state == BX_SESSION_LIVE);
     }
   enlist(server, s, state);
@@ -176,7 +171,7 @@ bool bx_session_is_catching_up(const struct bx_session *s) {
 static void backfill_again(struct bx_session *s, bx_position floor) {
   if (!s->backfilled) return;
   bx_list_each (link, &s->subscriptions) {
-    struct bx_subscription *sub = subscription_of(link);
+    struct bx_subscription *sub = bx_subscription_of(link);
 
     if (sub->upto <= floor) continue;
     sub->behind = true;
@@ -188,7 +183,7 @@ static void confirm_backfills(struct bx_session *s) {
   if (!s->backfilled) return;
   s->backfilled = false;
   bx_list_each (link, &s->subscriptions) {
-    struct bx_subscription *sub = subscription_of(link);
+    struct bx_subscription *sub = bx_subscription_of(link);
 
     if (!sub->behind && s->outbox.count == 0 && s->reader == NULL) {
       sub->upto = 0;
@@ -362,7 +357,7 @@ struct bx_subscription *bx_session_find_subscription(const struct bx_session *s,
     return NULL;
   }
   for (struct bx_list *link = s->subscriptions.next; link != &s->subscriptions; link = link->next)
-    if (subscription_of(link)->topic == t) return subscription_of(link);
+    if (bx_subscription_of(link)->topic == t) return bx_subscription_of(link);
   return NULL;
 }
 
@@ -427,7 +422,7 @@ void bx_session_restore(struct bx_server *server, struct bx_session *s, struct b
   server->counters.subscriptions++;
 }
 
-static void subscription_free(struct bx_server *server, struct bx_session *s, struct bx_subscription *sub) {
+void bx_session_drop_subscription(struct bx_server *server, struct bx_session *s, struct bx_subscription *sub) {
   struct bx_topic *t = sub->topic;
 
   if (sub->present) bx_presence_leave(server->presence, bx_topic_pattern(t), bx_session_user(s));
@@ -445,122 +440,7 @@ bool bx_session_unsubscribe(struct bx_server *server, struct bx_session *s, stru
 
   if (sub == NULL) return false;
   if (s->state == BX_SESSION_READING || s->outbox.count > 0) bx_session_read_again(server, s);
-  subscription_free(server, s, sub);
+  bx_session_drop_subscription(server, s, sub);
   server->counters.unsubscribes++;
   return true;
-}
-
-// -- the end ---------------------------------------------------------------------------------------
-
-// Tells the connection: a held connect is answered, a stream is closed.
-static void dismiss(struct bx_server *server, struct bx_session *s, enum bx_end why) {
-  bool good = why == BX_END_DISCONNECT;   // its connect is answered as if nothing was
-  struct bx_connection *c = s->connection;
-  struct bx_buffer reply = {0}, error = {0};
-
-  if (why == BX_END_KICKED) bx_connection_take_messages(c);
-  if (why == BX_END_MOVED) {
-    // Its owner may have answered this very connect in vain: only the owner can answer it again.
-    if (c->connect.held && bx_connection_is_poll(c)) bx_connection_fail(c);
-  } else if (c->connect.held && (bx_connection_is_poll(c) || !good)) {
-    if (!good) bx_buffer_printf(&error, "401:%s:" BX_UNKNOWN_CLIENT, s->id);
-    bx_buffer_char(&error, '\0');
-    bx_connect_write(c, &reply, good ? NULL : error.at, (uint32_t)c->mount->interval);
-    bx_connection_reply(c, bx_buffer_view(&reply), false);
-  }
-  bx_connect_forget(c);
-  bx_session_detach(server, s);
-  bx_connection_wake(c);
-  if (!bx_connection_is_poll(c)) {
-    c->closing = true;
-    c->ops->close(c, why == BX_END_SHUTDOWN ? 1001 : 1000, end_names[why]);
-  }
-  bx_buffer_fini(&reply);
-  bx_buffer_fini(&error);
-}
-
-// Nobody was told of a session that was never recorded, and one that moved goes on.
-static void tell(struct bx_server *server, enum bx_event event, const struct bx_session *s, struct bx_slice detail) {
-  if (s->recorded && s->why != BX_END_MOVED && server->env.event != NULL)
-    server->env.event(server->env.context, event, s, detail);
-}
-
-void bx_session_close(struct bx_server *server, struct bx_session *s, enum bx_end why) {
-  if (s->state == BX_SESSION_CLOSING) return;
-  s->why = why;
-  if (why == BX_END_KICKED) server->counters.kicked++;
-  if (s->connection != NULL) dismiss(server, s, why);
-  if (s->answered != NULL) {
-    s->answered->receipt = NULL;
-    s->answered = NULL;
-  }
-  while (!bx_list_empty(&s->subscriptions)) {
-    struct bx_subscription *sub = subscription_of(s->subscriptions.next);
-
-    tell(server, BX_EVENT_DROP, s, bx_topic_pattern(sub->topic));
-    subscription_free(server, s, sub);
-  }
-  bx_wheel_cancel(&server->wheel, &s->expiry);
-  if (s->tally != NULL) server->env.leave(server->env.context, s->tally);
-  s->tally = NULL;
-  if (!s->released) bx_table_remove(&server->sessions, &s->node);
-  bx_session_set_state(server, s, BX_SESSION_CLOSING);
-  if (server->engine->ops->gone != NULL) server->engine->ops->gone(server->engine, s);
-  server->counters.sessions--;
-  tell(server, BX_EVENT_DISCONNECT, s, bx_slice_of(end_names[why]));
-}
-
-// The end that nobody's message asked for: the engine decides, so that it happens once.
-struct ask_end {
-  struct bx_request request;
-  struct bx_server *server;
-  enum bx_end why;
-};
-
-static void end_decided(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
-  struct ask_end *ask = bx_container_of(request, struct ask_end, request);
-  struct bx_session *s = request->session;
-  struct bx_server *server = ask->server;
-
-  (void)position;
-  s->pins--;
-  s->ending = false;
-  if (s->state == BX_SESSION_CLOSING) {
-    // It is gone from here already.
-  } else if (outcome == BX_ACKNOWLEDGED || outcome == BX_NO_SESSION) {
-    if (ask->why == BX_END_EXPIRED) server->counters.expired++;
-    bx_session_close(server, s, ask->why);
-  } else {
-    bx_wheel_set(&server->wheel, &s->expiry, server->now + 1000);
-  }
-  bx_free(ask);
-}
-
-void bx_session_ask_end(struct bx_server *server, struct bx_session *s, enum bx_end why) {
-  struct ask_end *ask;
-
-  if (s->ending) return;
-  s->ending = true;
-  ask = bx_alloc(sizeof *ask);
-  ask->server = server;
-  ask->why = why;
-  ask->request = (struct bx_request){.kind = BX_REQUEST_END, .done = end_decided, .session = s};
-  ask->request.reason = why == BX_END_LOST ? BX_REASON_LOST : BX_REASON_EXPIRED;
-  bx_list_init(&ask->request.link);
-  s->pins++;
-  server->engine->ops->submit(server->engine, &ask->request);
-}
-
-void bx_sessions_reap(struct bx_server *server) {
-  bx_list_each (link, &server->states[BX_SESSION_CLOSING]) {
-    struct bx_session *s = bx_container_of(link, struct bx_session, state_link);
-
-    if (s->pins > 0) continue;
-    bx_list_remove(&s->state_link);
-    bx_list_remove(&s->read_link);
-    server->counters.closing--;
-    bx_free(s->user);
-    bx_free(s->token);
-    bx_free(s);
-  }
 }

@@ -42,6 +42,11 @@ struct bx_subscription {
   bool present;   // it is counted here: bayeux/presence.h
 };
 
+// By its place among the session's.
+static inline struct bx_subscription *bx_subscription_of(struct bx_list *link) {
+  return bx_container_of(link, struct bx_subscription, link);
+}
+
 struct bx_topics {
   struct bx_table table;
 };
