@@ -154,6 +154,8 @@ test('ratios, intervals and verdicts', () => {
   assert.equal(verdict({limit: 1.1, atLeast: true}), 'holds');
   assert.equal(verdict({against: undefined, limit: 1.2}), 'holds');
   assert.equal(verdict({against: 'c', limit: 1}), 'not measured');
+  assert.equal(judge({value: 'cpu', of: 'a', against: 'c', limit: 1, lowest: true}, {...result, slow: ['c']}).verdict, 'holds', 'who does not reach the rate is not the lowest');
+  assert.equal(judge({value: 'cpu', of: 'c', against: 'a', limit: 1, lowest: true}, {...result, slow: ['c']}).verdict, 'not measured');
   // What is missed names the floor, unless that is what was compared with; what holds needs none.
   const withFloor = (target, floor) => judge({value: 'cpu', of: 'a', against: 'b', ...target}, {out: {}, rounds: {...result.rounds, f: [{cpu: 1.1}, {cpu: 1.1}, {cpu: 1.1}]}}, floor).floor;
   assert.deepEqual(withFloor({limit: 1}, 'f'), {name: 'f', ratio: 1.1, low: 1.1, high: 1.1, rounds: 3, verdict: 'misses'});

@@ -38,7 +38,7 @@ const latency = {p50: {of: p50, unit: ms}, p99: {of: p99, unit: ms}, p999: {of: 
 const paced = deliveries => ({
   floor: 'epoll', id: `latency-${deliveries}`, title: `Latency at ${deliveries.toLocaleString('en')} deliveries a second, 1,000 subscribers`, chart: 'p99',
   load: fanout(1000, {rate: deliveries, seconds: 2}), values: latency, capacity: deliveries,
-  entries: [...['mora', 'epoll', 'uwebsockets'].map(each => entry(each, {rounds: 15})), ...websocketPeers.slice(1).map(each => entry(each))],
+  entries: [...['mora', 'epoll', 'uwebsockets', 'nchan'].map(each => entry(each, {rounds: 15})), ...['centrifugo', 'cometd', 'faye', 'faye-redis'].map(each => entry(each))],
   targets: ['p50', 'p99'].flatMap(value => [{value, of: 'mora', against: 'epoll', limit: 1.25}, ...below(value, websocketPeers)]),
 });
 
@@ -59,7 +59,7 @@ export const figures = [
   {
     floor: 'epoll-batch', id: 'fanout-1000-8', title: 'Fan-out to 1,000 subscribers, 8 messages in flight', chart: 'cpu',
     load: fanout(1000, {'in-flight': 8}), values: throughput,
-    entries: [...['mora', 'epoll-batch', 'uwebsockets'].map(each => close(each)), ...['mora-redis', 'epoll', ...websocketPeers.slice(1)].map(each => entry(each))],
+    entries: [...['mora', 'epoll-batch', 'uwebsockets', 'faye'].map(each => close(each)), ...['mora-redis', 'epoll', 'centrifugo', 'nchan', 'cometd', 'faye-redis'].map(each => entry(each))],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll-batch', limit: 1.25}, {value: 'cpu', of: 'mora', against: 'faye', limit: 1 / 12},
       {value: 'cpu', of: 'mora-redis', against: 'faye-redis', limit: 1 / 30}, ...below('cpu', ['centrifugo', 'cometd', 'nchan', 'uwebsockets'])],
   },
@@ -71,7 +71,7 @@ export const figures = [
   },
   {
     id: 'fanout-sizes', title: 'Fan-out to 100 and to 10,000 subscribers, 8 messages in flight', load: fanout(1000, {'in-flight': 8}), values: throughput,
-    entries: [100, 1000, 10000].flatMap(clients => ['mora', 'epoll-batch'].map(server => (server === 'mora' && clients > 100 ? entry : few)(server, {name: `${server} ${clients}`, clients}))),
+    entries: [100, 1000, 10000].flatMap(clients => ['mora', 'epoll-batch'].map(server => (server === 'mora' && clients > 100 ? close : few)(server, {name: `${server} ${clients}`, clients}))),
     targets: [{value: 'cpu', of: 'mora 10000', against: 'mora 1000', limit: 1.3}],
   },
   paced(20000),
@@ -79,7 +79,7 @@ export const figures = [
   {
     floor: 'epoll', id: 'ping-pong', title: 'Ping-pong: one message at a time, one client to itself', chart: 'cpu',
     load: fanout(1, {kind: 'self', 'in-flight': 1}), values: {...throughput, p50: {of: p50, unit: ms}},
-    entries: [...['mora', 'epoll', 'faye'].map(each => entry(each)), ...['uwebsockets', 'centrifugo', 'nchan', 'cometd', 'faye-redis'].map(each => few(each))],
+    entries: [...['mora', 'epoll', 'faye'].map(each => close(each)), ...['uwebsockets', 'centrifugo', 'nchan', 'cometd', 'faye-redis'].map(each => few(each))],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll', limit: 1.5}, {value: 'cpu', of: 'mora', against: 'faye', limit: 1 / 3}],
   },
   {
@@ -116,7 +116,7 @@ export const figures = [
     entries: ['mora', 'epoll', 'lws', ...websocketPeers].map(each => entry(each)), targets: [],
   },
   {
-    floor: 'epoll-tls', id: 'tls', title: '5,000 idle clients over TLS', fresh: true, rounds: 5,
+    floor: 'epoll-tls', id: 'tls', title: '5,000 idle clients over TLS', fresh: true, rounds: 3,
     load: {scenario: 'idle', kind: 'websocket', clients: 5000, channels: 5000, warm: 0, seconds: 0.1, settle: 0.5, concurrency: 32},
     values: {memory: {of: memory, unit: 'bytes of PSS per client'}, connect: {of: report => report.connect_cpu_us, unit: 'us of CPU per client'}},
     entries: ['mora-tls', 'epoll-tls'].map(each => entry(each)), targets: [{value: 'memory', of: 'mora-tls', limit: 12288}],
@@ -126,7 +126,7 @@ export const figures = [
     load: {scenario: 'connect', kind: 'connect', clients: 15000, channels: 15000, settle: 0.3},
     values: {cpu: {of: report => report.connect_cpu_us, unit: 'us of CPU per client'}, rate: {of: connects, unit: 'clients a second'},
       flat: {of: report => report.blocks.at(-1).cpu_us / report.blocks[0].cpu_us, unit: 'the last 1,000 clients in terms of the first'}},
-    entries: [entry('mora'), entry('lws')],
+    entries: [entry('mora', {rounds: 15}), entry('lws')],
     targets: [{value: 'cpu', of: 'mora', against: 'lws', limit: 1.25}, {value: 'flat', of: 'mora', limit: 1.2}],
   },
   {
@@ -140,11 +140,11 @@ export const figures = [
     load: {scenario: 'connect', kind: 'five', clients: 5000, channels: 5000, settle: 0.1, concurrency: 512},
     values: {lag: {of: report => report.numbers.loop.p999_us / 1000, unit: 'ms, 99.9 % of the turns of its loop'}, cpu: {of: report => report.connect_cpu_us, unit: 'us of CPU per client'},
       requests: {of: report => report.numbers.authority.requests, unit: 'requests to the authority'}, rate: {of: connects, unit: 'clients a second'}},
-    entries: [entry('mora-authority', {name: 'authority', check: checkAuthority}), entry('mora', {name: 'rules', settings: {'access.rules': RULES}})],
+    entries: [entry('mora-authority', {name: 'authority', rounds: 15, check: checkAuthority}), entry('mora', {name: 'rules', rounds: 15, settings: {'access.rules': RULES}})],
     targets: [{value: 'requests', of: 'authority', limit: 10000}, {value: 'lag', of: 'authority', against: 'rules', limit: 2}],
   },
   {
-    id: 'slow', title: '1,000 subscribers at 20,000 deliveries a second, 10 % of them do not read', rounds: 5,
+    id: 'slow', title: '1,000 subscribers at 20,000 deliveries a second, 10 % of them do not read', rounds: 3,
     load: {scenario: 'slow', kind: 'websocket', clients: 1000, rate: 20000, slow: 10, seconds: 3, settle: 0.2, warm: 0.3},
     values: latency, entries: [entry('mora', {name: 'mora, 10 % slow'}), entry('mora', {name: 'mora, none slow', slow: 0})], targets: [],
   },

@@ -74,12 +74,13 @@ export class Rounds {
   // `asked`: how many rounds at most, in place of what the figure says.
   async run(figure, asked) {
     const roundsOf = ({rounds = figure.rounds ?? asked ?? ROUNDS}) => Math.min(rounds, asked ?? rounds);
-    const result = {id: figure.id, title: figure.title, chart: figure.chart, units: {}, out: {}, rounds: {}};
+    const result = {id: figure.id, title: figure.title, chart: figure.chart, units: {}, out: {}, slow: [], rounds: {}};
     for (const [key, {unit}] of Object.entries(figure.values)) result.units[key] = unit;
     for (const entry of figure.entries) {
       const reason = this.unfit(figure, entry);
-      if (reason) result.out[entry.name] = reason;
-      else result.rounds[entry.name] = [];
+      if (!reason) result.rounds[entry.name] = [];
+      else result.out[entry.name] = reason;
+      if (reason && !this.skipped[entry.server]) result.slow.push(entry.name);
     }
     const warmed = new Set();
     for (let round = 0; round < Math.max(...figure.entries.map(roundsOf)); round++) {
@@ -119,9 +120,10 @@ function compare({value, of, against}, rounds) {
   return against ? pairedRatio(list(of), list(against)) : {ratio: median(list(of)), ...interval(list(of)), rounds: list(of).length};
 }
 
-export function judge(target, {rounds, out}, floor) {
+// Who does not reach a rate (`slow`) is not the lowest there.
+export function judge(target, {rounds, out, slow = []}, floor) {
   const missing = [target.of, target.against].filter(Boolean).find(name => !rounds[name]?.length);
-  if (missing) return {...target, verdict: 'not measured', reason: `${missing}: ${out[missing] ?? 'no rounds'}`};
+  if (missing) return {...target, verdict: target.lowest && missing === target.against && slow.includes(missing) ? 'holds' : 'not measured', reason: `${missing}: ${out[missing] ?? 'no rounds'}`};
   const verdict = found => ((target.atLeast ? found.low >= target.limit : target.lowest ? found.high < target.limit : found.high <= target.limit) ? 'holds' : 'misses');
   const found = compare(target, rounds);
   const judged = {...target, ...found, verdict: verdict(found)};
