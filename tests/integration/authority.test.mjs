@@ -44,7 +44,7 @@ function fayeClient(t, url, token) {
 }
 
 for (const [command, file] of [[process.execPath, 'authority.mjs'], ['python3', 'authority.py']]) {
-  test(`docs/examples/${file} and Faye: user, allow, deny, snapshot, veto; while it is stopped nothing opens, and all come back`, async t => {
+  test(`docs/examples/${file} and Faye: user, allow, deny, snapshot, veto; while it is stopped nothing opens, and all come back`, {timeout: 90000}, async t => {
     let authority = await startExample(t, command, file);
     const port = new URL(authority.url).port;
     const broker = await startBroker(t, {set: settings(authority.url)});
@@ -92,7 +92,7 @@ for (const [command, file] of [[process.execPath, 'authority.mjs'], ['python3', 
     await within(ann.client.subscribe('/rooms/2', () => {}), 'the subscription that was unavailable');
     await late.reply('/meta/handshake', m => m.successful, 'the client to come back by itself', 40000);
     await thief.reply('/meta/handshake', m => m.error === '401::Invalid access token', 'the thief to be denied', 40000);
-  }, {timeout: 90000});
+  });
 }
 
 // -- a scripted one --------------------------------------------------------------------------------

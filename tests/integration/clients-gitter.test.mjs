@@ -24,7 +24,7 @@ const say = async (broker, operation, model) => {
 };
 
 for (const [transport, options] of [['websocket', {}], ['long-polling', {websocketsDisabled: true}]]) {
-  test(`a live collection over ${transport}: snapshot, then what happens; both again when its session was ended`, async t => {
+  test(`a live collection over ${transport}: snapshot, then what happens; both again when its session was ended`, {timeout: 60000}, async t => {
     const {RealtimeClient, LiveCollection} = require('gitter-realtime-client');
     const {authority, broker} = await start(t);
     const client = new RealtimeClient({fayeUrl: broker.bayeux, token: 'token-of-ann', ...options});
@@ -57,7 +57,7 @@ for (const [transport, options] of [['websocket', {}], ['long-polling', {websock
     assert.deepEqual(gaps.items, []);
     const {clients} = (await getJson(broker.admin('/v1/clients'))).json;
     assert.deepEqual(clients.map(({client: id, user}) => [id, user]), [[client.clientId, ANN]]);
-  }, {timeout: 60000});
+  });
 }
 
 test('Halley with a bad token is disabled by the first reply, and Faye does not come back', async t => {
