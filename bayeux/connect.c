@@ -212,26 +212,24 @@ static bool note_id(struct bx_session *s, struct bx_slice id) {
 
 // -- refusals, and how long a connect is held -----------------------------------------------------
 
-static bool refuse(struct bx_call *call) {
+static enum bx_fault wrong(const struct bx_call *call, struct bx_buffer *error) {
   const struct bx_message *m = call->message;
+
+  if (m->error.type != BX_JSON_NONE)
+    bx_buffer_lit(error, "400::Bad request");
+  else if (!bx_value_truthy(&m->connection_type))
+    bx_buffer_lit(error, "402:connectionType:Missing required parameter");
+  else if (!bx_is_connection_type(&m->connection_type))
+    bx_error_text(error, "301", &m->connection_type, "Connection types not supported");
+  else
+    return bx_client_fault(call, error);
+  return BX_FAULT_OTHER;
+}
+
+static bool refuse(struct bx_call *call) {
   struct bx_buffer error = {0}, *out;
 
-  if (!bx_value_truthy(&m->client_id))
-    bx_buffer_lit(&error, "402:clientId:Missing required parameter");
-  else if (call->session == NULL)
-    bx_error_text(&error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
-  if (!bx_value_truthy(&m->connection_type)) {
-    bx_buffer_clear(&error);
-    bx_buffer_lit(&error, "402:connectionType:Missing required parameter");
-  } else if (!bx_is_connection_type(&m->connection_type)) {
-    bx_buffer_clear(&error);
-    bx_error_text(&error, "301", &m->connection_type, "Connection types not supported");
-  }
-  if (m->error.type != BX_JSON_NONE) {
-    bx_buffer_clear(&error);
-    bx_buffer_lit(&error, "400::Bad request");
-  }
-  if (error.len == 0) return false;
+  if (wrong(call, &error) == BX_NO_FAULT) return false;
   out = bx_reply_open(call->batch, call->index, false, false);
   bx_reply_error_member(out, bx_buffer_view(&error));
   bx_reply_handshake_advice(call->batch->server, out);

@@ -244,18 +244,8 @@ static void ended(struct bx_request *request, enum bx_outcome outcome, bx_positi
 }
 
 static enum bx_fault wrong_end(const struct bx_call *call, struct bx_buffer *error) {
-  const struct bx_message *m = call->message;
-
-  if (m->error.type != BX_JSON_NONE) {
-    bx_buffer_lit(error, "400::Bad request");
-  } else if (!bx_value_truthy(&m->client_id)) {
-    bx_buffer_lit(error, "402:clientId:Missing required parameter");
-  } else if (call->session == NULL) {
-    bx_error_text(error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
-    return BX_FAULT_CLIENT;
-  } else {
-    return BX_NO_FAULT;
-  }
+  if (call->message->error.type == BX_JSON_NONE) return bx_client_fault(call, error);
+  bx_buffer_lit(error, "400::Bad request");
   return BX_FAULT_OTHER;
 }
 

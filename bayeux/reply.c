@@ -83,6 +83,18 @@ void bx_error_text(struct bx_buffer *out, const char *code, const struct bx_valu
   bx_buffer_printf(out, ":%s", text);
 }
 
+enum bx_fault bx_client_fault(const struct bx_call *call, struct bx_buffer *error) {
+  const struct bx_value *id = &call->message->client_id;
+
+  if (call->session != NULL) return BX_NO_FAULT;
+  if (!bx_value_truthy(id)) {
+    bx_buffer_lit(error, "402:clientId:Missing required parameter");
+    return BX_FAULT_OTHER;
+  }
+  bx_error_text(error, "401", id, BX_UNKNOWN_CLIENT);
+  return BX_FAULT_CLIENT;
+}
+
 bool bx_is_connection_type(const struct bx_value *v) {
   static const char *const types[] = {
       "long-polling", "cross-origin-long-polling", "callback-polling", "websocket", "eventsource", "in-process"};

@@ -89,6 +89,9 @@ void bx_reply_jittered_advice(struct bx_server *, struct bx_buffer *);
 // code:argument:text with the argument as JavaScript would show it
 void bx_error_text(struct bx_buffer *, const char *code, const struct bx_value *argument, const char *text);
 
+// No clientId, or one that is not known: writes the error.
+enum bx_fault bx_client_fault(const struct bx_call *, struct bx_buffer *error);
+
 // ,"ext":...
 void bx_reply_ext(struct bx_buffer *, struct bx_slice ext);
 // The advice that comes with a denial, if any.

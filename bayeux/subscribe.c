@@ -26,18 +26,12 @@ static void reply(struct bx_batch *batch, uint32_t index, enum bx_fault fault, s
 static enum bx_fault wrong(const struct bx_call *call, struct bx_buffer *error) {
   const struct bx_message *m = call->message;
 
-  if (m->error.type != BX_JSON_NONE) {
+  if (m->error.type != BX_JSON_NONE)
     bx_buffer_lit(error, "400::Bad request");
-  } else if (!bx_value_truthy(&m->subscription)) {
+  else if (!bx_value_truthy(&m->subscription))
     bx_buffer_lit(error, "402:subscription:Missing required parameter");
-  } else if (!bx_value_truthy(&m->client_id)) {
-    bx_buffer_lit(error, "402:clientId:Missing required parameter");
-  } else if (call->session == NULL) {
-    bx_error_text(error, "401", &m->client_id, BX_UNKNOWN_CLIENT);
-    return BX_FAULT_CLIENT;
-  } else {
-    return BX_NO_FAULT;
-  }
+  else
+    return bx_client_fault(call, error);
   return BX_FAULT_OTHER;
 }
 
