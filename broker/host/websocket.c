@@ -118,6 +118,8 @@ void bk_websocket_pause(struct bk_websocket *w, bool paused) {
   bk_connection_settle(c);
 }
 
+bool bk_websocket_is_paused(const struct bk_websocket *w) { return w->paused; }
+
 static void write_control(struct bk_connection *c, unsigned opcode, struct bx_slice payload) {
   char frame[BK_WEBSOCKET_HEADROOM + 125];
   if (payload.len) memcpy(frame + BK_WEBSOCKET_HEADROOM, payload.at, payload.len);

@@ -48,6 +48,7 @@ bool bk_websocket_write_and_ping(struct bk_websocket *, char *at, size_t len, st
 // Nothing more is read from the peer, which then has to wait, until it is taken back; what was read meanwhile is
 // kept. Pings and pongs of the peer wait, too, and that it has closed its side is seen later.
 void bk_websocket_pause(struct bk_websocket *, bool paused);
+bool bk_websocket_is_paused(const struct bk_websocket *);
 
 void bk_websocket_want_writable(struct bk_websocket *);
 

@@ -27,7 +27,6 @@ struct socket {
   bx_position asked;     // of the ping that is under way; 0: none
   unsigned close_code;   // 0: not to be closed
   bool ask_again;        // the timer fired meanwhile
-  bool paused;           // it is not read: too much of what it sent is not done
   bool secure;           // of the upgrade
   struct bk_link link;   // not in use while it has no websocket
   struct bk_endpoint *endpoint;
@@ -83,20 +82,16 @@ static bool write_some(struct socket *s) {
   return good;
 }
 
-static void pause(struct socket *s, bool paused) {
-  s->paused = paused;
-  bk_websocket_pause(s->link.websocket, paused);
-}
-
 static void drain(struct bk_link *l) {
   struct socket *s = socket_of(l);
-  if (s->paused && !bx_connection_is_full(&s->link.connection)) pause(s, false);
-  while (bk_websocket_ready(s->link.websocket)) {
+  struct bk_websocket *w = s->link.websocket;
+  if (bk_websocket_is_paused(w) && !bx_connection_is_full(&s->link.connection)) bk_websocket_pause(w, false);
+  while (bk_websocket_ready(w)) {
     if (write_some(s)) continue;
-    if (s->close_code) bk_websocket_close(s->link.websocket, s->close_code, s->close_reason);
+    if (s->close_code) bk_websocket_close(w, s->close_code, s->close_reason);
     return;
   }
-  bk_websocket_want_writable(s->link.websocket);
+  bk_websocket_want_writable(w);
 }
 
 static void writable(struct bk_websocket *w) {
@@ -130,7 +125,7 @@ static void close_now(struct bx_timer *timer) {
 static void keep_alive(struct bx_timer *timer) {
   struct socket *s = bx_container_of(timer, struct socket, keep_alive);
   struct bk_transport *t = s->link.transport;
-  if (s->paused) {   // so are its pongs
+  if (bk_websocket_is_paused(s->link.websocket)) {   // so are its pongs
     set_timer(s, timer, t->options.ping);
     return;
   }
@@ -190,7 +185,7 @@ static void message(struct bk_websocket *w, struct bx_slice text) {
   struct socket *s = bk_websocket_user(w);
   // Not Bayeux: the reply that says so is queued.
   (void)!bx_connection_receive(&s->link.connection, text);
-  if (bx_connection_is_full(&s->link.connection)) pause(s, true);
+  if (bx_connection_is_full(&s->link.connection)) bk_websocket_pause(w, true);   // too much of it is not done
 }
 
 // -- life ------------------------------------------------------------------------------------------
