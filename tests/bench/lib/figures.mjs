@@ -26,9 +26,11 @@ const connects = report => report.connects_per_second;
 
 const us = 'us of CPU per delivery', ms = 'ms';
 const entry = (server, more = {}) => ({name: server, server, ...more});
+const all = (list, make = entry) => list.map(server => make(server));
 const few = (server, more = {}) => entry(server, {rounds: 3, ...more});   // no target speaks of it
 const close = (server, more = {}) => entry(server, {rounds: 21, ...more});
 const websocketPeers = ['uwebsockets', 'centrifugo', 'nchan', 'cometd', 'faye', 'faye-redis'];
+const peersBut = (...others) => websocketPeers.filter(name => !others.includes(name));
 const below = (value, list, of = 'mora') => list.map(against => ({value, of, against, limit: 1, lowest: true}));
 
 const fanout = (clients, more) => ({scenario: 'fanout', kind: 'websocket', clients, warm: 0.2, seconds: 0.8, settle: 0.15, ...more});
@@ -38,7 +40,7 @@ const latency = {p50: {of: p50, unit: ms}, p99: {of: p99, unit: ms}, p999: {of: 
 const paced = deliveries => ({
   floor: 'epoll', id: `latency-${deliveries}`, title: `Latency at ${deliveries.toLocaleString('en')} deliveries a second, 1,000 subscribers`, chart: 'p99',
   load: fanout(1000, {rate: deliveries, seconds: 2}), values: latency, capacity: deliveries,
-  entries: [...['mora', 'epoll', 'uwebsockets', 'nchan'].map(each => entry(each, {rounds: 15})), ...['centrifugo', 'cometd', 'faye', 'faye-redis'].map(each => entry(each))],
+  entries: [...all(['mora', 'epoll', 'uwebsockets', 'nchan'], server => entry(server, {rounds: 15})), ...all(peersBut('uwebsockets', 'nchan'))],
   targets: ['p50', 'p99'].flatMap(value => [{value, of: 'mora', against: 'epoll', limit: 1.25}, ...below(value, websocketPeers)]),
 });
 
@@ -59,14 +61,14 @@ export const figures = [
   {
     floor: 'epoll-batch', id: 'fanout-1000-8', title: 'Fan-out to 1,000 subscribers, 8 messages in flight', chart: 'cpu',
     load: fanout(1000, {'in-flight': 8}), values: throughput,
-    entries: [...['mora', 'epoll-batch', 'uwebsockets', 'faye'].map(each => close(each)), ...['mora-redis', 'epoll', 'centrifugo', 'nchan', 'cometd', 'faye-redis'].map(each => entry(each))],
+    entries: [...all(['mora', 'epoll-batch', 'uwebsockets', 'faye'], close), ...all(['mora-redis', 'epoll', ...peersBut('uwebsockets', 'faye')])],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll-batch', limit: 1.25}, {value: 'cpu', of: 'mora', against: 'faye', limit: 1 / 12},
       {value: 'cpu', of: 'mora-redis', against: 'faye-redis', limit: 1 / 30}, ...below('cpu', ['centrifugo', 'cometd', 'nchan', 'uwebsockets'])],
   },
   {
     floor: 'epoll', id: 'fanout-1000-1', title: 'Fan-out to 1,000 subscribers, 1 message in flight', chart: 'cpu',
     load: fanout(1000, {'in-flight': 1}), values: throughput,
-    entries: [...['mora', 'epoll', 'uwebsockets'].map(each => close(each)), ...['lws', ...websocketPeers.slice(1)].map(each => entry(each))],
+    entries: [...all(['mora', 'epoll', 'uwebsockets'], close), ...all(['lws', ...peersBut('uwebsockets')])],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll', limit: 1.25}, ...below('cpu', websocketPeers)],
   },
   {
@@ -79,21 +81,20 @@ export const figures = [
   {
     floor: 'epoll', id: 'ping-pong', title: 'Ping-pong: one message at a time, one client to itself', chart: 'cpu',
     load: fanout(1, {kind: 'self', 'in-flight': 1}), values: {...throughput, p50: {of: p50, unit: ms}},
-    entries: [...['mora', 'epoll', 'faye'].map(each => close(each)), ...['uwebsockets', 'centrifugo', 'nchan', 'cometd', 'faye-redis'].map(each => few(each))],
+    entries: [...all(['mora', 'epoll', 'faye'], close), ...all(peersBut('faye'), few)],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll', limit: 1.5}, {value: 'cpu', of: 'mora', against: 'faye', limit: 1 / 3}],
   },
   {
     floor: 'epoll', id: 'publish-heavy', title: 'One publisher, one subscriber, 64 messages in flight', chart: 'cpu',
     load: fanout(1, {'in-flight': 64}), values: throughput,
-    entries: [...['mora', 'epoll', 'epoll-batch', 'faye'].map(each => entry(each)), close('mora-redis'), close('faye-redis'),
-      ...['uwebsockets', 'centrifugo', 'nchan', 'cometd'].map(each => few(each))],
+    entries: [...all(['mora', 'epoll', 'epoll-batch', 'faye']), ...all(['mora-redis', 'faye-redis'], close), ...all(peersBut('faye', 'faye-redis'), few)],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll', limit: 1.5}, {value: 'cpu', of: 'mora', against: 'faye', limit: 1 / 3},
       {value: 'rate', of: 'mora-redis', against: 'faye-redis', limit: 5, atLeast: true}],
   },
   {
     id: 'channels', title: '1,000 channels with 5 subscribers each, 64 messages in flight', chart: 'cpu',
     load: fanout(5000, {channels: 1000, 'in-flight': 64}), values: throughput,
-    entries: ['mora', 'epoll-batch', ...websocketPeers].map(each => entry(each)), targets: [], rounds: 3,
+    entries: all(['mora', 'epoll-batch', ...websocketPeers]), targets: [], rounds: 3,
   },
   {
     floor: 'lws 1000', id: 'polling', title: 'Long polling, 1 message in flight', load: fanout(1000, {kind: 'polling', 'in-flight': 1}), values: throughput,
@@ -113,13 +114,13 @@ export const figures = [
     id: 'memory', title: '2,000 idle clients, each on its own channel', fresh: true, chart: 'memory', rounds: 3,
     load: {scenario: 'idle', kind: 'idle', clients: 2000, channels: 2000, warm: 0, seconds: 0.1, settle: 0.5},
     values: {memory: {of: memory, unit: 'bytes of PSS per client'}},
-    entries: ['mora', 'epoll', 'lws', ...websocketPeers].map(each => entry(each)), targets: [],
+    entries: all(['mora', 'epoll', 'lws', ...websocketPeers]), targets: [],
   },
   {
     floor: 'epoll-tls', id: 'tls', title: '5,000 idle clients over TLS', fresh: true, rounds: 3,
     load: {scenario: 'idle', kind: 'websocket', clients: 5000, channels: 5000, warm: 0, seconds: 0.1, settle: 0.5, concurrency: 32},
     values: {memory: {of: memory, unit: 'bytes of PSS per client'}, connect: {of: report => report.connect_cpu_us, unit: 'us of CPU per client'}},
-    entries: ['mora-tls', 'epoll-tls'].map(each => entry(each)), targets: [{value: 'memory', of: 'mora-tls', limit: 12288}],
+    entries: all(['mora-tls', 'epoll-tls']), targets: [{value: 'memory', of: 'mora-tls', limit: 12288}],
   },
   {
     id: 'connect', title: 'Connect, upgrade, handshake and subscribe: 1,000 to 15,000 clients', fresh: true,

@@ -27,7 +27,7 @@ which Mora or a floor loses, doubles or disorders one message fails as a whole**
 - Figures are medians of rounds, with the interval that holds the median with 95 % (bootstrap). In a round all servers are measured
   once, one after the other, in an order that changes; **ratios are taken inside a round**. A target holds when the whole interval does. The same server
   measured again differs by 10 to 15 % on a virtual machine; what is close is measured in more rounds.
-- Where a target is missed, the table says what a floor would come to in its place. Where the floor misses as well, no server holds it on this machine.
+- Where a target is missed, the table says what a floor would come to in its place. Where the floor misses as well, it is not what Mora does besides that stands in the way.
 - A peer that does not reach a rate is not the lowest there: the table says what its most was.
 
 ## The floors
@@ -40,7 +40,7 @@ which Mora or a floor loses, doubles or disorders one message fails as a whole**
 | \`lws\` | \`tests/bench/reference/lws.c\`: bare libwebsockets on libuv, written directly, the cheapest way that was found; held GETs for long polling |
 
 Nobody who listens sleeps: the clients' core spins. Over loopback it is the sender's kernel that wakes a client, which is no work of a server's
-whose clients are elsewhere; a ping-pong costs 15 us more with it, of any server. Each client of a floor says a word when it comes, as a Bayeux client has to: Linux delays the acknowledgements of a peer that has spoken, and over
+whose clients are elsewhere; a ping-pong costs 15 us more with it, and of some servers more than that. Each client of a floor says a word when it comes, as a Bayeux client has to: Linux delays the acknowledgements of a peer that has spoken, and over
 loopback they are then the sender's work, a fifth of a write. Floors carry 128 bytes and no envelope; acknowledge no publish; remember nothing. The floor of connects is an upgrade and three texts that come back, of idle clients one that
 sends the same pings and answers the same renewals. The other servers, and how they are set up: [peers](benchmarks-peers.md).
 

@@ -2,16 +2,15 @@
 // Centrifugo, memory engine: one Go process, the one that is installed, else built from its module.
 
 import {existsSync, writeFileSync} from 'node:fs';
-import {delimiter, join} from 'node:path';
-import {folder, run, which} from './lib/install.mjs';
+import {join} from 'node:path';
+import {folder, installed, run, which} from './lib/install.mjs';
 import {freePort, launch} from './lib/server.mjs';
 
 export const name = 'centrifugo';
 export const dialect = 'centrifugo';
 
 const VERSION = 'v6.9.2';
-const installed = process.env.PATH.split(delimiter).map(path => join(path, 'centrifugo')).find(path => existsSync(path));
-const program = () => installed ?? join(folder('bin'), 'centrifugo');
+const program = () => installed('centrifugo') ?? join(folder('bin'), 'centrifugo');
 
 export async function install() {
   if (existsSync(program())) return;

@@ -14,9 +14,12 @@ export const base = join(root, 'build/bench');
 
 export class Skipped extends Error {}
 
+// Where an installed program is; undefined: nowhere.
+export const installed = program => [...process.env.PATH.split(delimiter), '/usr/sbin', '/usr/local/go/bin']
+  .map(folder => join(folder, program)).find(path => existsSync(path));
+
 export function which(program, hint) {
-  const found = [...process.env.PATH.split(delimiter), '/usr/sbin', '/usr/local/go/bin']
-    .map(folder => join(folder, program)).find(path => existsSync(path));
+  const found = installed(program);
   if (!found) throw new Skipped(`${program} is not installed (${hint})`);
   return found;
 }
