@@ -53,7 +53,7 @@ const label = ({of, against, value}) => `${value} of ${of}${against ? ` / ${agai
 
 function tell(result) {
   for (const {name, values} of result.entries)
-    say(`  ${name.padEnd(18)} ${Object.entries(values).filter(([, each]) => each).map(([key, each]) => `${key} ${short(each.median)} (${short(each.low)}..${short(each.high)})`).join('  ')}`);
+    say(`  ${name.padEnd(18)} ${Object.entries(values).filter(([, each]) => each).map(([key, each]) => `${key} ${short(each.middle)} (${short(each.low)}..${short(each.high)})`).join('  ')}`);
   for (const [name, reason] of Object.entries(result.out)) say(`  ${name.padEnd(18)} ${reason}`);
   for (const target of result.targets)
     say(`  ${target.verdict.padEnd(12)} ${label(target)}: ${target.ratio === undefined ? target.reason : `${short(target.ratio)} (${short(target.low)}..${short(target.high)})`}, target ${target.lowest ? '<' : target.atLeast ? '>=' : '<='} ${short(target.limit)}`);

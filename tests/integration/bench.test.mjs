@@ -10,7 +10,7 @@ import {adopt, binary, run, startBroker, target} from './lib/daemon.mjs';
 import {getJson, request} from './lib/http.mjs';
 import {within} from './lib/wait.mjs';
 import {startScripted} from './support/authority.mjs';
-import {interval, median, pairedRatio} from '../bench/lib/statistics.mjs';
+import {estimate, median, pairedRatio} from '../bench/lib/statistics.mjs';
 import {judge} from '../bench/lib/rounds.mjs';
 import {figures, quickFigures} from '../bench/lib/figures.mjs';
 import {pageText} from '../bench/lib/page.mjs';
@@ -142,10 +142,14 @@ test('what cannot be measured ends the run', async t => {
 test('ratios, intervals and verdicts', () => {
   assert.equal(median([3, 1, 2]), 2);
   assert.equal(median([4, 1, 2, 3]), 2.5);
-  assert.deepEqual(interval([5, 5, 5]), {low: 5, high: 5});
-  const {low, high} = interval([1, 2, 3, 4, 5, 6, 7, 8, 9]);
-  assert(low >= 1 && low < 5 && high > 5 && high <= 9);
-  assert.deepEqual(pairedRatio([1, 2, 3], [2, 4, 6]), {ratio: 0.5, low: 0.5, high: 0.5, rounds: 3});
+  assert.deepEqual(estimate([5, 5, 5]), {middle: 5, low: 5, high: 5});
+  assert.deepEqual(estimate([4, 1, 2]), {middle: 2.25, low: 1, high: 4});
+  assert.deepEqual(estimate([1, 2, 3, 4, 5, 6]), {middle: 3.5, low: 1, high: 6});
+  // By the tables for signed ranks: the 6th of the means from each end for 9 values, the 59th for 21.
+  assert.deepEqual(estimate([1, 2, 3, 4, 5, 6, 7, 8, 9]), {middle: 5, low: 2.5, high: 7.5});
+  const halves = Array.from({length: 21}, (_, i) => 2 ** i), means = halves.flatMap((a, i) => halves.slice(i).map(b => (a + b) / 2)).sort((a, b) => a - b);
+  assert.deepEqual(estimate(halves), {middle: median(means), low: means[58], high: means[means.length - 59]});
+  assert.deepEqual(pairedRatio([1, 2, 4], [2, 4, 8]), {ratio: 0.5, low: 0.5, high: 0.5, rounds: 3});
   const rounds = {a: [1.2, 1.2, 1.2], b: [1, 1, 1]}, result = {out: {c: 'gone'}, rounds: Object.fromEntries(Object.entries(rounds).map(([name, list]) => [name, list.map(cpu => ({cpu}))]))};
   const verdict = target => judge({value: 'cpu', of: 'a', against: 'b', ...target}, result).verdict;
   assert.equal(verdict({limit: 1.25}), 'holds');
@@ -178,7 +182,7 @@ test('every target names entries and values of its figure; the page holds them a
       assert(figure.values[value], `${figure.id}: ${value}`);
     }
   }
-  const figure = {id: 'x', title: 'Title', chart: 'cpu', units: {cpu: 'us'}, out: {c: 'gone'}, entries: [{name: 'a', values: {cpu: {median: 1.5, low: 1, high: 2}}}],
+  const figure = {id: 'x', title: 'Title', chart: 'cpu', units: {cpu: 'us'}, out: {c: 'gone'}, entries: [{name: 'a', values: {cpu: {middle: 1.5, low: 1, high: 2}}}],
     targets: [{value: 'cpu', of: 'a', against: 'b', limit: 1.25, ratio: 1.5, low: 1, high: 2, rounds: 7, verdict: 'misses'},
       {value: 'cpu', of: 'a', against: 'd', limit: 1, lowest: true, ratio: 1.5, low: 1, high: 2, rounds: 7, verdict: 'misses', floor: {name: 'f', ratio: 1.1, low: 0.9, high: 1.2, rounds: 7, verdict: 'misses'}}]};
   const page = pageText({machine: {cpu: 'C', memory: '1 GB', kernel: '6', descriptors: 20000}, versions: {mora: 'v'}, date: 'today', minutes: 1, figures: [figure]});

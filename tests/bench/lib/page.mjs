@@ -24,9 +24,9 @@ which Mora or a floor loses, doubles or disorders one message fails as a whole**
 - **lag**: how long a turn of the server's loop took, as the server counts it (\`loop\` of \`/v1/stats\`): what comes meanwhile waits.
 - **PSS per client**: what \`/proc/PID/smaps_rollup\` says after all clients are there, less what it said before, over the clients. What the kernel
   keeps for a socket is not in it.
-- Figures are medians of rounds, with the interval that holds the median with 95 % (bootstrap). In a round all servers are measured
-  once, one after the other, in an order that changes; **ratios are taken inside a round**. A target holds when the whole interval does. The same server
-  measured again differs by 10 to 15 % on a virtual machine; what is close is measured in more rounds.
+- Figures are the middle of many rounds (Hodges-Lehmann), with the interval that holds it with 95 % (signed ranks, exact; of fewer than six rounds all of
+  them). In a round all servers are measured once, one after the other, in an order that changes; **ratios are taken inside a round**. A target holds when
+  the whole interval does. The same server measured again differs by 10 to 15 % on a virtual machine; what is close is measured in more rounds.
 - Where a target is missed, the table says what a floor would come to in its place. Where the floor misses as well, it is not what Mora does besides that stands in the way.
 - A peer that does not reach a rate is not the lowest there: the table says what its most was.
 
@@ -70,7 +70,7 @@ function targetRow(figure, target) {
 
 function figureText(figure) {
   const keys = Object.keys(figure.units).filter(key => figure.entries.some(({values}) => values[key]));
-  const cell = value => (value ? `${short(value.median)} <sub>${span(value)}</sub>` : '');
+  const cell = value => (value ? `${short(value.middle)} <sub>${span(value)}</sub>` : '');
   const rows = figure.entries.map(({name, values}) => `| ${name} | ${keys.map(key => cell(values[key])).join(' | ')} |`);
   const out = Object.entries(figure.out).map(([name, reason]) => `\n${name}: ${reason}.`);
   return `### ${figure.title}\n\n${figure.chart ? `![${figure.title}](benchmarks/${figure.id}.svg)\n\n` : ''}` +
@@ -102,8 +102,8 @@ ${figures.map(figureText).join('\n')}`;
 
 function chart(figure) {
   const bars = figure.entries.filter(({values}) => values[figure.chart]).map(({name, values}) => {
-    const {median, low, high} = values[figure.chart];
-    return {name, value: median, low, high, own: name.startsWith('mora')};
+    const {middle, low, high} = values[figure.chart];
+    return {name, value: middle, low, high, own: name.startsWith('mora')};
   });
   return barChart({title: figure.title, unit: figure.units[figure.chart], bars: bars.sort((a, b) => a.value - b.value)});
 }

@@ -10,7 +10,7 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {ROUNDS} from './figures.mjs';
 import {Unfit, isPeer, load, start} from './servers.mjs';
-import {interval, median, pairedRatio, shuffled} from './statistics.mjs';
+import {estimate, pairedRatio, shuffled} from './statistics.mjs';
 
 export class Rounds {
   // cpus: {server, load}; skipped: reasons by name, added to while running.
@@ -103,7 +103,7 @@ export class Rounds {
     result.entries = Object.entries(result.rounds).map(([name, rounds]) => ({name, values:
       Object.fromEntries(Object.keys(figure.values).map(key => {
         const list = rounds.map(each => each[key]).filter(Number.isFinite);
-        return [key, list.length ? {median: median(list), ...interval(list)} : null];
+        return [key, list.length ? estimate(list) : null];
       }))}));
     result.targets = figure.targets.map(target => judge(target, result, figure.floor));
   }
@@ -117,7 +117,9 @@ export class Rounds {
 // What `of` comes to, in terms of `against` or as it is.
 function compare({value, of, against}, rounds) {
   const list = name => rounds[name].map(each => each[value]);
-  return against ? pairedRatio(list(of), list(against)) : {ratio: median(list(of)), ...interval(list(of)), rounds: list(of).length};
+  if (against) return pairedRatio(list(of), list(against));
+  const {middle, low, high} = estimate(list(of));
+  return {ratio: middle, low, high, rounds: list(of).length};
 }
 
 // Who does not reach a rate (`slow`) is not the lowest there.
