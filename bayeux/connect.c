@@ -145,18 +145,20 @@ static void let_go(struct bx_connection *c) {
 // The next connect tells of the answer before it: another id means that the client saw it (a client
 // that did not repeats the connect as it was), unless TCP knows better. Clients that use one id for
 // all are told by TCP alone; while it has not heard of the last bytes yet (peers acknowledge late),
-// their connect waits.
+// their connect waits. A reset may be how a peer ends all it has read: of two answers in a row that
+// were reset, the second is the id's to tell of, or the same messages would come for ever.
 enum verdict { ARRIVED, NOT_ARRIVED, NOT_KNOWN };
 
 enum bx_arrival bx_session_arrival(const struct bx_session *s) {
   return s->answered == NULL || s->from_stream ? s->settled : s->answered->ops->arrival(s->answered);
 }
 
-static enum verdict judge(const struct bx_session *s, const struct bx_connection *c, bool differs) {
+static enum verdict judge(struct bx_session *s, const struct bx_connection *c, bool differs) {
   enum bx_arrival arrival = bx_session_arrival(s);
-  bool by_id = !s->from_stream && c->kind != BX_CONNECTION_EVENTS;
+  bool by_id = !s->from_stream && c->kind != BX_CONNECTION_EVENTS, again = s->reset;
 
-  if (arrival == BX_ARRIVAL_LOST || arrival == BX_ARRIVAL_RESET) return NOT_ARRIVED;
+  s->reset = arrival == BX_ARRIVAL_RESET;
+  if (arrival == BX_ARRIVAL_LOST || (s->reset && !(again && by_id && differs))) return NOT_ARRIVED;
   if (by_id && differs) return ARRIVED;
   if (by_id && s->ids_vary) return NOT_ARRIVED;
   return arrival == BX_ARRIVAL_YES ? ARRIVED : NOT_KNOWN;

@@ -99,6 +99,7 @@ struct bx_session {
   enum bx_arrival settled;          // what came of it
   struct bx_timer weigh;            // armed while a new connect waits for what comes of it
   bool from_stream;                 // `answered` is a stream that was taken over, and is being closed
+  bool reset;                       // the last answer that was judged was reset
   unsigned weighed;                 // looks taken
 
   uint64_t connect_id;   // hash of the id of the last answered connect

@@ -329,10 +329,11 @@ static bool was_reset(const struct bk_connection *c) {
   return getsockopt(c->wire.watch.fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error != 0;
 }
 
-// A reset leaves the count of unacknowledged bytes as it was. Our own end of stream counts as one.
+// A reset leaves the count of unacknowledged bytes as it was. Our own end of stream counts as one. A proxy that has it all
+// has read it; it may reset what it needs no more, as haproxy does: that says nothing of the client behind it.
 enum bk_arrival bk_connection_evidence(struct bk_connection *c) {
   c->reset = was_reset(c);
   int unsent = bk_socket_unsent(c->wire.watch.fd);
   if (unsent < 0 || unsent > (c->fin_sent ? 1 : 0) || bk_wire_unsent(&c->wire)) return BK_ARRIVAL_LOST;
-  return c->reset ? BK_ARRIVAL_RESET : BK_ARRIVAL_YES;
+  return c->reset && !c->named ? BK_ARRIVAL_RESET : BK_ARRIVAL_YES;
 }

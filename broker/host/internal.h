@@ -233,6 +233,7 @@ struct bk_connection {
   struct bk_peer hop;   // of the socket, or whom its PROXY header names
   struct bk_peer who;   // whom the last request came from
   bool forwarded;       // a trusted proxy is in front, by the socket's address or a PROXY header
+  bool named;           // and it named the client: this is no client's own connection
   bool tls, tls_ready;
   bool secure;               // TLS, or https on the other side of the proxy
   char peer[BK_PEER_TEXT];   // `who`, as text

@@ -56,7 +56,7 @@ void bk_greeting_ready(struct bk_connection *c) {
     refuse(c);
   } else if (len > 0) {
     bk_greeting_end(c);
-    c->forwarded = true;
+    c->forwarded = c->named = true;
     bk_connection_begin(c);
   }
 }
@@ -84,7 +84,8 @@ void bk_connection_identify(struct bk_connection *c) {
   if (!trusted || !bk_proxies_have(trusted, &c->hop)) return;
   c->who = c->hop;
   c->secure = c->tls;
-  if (bk_head_get(fields, "x-forwarded-for", &header)) bk_peer_forwarded(&c->who, bx_buffer_view(&header), trusted);
+  c->named |= bk_head_get(fields, "x-forwarded-for", &header);
+  if (header.len > 0) bk_peer_forwarded(&c->who, bx_buffer_view(&header), trusted);
   bx_buffer_clear(&header);
   if (bk_head_get(fields, "x-forwarded-proto", &header)) c->secure = says_https(bx_buffer_view(&header));
   bx_buffer_fini(&header);

@@ -67,6 +67,22 @@ for (const name of Object.keys(PROXIES)) {
     assert.deepEqual(deliveries(await held).map(m => m.data), [1]);
   });
 
+  // The connection between the proxy and the broker ends with each answer: haproxy resets it.
+  test(`${name}: polls without keep-alive, each message once, also of a client that uses one id for all`, async t => {
+    const {broker, proxy} = await behind(t, name);
+    const url = proxy.url.replace('https', 'http');   // the agent does TLS
+    for (const same of [{}, {id: 'c'}]) {
+      const session = new PollSession(url, {agent: from(t, '127.5.0.9', {secure: true, keepAlive: false})});
+      await session.handshake();
+      await session.subscribe('/once');
+      await session.connect({timeout: 0, ...same});
+      for (let n = 0; n < 20; n++) {
+        await publish(broker.bayeux, '/once', n);
+        assert.deepEqual(deliveries(await session.connect(same)).map(m => m.data), [n]);
+      }
+    }
+  });
+
   test(`${name}: a client has its own address, whatever it says of itself`, async t => {
     const {broker, proxy} = await behind(t, name);
     const url = proxy.url.replace('https', 'http');   // the agent does TLS

@@ -93,6 +93,40 @@ static void another_id_is_no_evidence_against_tcp(void **state) {
   }
 }
 
+// A peer that resets whatever it has read gets each message, and the first twice.
+static void of_resets_in_a_row_the_first_counts(void **state) {
+  static const char *const expected[] = {"1", "1 2", "3", "4", "5"};
+  struct wire wires[7];
+  struct world w;
+  char id[32], n[4];
+
+  (void)state;
+  begin(&w, id);
+  for (unsigned i = 0; i < 5; i++) {
+    publish(&w, i + 1, i + 1);
+    snprintf(n, sizeof n, "%u", i);
+    poll_now(&wires[i], &w, id, n, expected[i]);
+    poll_end(&wires[i], BX_ARRIVAL_RESET);
+  }
+  poll_now(&wires[5], &w, id, "5", "");
+  poll_end(&wires[5], BX_ARRIVAL_YES);
+  assert_int_equal(w.server->counters.resent, 1);
+  // One that got through in between: the next reset is a first one.
+  publish(&w, 6, 6);
+  poll_now(&wires[5], &w, id, "6", "6");
+  poll_end(&wires[5], BX_ARRIVAL_YES);
+  publish(&w, 7, 7);
+  poll_now(&wires[5], &w, id, "7", "7");
+  poll_end(&wires[5], BX_ARRIVAL_RESET);
+  poll_now(&wires[6], &w, id, "8", "7");
+  poll_end(&wires[6], BX_ARRIVAL_RESET);
+  poll_now(&wires[5], &w, id, "8", "7");   // the id itself says that it did not arrive
+  poll_end(&wires[5], BX_ARRIVAL_RESET);
+  poll_now(&wires[6], &w, id, "9", "");
+  poll_end(&wires[6], BX_ARRIVAL_YES);
+  world_fini(&w);
+}
+
 static void the_same_id_of_one_whose_ids_vary_resends(void **state) {
   struct wire first, second;
   struct world w;
@@ -739,6 +773,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(another_id_confirms),
       cmocka_unit_test(another_id_is_no_evidence_against_tcp),
+      cmocka_unit_test(of_resets_in_a_row_the_first_counts),
       cmocka_unit_test(the_same_id_of_one_whose_ids_vary_resends),
       cmocka_unit_test(a_constant_id_asks_tcp),
       cmocka_unit_test(a_connect_waits_for_tcp),

@@ -42,7 +42,8 @@ struct client {
   struct wire *now, *before, *old;   // attached; an answered poll; a stream that was taken over
   bool before_counts;                // nobody has judged by it yet
   enum bx_arrival settled;
-  bool dark;   // the stream is broken, and nobody knows yet
+  bool reset;   // so was the answer that was judged last
+  bool dark;    // the stream is broken, and nobody knows yet
   bx_position ping;
   unsigned pinged;
 };
@@ -156,10 +157,13 @@ static void check_model(struct model *m) {
 
 enum verdict { ARRIVED, NOT_ARRIVED, NOT_KNOWN };
 
-static enum verdict judge(const struct client *k, bool differs) {
+static enum verdict judge(struct client *k, bool differs) {
   enum bx_arrival arrival = k->before_counts ? k->before->arrival : k->settled;
+  bool again = k->reset;
 
   if (!k->pending) return ARRIVED;
+  k->reset = arrival == BX_ARRIVAL_RESET;
+  if (k->reset && again && !k->constant && differs) return ARRIVED;
   if (arrival == BX_ARRIVAL_LOST || arrival == BX_ARRIVAL_RESET) return NOT_ARRIVED;
   if (!k->constant) return differs ? ARRIVED : NOT_ARRIVED;
   return arrival == BX_ARRIVAL_YES ? ARRIVED : NOT_KNOWN;
@@ -169,6 +173,7 @@ static enum verdict judge(const struct client *k, bool differs) {
 static void wait_for_news(struct model *m, struct client *k) {
   assert_string_equal(numbers(wire_take(k->now)), "");
   assert_non_null(k->before);
+  k->reset = false;
   switch (roll(m, 3)) {
   case 0:
     k->before->arrival = k->reached ? BX_ARRIVAL_YES : BX_ARRIVAL_LOST;
@@ -177,6 +182,7 @@ static void wait_for_news(struct model *m, struct client *k) {
     break;
   case 1:
     end_before(m, k);
+    k->reset = k->settled == BX_ARRIVAL_RESET;
     k->settled == BX_ARRIVAL_YES ? confirm(k) : fall_back(k);
     break;
   default:
@@ -191,6 +197,7 @@ static void wait_for_news(struct model *m, struct client *k) {
 // would come too late.
 static void wait_for_echo(struct model *m, struct client *k) {
   assert_string_equal(numbers(wire_take(k->now)), "");
+  k->reset = false;
   switch (roll(m, 3)) {
   case 0:
     k->dark ? wire_close(k->old) : wire_echo(k->old);

@@ -9,7 +9,7 @@ import http from 'node:http';
 import net from 'node:net';
 import tls from 'node:tls';
 
-// `proxy`: bytes that go in front. `path`: of a unix socket, in place of the URL's host and port.
+// `proxy`: bytes that go in front. `path`: of a unix socket, in place of the URL's host and port. `keepAlive`: of an agent.
 function connect(localAddress, {proxy, path, secure}, {host, port}) {
   const socket = path ? net.connect({path}) : net.connect({host, port, localAddress});
   if (proxy) socket.write(proxy);
@@ -18,7 +18,7 @@ function connect(localAddress, {proxy, path, secure}, {host, port}) {
 
 class PeerAgent extends http.Agent {
   constructor(localAddress, options) {
-    super({keepAlive: true, maxSockets: 1});
+    super({keepAlive: options.keepAlive ?? true, maxSockets: 1});
     Object.assign(this, {localAddress, how: options});
   }
   createConnection(options) { return connect(this.localAddress, this.how, options); }
