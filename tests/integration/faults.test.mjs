@@ -7,7 +7,7 @@ import {test} from './lib/suite.mjs';
 import {startBroker} from './lib/daemon.mjs';
 import {Ledger} from './lib/ledger.mjs';
 import {deliveries} from './lib/bayeux.mjs';
-import {getJson, keepAlive, postJson} from './lib/http.mjs';
+import {getJson, keepAlive, postJson, resetSocket} from './lib/http.mjs';
 import {sleep, until} from './lib/wait.mjs';
 import {Wire, deafPoll, drain, hold, isPending, poller, pollerOf, post, publish, settle} from './support/wire.mjs';
 import {sharedBroker} from './support/shared.mjs';
@@ -106,7 +106,7 @@ for (const how of ['close', 'reset', 'silence']) {
     fresh.connect();
     await fresh.gather();
     if (how === 'close') await old.close();
-    if (how === 'reset') (old.ws._socket.raw ?? old.ws._socket).resetAndDestroy();
+    if (how === 'reset') resetSocket(old.ws._socket);
     for (let n = 0; n < 5; n++) {
       await settle(bayeux);
       await publish(bayeux, channel, n);

@@ -4,7 +4,7 @@
 
 import WebSocket from 'ws';
 import {Feed, within, DEADLINE} from './wait.mjs';
-import {openJson, postJson, tlsConnect} from './http.mjs';
+import {openJson, postJson, resetSocket, tlsConnect} from './http.mjs';
 
 export const CONNECTION_TYPES =
   ['long-polling', 'cross-origin-long-polling', 'callback-polling', 'websocket', 'eventsource', 'in-process'];
@@ -147,5 +147,5 @@ export class Socket {
   // Resolves with {code, reason} once closed, by whomever.
   ended(deadline) { return within(this.ending, 'the socket to close', deadline); }
   close(code = 1000) { this.ws.close(code); return this.ended(); }
-  reset() { (this.ws._socket.raw ?? this.ws._socket).resetAndDestroy(); return this.ended(); }
+  reset() { resetSocket(this.ws._socket); return this.ended(); }
 }

@@ -14,6 +14,13 @@ export function tlsConnect(options) {
   return Object.assign(tls.connect({rejectUnauthorized: false, ...options, socket: raw}), {raw});
 }
 
+// RST, as a broken network looks. Node 18's TLS does not hear of what happens to the socket below it.
+export function resetSocket(socket) {
+  const below = socket.raw ?? socket;
+  below.resetAndDestroy();
+  if (below !== socket) below.once('close', () => setImmediate(() => socket.closed || socket.emit('close', true)));
+}
+
 class TlsAgent extends https.Agent {
   createConnection(options) { return tlsConnect(options); }
 }
@@ -29,7 +36,7 @@ export const agentFor = (url, options) => (isTls(url) ? new TlsAgent(options) : 
 // One request, on its way. `response` resolves with {status, headers, text, json}; json throws when
 // the text is none.
 //   abort()   closes the connection: FIN, as a browser does that leaves the page
-//   reset()   RST, as a broken network looks
+//   reset()   RST
 //   socket    resolves with the socket, to look at it or to pause it
 export function open(url, {method = 'GET', headers = {}, body = null, agent = agentFor(url)} = {}) {
   const request = protocolOf(url).request(url, {method, headers, agent});
@@ -58,7 +65,7 @@ export function open(url, {method = 'GET', headers = {}, body = null, agent = ag
     if (s.connecting) return new Promise(done => s.once('connect', () => { kill(s); done(); }));
     kill(s);
   });
-  return {request, response, socket, sent, abort: () => close(s => s.destroy()), reset: () => close(s => (s.raw ?? s).resetAndDestroy())};
+  return {request, response, socket, sent, abort: () => close(s => s.destroy()), reset: () => close(resetSocket)};
 }
 
 export const request = (url, options = {}) =>
@@ -107,7 +114,7 @@ export function connectRaw(t, address, {secure = false} = {}) {
   raw.send = bytes => new Promise((resolve, reject) => socket.write(bytes, error => error ? reject(error) : resolve()));
   raw.until = (pattern, what = String(pattern)) => raw.feed.when(() => pattern.exec(raw.text), what);
   raw.ended = () => within(raw.closed ? Promise.resolve() : new Promise(resolve => socket.once('close', resolve)), 'the peer to close');
-  raw.reset = () => (socket.raw ?? socket).resetAndDestroy();
+  raw.reset = () => resetSocket(socket);
   t.after(() => socket.destroy());
   return raw;
 }

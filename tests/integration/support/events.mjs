@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A stream of events as bytes and as events: {id, data}, `data` parsed.
 
-import {agentFor, protocolOf} from '../lib/http.mjs';
+import {agentFor, protocolOf, resetSocket} from '../lib/http.mjs';
 import {Feed, within} from '../lib/wait.mjs';
 
 export class Events {
@@ -46,5 +46,5 @@ export class Events {
   ended() { return within(this.over ? Promise.resolve() : new Promise(resolve => this.response.once('close', resolve)), 'the stream to end'); }
   // As a browser that leaves, or as a network that breaks.
   close() { this.request.destroy(); }
-  reset() { (this.request.socket.raw ?? this.request.socket).resetAndDestroy(); }
+  reset() { resetSocket(this.request.socket); }
 }

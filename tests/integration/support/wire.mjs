@@ -6,7 +6,7 @@ import net from 'node:net';
 import {once} from 'node:events';
 import {setImmediate as turn} from 'node:timers/promises';
 import {Socket, PollSession, nextId, deliveries} from '../lib/bayeux.mjs';
-import {openJson, postJson, tlsConnect} from '../lib/http.mjs';
+import {openJson, postJson, resetSocket, tlsConnect} from '../lib/http.mjs';
 import {within} from '../lib/wait.mjs';
 
 export const asSocketUrl = url => url.replace(/^http/, 'ws');
@@ -132,5 +132,5 @@ export async function deafPoll(session, extra) {
   const body = JSON.stringify([session.message.connect(extra)]);
   const head = `POST ${pathname} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n`;
   await new Promise(resolve => socket.write(head + body, resolve));
-  return {socket, end: how => (how === 'reset' ? (socket.raw ?? socket).resetAndDestroy() : socket.destroy())};
+  return {socket, end: how => (how === 'reset' ? resetSocket(socket) : socket.destroy())};
 }
