@@ -46,6 +46,14 @@ void bx_buffer_u64(struct bx_buffer *b, uint64_t n) {
   bx_buffer_add(b, digits + first, sizeof digits - first);
 }
 
+static const char hex[] = "0123456789abcdef";
+
+void bx_buffer_hex(struct bx_buffer *b, uint64_t n) {
+  char digits[16];
+  for (size_t i = sizeof digits; i > 0; n >>= 4) digits[--i] = hex[n & 15];
+  bx_buffer_add(b, digits, sizeof digits);
+}
+
 void bx_buffer_printf(struct bx_buffer *b, const char *format, ...) {
   va_list measured, written;
   va_start(measured, format);
@@ -60,7 +68,6 @@ void bx_buffer_printf(struct bx_buffer *b, const char *format, ...) {
 }
 
 static void add_escape(struct bx_buffer *b, unsigned char c) {
-  static const char hex[] = "0123456789abcdef";
   static const char shorthand[] = {
       ['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
   bx_buffer_char(b, '\\');

@@ -27,6 +27,7 @@ static inline void bx_buffer_char(struct bx_buffer *b, char c) {
   b->at[b->len++] = c;
 }
 void bx_buffer_u64(struct bx_buffer *, uint64_t);
+void bx_buffer_hex(struct bx_buffer *, uint64_t);   // 16 digits
 void bx_buffer_printf(struct bx_buffer *, const char *format, ...) BX_PRINTF(2, 3);
 
 #define bx_buffer_lit(buffer, text) bx_buffer_add((buffer), (text), sizeof(text) - 1)

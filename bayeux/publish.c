@@ -104,8 +104,9 @@ static void add_once(struct bx_pending *p) {
 
   if (!p->batch->server->engine->ops->locates || p->request.publisher.len == 0 || !bx_value_truthy(id)) return;
   bx_buffer_slice(&p->names, p->request.publisher);
-  bx_buffer_printf(&p->names, ":%016llx%016llx", (unsigned long long)bx_hash(id->raw),
-                   (unsigned long long)bx_hash((struct bx_slice){bx_frame_text((struct bx_frame *)f), f->len}));
+  bx_buffer_char(&p->names, ':');
+  bx_buffer_hex(&p->names, bx_hash(id->raw));
+  bx_buffer_hex(&p->names, bx_hash((struct bx_slice){bx_frame_text((struct bx_frame *)f), f->len}));
   p->request.channel = (struct bx_slice){p->names.at, channel};   // it may have moved
   p->request.once = (struct bx_slice){p->names.at + channel, p->names.len - channel};
 }

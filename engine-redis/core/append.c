@@ -256,6 +256,15 @@ static void acknowledge_from(struct er_core *c, struct bx_list *list, uint64_t s
   }
 }
 
+struct bx_frame *er_append_frame(struct er_core *c, uint64_t sequence, struct bx_slice channel, struct bx_slice text) {
+  const struct er_publish *p = sent_as(c, sequence);
+  const struct bx_request *r = p == NULL ? NULL : p->request;
+  bool same = r != NULL && r->frame->position == 0 && bx_slice_equal(r->channel, channel) &&
+              bx_slice_equal((struct bx_slice){bx_frame_text(r->frame), r->frame->len}, text);
+
+  return same ? r->frame : NULL;
+}
+
 // The tail may be read before the answers on the other link: then what was asked in front of the publish
 // is still answered in front of it.
 void er_append_saw(struct er_core *c, uint64_t sequence, bx_position position) {

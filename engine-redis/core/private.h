@@ -147,8 +147,10 @@ void er_publish(struct er_core *, struct bx_request *);
 void er_append_turn(struct er_core *);
 void er_append_link_down(struct er_core *);
 void er_append_saw(struct er_core *, uint64_t sequence, bx_position);   // an entry of ours on the tail
-void er_append_tailed(struct er_core *);                                // the tail moved
-void er_append_greeted(struct er_core *);                               // hello has answered on a new link
+// The frame that was published as this entry of ours, if it came back as it went; NULL: it did not, or is not known.
+struct bx_frame *er_append_frame(struct er_core *, uint64_t sequence, struct bx_slice channel, struct bx_slice text);
+void er_append_tailed(struct er_core *);    // the tail moved
+void er_append_greeted(struct er_core *);   // hello has answered on a new link
 void er_append_tick(struct er_core *);
 void er_append_refuse_all(struct er_core *);
 bool er_append_busy(const struct er_core *);

@@ -24,7 +24,8 @@ struct own {
   uint64_t sequence;
   bx_position position;
   enum { DUE, UNDER_WAY, DOUBT } state;   // of an orphan
-  struct bx_slice channel, once, text;    // into `bytes`
+  struct bx_frame *frame;                 // the journal's own, where it came back as it went
+  struct bx_slice channel, once;          // into `bytes`
   char bytes[];
 };
 
@@ -41,11 +42,12 @@ struct recover_call {
 
 static struct own *of(struct bx_list *link) { return bx_container_of(link, struct own, link); }
 
-static size_t weight(const struct own *o) { return sizeof *o + o->channel.len + o->once.len + o->text.len; }
+static size_t weight(const struct own *o) { return sizeof *o + o->channel.len + o->once.len + o->frame->len; }
 
 static void drop(struct er_core *c, struct own *o) {
   c->own_bytes -= weight(o);
   bx_list_remove(&o->link);
+  bx_frame_unref(o->frame);
   bx_free(o);
 }
 
@@ -62,15 +64,14 @@ static struct bx_slice copy(char **at, struct bx_slice from) {
 }
 
 void er_own_keep(struct er_core *c, const struct bx_request *r, uint64_t sequence, bx_position position) {
-  struct bx_slice text = {bx_frame_text(r->frame), r->frame->len};
-  struct own *o = bx_alloc(sizeof *o + r->channel.len + r->once.len + text.len);
+  struct own *o = bx_alloc(sizeof *o + r->channel.len + r->once.len);
   char *at = o->bytes;
 
   o->sequence = sequence;
   o->position = position;
   o->channel = copy(&at, r->channel);
   o->once = copy(&at, r->once);
-  o->text = copy(&at, text);
+  o->frame = bx_frame_ref(r->frame);
   bx_list_init(&o->link);
   bx_list_append(&c->own, &o->link);
   c->own_bytes += weight(o);
@@ -248,7 +249,7 @@ static void send_run(struct er_core *c, struct bx_list *link) {
     er_arguments_text(&args, BX_LIT(""));   // its session may have ended since
     er_arguments_text(&args, o->once);
     er_arguments_text(&args, o->channel);
-    er_arguments_text(&args, o->text);
+    er_arguments_text(&args, (struct bx_slice){bx_frame_text(o->frame), o->frame->len});
   }
   c->appends++;
   c->counters.appends++;

@@ -91,23 +91,36 @@ static bool is_channel(struct bx_slice channel) {
          bx_channel_depth(channel) <= 64 && !bx_channel_is_meta(channel);
 }
 
+// A reference. NULL: the entry is no message.
+static struct bx_frame *make_frame(struct er_core *c, struct bx_slice channel, struct bx_slice text) {
+  struct bx_frame *frame;
+
+  if (!is_channel(channel) || !is_object(text)) return NULL;
+  frame = bx_frame_create(text.len, c->engine.frames);
+  memcpy(bx_frame_text(frame), text.at, text.len);
+  return frame;
+}
+
+// What went out from here and came back as it was has its frame, and was checked when it was made.
 static void apply_message(struct er_core *c, bx_position position, const struct er_reply *fields) {
   struct bx_slice channel = er_entry_field(fields, "c"), text = er_entry_field(fields, "m");
-  struct bx_frame *frame;
+  struct bx_slice origin = er_entry_field(fields, "o");
+  struct bx_frame *frame = NULL;
   uint64_t sequence;
+  bool own = is_own(c, origin, &sequence);
 
   step_to(c, position);
-  if (!is_channel(channel) || !is_object(text)) {
+  if (own) frame = er_append_frame(c, sequence, channel, text);
+  frame = frame != NULL ? bx_frame_ref(frame) : make_frame(c, channel, text);
+  if (frame == NULL) {
     er_malformed(c, "journal entry", channel);
     c->engine.events.jump(c->engine.events.context, position);
   } else {
-    frame = bx_frame_create(text.len, c->engine.frames);
-    memcpy(bx_frame_text(frame), text.at, text.len);
-    er_origin_read(c, er_entry_field(fields, "o"), position);
+    er_origin_read(c, origin, position);
     c->engine.events.appended(c->engine.events.context, position, channel, frame);
     bx_frame_unref(frame);
   }
-  if (!is_own(c, er_entry_field(fields, "o"), &sequence)) return;
+  if (!own) return;
   er_append_saw(c, sequence, position);
   er_recover_saw(c, sequence, position);
 }

@@ -185,7 +185,6 @@ struct publish {
   unsigned done;
   enum bx_outcome outcome;
   bx_position position;
-  uint64_t frames;
 };
 
 static bx_position head;
@@ -217,7 +216,7 @@ static void submit(struct node *n, struct publish *p, const char *publisher, con
   *p = (struct publish){.request = {.kind = BX_REQUEST_PUBLISH, .done = done, .channel = BX_LIT("/a")}};
   p->request.publisher = bx_slice_of(publisher);
   p->request.once = bx_slice_of(once);
-  p->request.frame = bx_frame_create(2, &p->frames);
+  p->request.frame = bx_frame_create(2, &frames);
   memcpy(bx_frame_text(p->request.frame), "{}", 2);
   bx_list_init(&p->request.link);
   engine->ops->submit(engine, &p->request);
@@ -232,8 +231,7 @@ static void check(struct publish *p, enum bx_outcome outcome, bx_position positi
 
 static void release(struct publish *p) {
   assert_int_equal(p->done, 1);
-  bx_frame_unref(p->request.frame);
-  assert_int_equal(p->frames, 0);
+  bx_frame_unref(p->request.frame);   // the node may keep it until it ends
 }
 
 // No server: as a publisher, which has no sessions.
@@ -254,7 +252,12 @@ static void stop(struct node *n) {
   engine->ops->destroy(engine);
   forget_commands(n);
   sim_redis_destroy(n->redis);
-  assert_int_equal(frames, 0);
+}
+
+// Of all nodes, which have ended, and publishers.
+static int no_frame_is_left(void **state) {
+  (void)state;
+  return frames == 0 ? 0 : -1;
 }
 
 static void who_publishes_has_a_record(void **state) {
@@ -896,5 +899,5 @@ int main(void) {
       cmocka_unit_test(in_doubt_the_tail_tells),
       cmocka_unit_test(what_does_not_come_back_is_counted),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return cmocka_run_group_tests(tests, NULL, no_frame_is_left);
 }
