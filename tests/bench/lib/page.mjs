@@ -19,6 +19,9 @@ which Mora or a floor loses, doubles or disorders one message fails as a whole**
 
 - **CPU per delivery**: the CPU time, user and system, of all the server's processes while messages flowed, by the kernel's clock of each
   process (nanoseconds), over the messages that subscribers received meanwhile. It survives a noisy machine better than anything that is timed.
+- **left alone**: on a virtual machine the other half of a core may be somebody else's; what runs there slows a server by up to a half, for tenths of seconds
+  or minutes, and no clock tells of it. A gauge (\`tests/bench/load/gauge.h\`) does the same sums on the server's core every 2 ms; only slices of 20 ms count
+  in which they took what they take undisturbed. It costs each server 2 % of the core.
 - **in flight**: messages published and not yet delivered to all; the next is published then. With 8 of them a server may put several into one write.
 - **latency**: from the time a message was due, not from when it was sent, so a server that makes the publisher wait hides nothing.
 - **lag**: how long a turn of the server's loop took, as the server counts it (\`loop\` of \`/v1/stats\`): what comes meanwhile waits.
@@ -77,13 +80,14 @@ function figureText(figure) {
     `| | ${keys.map(key => `${key}: ${figure.units[key]}`).join(' | ')} |\n|---|${keys.map(() => '---').join('|')}|\n${rows.join('\n')}\n${out.join('\n')}\n`;
 }
 
-export function pageText({machine, versions, date, minutes, figures}) {
+export function pageText({machine, versions, date, minutes, tries, figures}) {
   if (figures.length === 0) return `${HEAD}\n## Targets\n\nNot recorded yet: \`make bench\` writes them here.\n`;
   const about = Object.entries(versions).map(([name, text]) => `| ${name} | ${text} |`);
   return `${HEAD}
 ## The machine
 
 ${machine.cpu}, ${machine.memory}, Linux ${machine.kernel}, ${machine.descriptors.toLocaleString('en')} descriptors a process; ${date}, ${minutes} minutes.
+${tries.disturbed} of ${tries.all} measurements did not find the server's core left alone for long enough: there all of the time counts.
 
 | server | version and settings |
 |---|---|
