@@ -255,10 +255,7 @@ static void stop(struct node *n) {
 }
 
 // Of all nodes, which have ended, and publishers.
-static int no_frame_is_left(void **state) {
-  (void)state;
-  return frames == 0 ? 0 : -1;
-}
+static int no_frame_is_left(void **state) { return (void)state, frames == 0 ? 0 : -1; }
 
 static void who_publishes_has_a_record(void **state) {
   struct publish p;
