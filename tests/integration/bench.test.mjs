@@ -183,6 +183,12 @@ test('ratios, intervals and verdicts', () => {
   assert.equal(verdict({against: 'c', limit: 1}), 'not measured');
   assert.equal(judge({value: 'cpu', of: 'a', against: 'c', limit: 1, lowest: true}, {...result, slow: ['c']}).verdict, 'holds', 'who does not reach the rate is not the lowest');
   assert.equal(judge({value: 'cpu', of: 'c', against: 'a', limit: 1, lowest: true}, {...result, slow: ['c']}).verdict, 'not measured');
+  // Who found the core alone is compared with who did, while there are enough of them.
+  const found = (cpu, alone) => ({cpu, alone});
+  const mixed = alike => judge({value: 'cpu', of: 'a', against: 'b', limit: 1}, {out: {}, rounds: {
+    a: [...Array(alike).fill(found(1, true)), found(9, false), found(9, false)], b: [...Array(alike).fill(found(1, true)), found(3, false), found(1, true)]}});
+  assert.equal(mixed(9).rounds, 10, 'both were disturbed in the last but one, one of them in the last');
+  assert.equal(mixed(7).rounds, 9, 'eight would be too few: all of them');
   // What is missed names the floor, unless that is what was compared with; what holds needs none.
   const withFloor = (target, floor) => judge({value: 'cpu', of: 'a', against: 'b', ...target}, {out: {}, rounds: {...result.rounds, f: [{cpu: 1.1}, {cpu: 1.1}, {cpu: 1.1}]}}, floor).floor;
   assert.deepEqual(withFloor({limit: 1}, 'f'), {name: 'f', ratio: 1.1, low: 1.1, high: 1.1, rounds: 3, verdict: 'misses'});

@@ -50,5 +50,5 @@ bool bn_slices_suffice(const struct bn_options *o, const struct bn_result *r) {
 }
 
 const struct bn_sum *bn_slices_said(const struct bn_options *o, const struct bn_result *r) {
-  return o->gauged && !o->count && (double)r->alone.elapsed / 1e9 >= o->seconds / 3 ? &r->alone : &r->all;
+  return o->gauged && !o->count && (double)r->alone.elapsed / 1e9 >= o->seconds / 2 ? &r->alone : &r->all;
 }

@@ -18,5 +18,5 @@ void bn_slice_begin(struct bn_slice *, const struct bn_load *);
 void bn_slice_end(const struct bn_slice *, const struct bn_load *, struct bn_result *);
 // As much as was asked for has passed: of what counts, or the most time that it may take. Without a gauge all counts.
 bool bn_slices_suffice(const struct bn_options *, const struct bn_result *);
-// What counts, where it is at least a third of what was asked for; else all.
+// What counts, where it is at least half of what was asked for; else all.
 const struct bn_sum *bn_slices_said(const struct bn_options *, const struct bn_result *);
