@@ -21,7 +21,8 @@ which Mora or a floor loses, doubles or disorders one message fails as a whole**
   process (nanoseconds), over the messages that subscribers received meanwhile. It survives a noisy machine better than anything that is timed.
 - **left alone**: on a virtual machine the other half of a core may be somebody else's; what runs there slows a server by up to a half, for tenths of seconds
   or minutes, and no clock tells of it. A gauge (\`tests/bench/load/gauge.h\`) does the same sums on the server's core every 2 ms; only slices of 20 ms count
-  in which they took what they take undisturbed. It costs each server 2 % of the core.
+  in which they took what they take undisturbed. It costs each server 2 % of the core. Where there was too little of that (below: how often), all of the
+  time counts, and the measurement is compared with its like.
 - **in flight**: messages published and not yet delivered to all; the next is published then. With 8 of them a server may put several into one write.
 - **latency**: from the time a message was due, not from when it was sent, so a server that makes the publisher wait hides nothing.
 - **lag**: how long a turn of the server's loop took, as the server counts it (\`loop\` of \`/v1/stats\`): what comes meanwhile waits.
@@ -29,7 +30,7 @@ which Mora or a floor loses, doubles or disorders one message fails as a whole**
   keeps for a socket is not in it.
 - Figures are the middle of many rounds (Hodges-Lehmann), with the interval that holds it with 95 % (signed ranks, exact; of fewer than six rounds all of
   them). In a round all servers are measured once, one after the other, in an order that changes; **ratios are taken inside a round**. A target holds when
-  the whole interval does. The same server measured again differs by 10 to 15 % on a virtual machine; what is close is measured in more rounds.
+  the whole interval does. The same server measured again differs by some percent even so; what is close is measured in more rounds.
 - Where a target is missed, the table says what a floor would come to in its place. Where the floor misses as well, it is not what Mora does besides that stands in the way.
 - A peer that does not reach a rate is not the lowest there: the table says what its most was.
 
