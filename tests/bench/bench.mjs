@@ -68,7 +68,7 @@ async function measure(list, options, skipped, keep = () => {}) {
       say(`${figure.id}: ${figure.title}`);
       results.push(await rounds.run(figure, options.rounds));
       tell(results.at(-1));
-      keep({results, about: rounds.about, tries: rounds.tries});
+      keep({results, about: rounds.about});
     }
   } finally {
     await rounds.end();
@@ -126,14 +126,14 @@ async function full(options) {
   const partial = options.only.length + options.without.length > 0;
   mkdirSync(join(root, 'build/bench'), {recursive: true});
   let all;
-  await measure(list, {rounds: options.rounds || undefined}, skipped, ({results, about, tries}) => {
+  await measure(list, {rounds: options.rounds || undefined}, skipped, ({results, about}) => {
     all = {machine: machine(), versions: versions(about, skipped), date: new Date().toISOString().slice(0, 10),
-      minutes: Math.round((Date.now() - began) / 60000), tries, figures: results};
+      minutes: Math.round((Date.now() - began) / 60000), figures: results};
     writeFileSync(partial ? RESULTS.replace('.json', '-partial.json') : RESULTS, JSON.stringify(all, null, 1));
   });
   if (!partial) writePage(root, all);
   const targets = all.figures.flatMap(figure => figure.targets);
-  say(`${targets.filter(({verdict}) => verdict === 'holds').length} of ${targets.length} targets hold; ${all.minutes} minutes; the core was not left alone in ${all.tries.disturbed} of ${all.tries.all} measurements`);
+  say(`${targets.filter(({verdict}) => verdict === 'holds').length} of ${targets.length} targets hold; ${all.minutes} minutes`);
 }
 
 async function main() {

@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict';
 import {spawn} from 'node:child_process';
-import {existsSync, readFileSync} from 'node:fs';
+import {existsSync} from 'node:fs';
 import {test} from './lib/suite.mjs';
 import {adopt, binary, run, startBroker, target} from './lib/daemon.mjs';
 import {getJson, request} from './lib/http.mjs';
@@ -129,29 +129,6 @@ test('an authority in a storm: a request for each frame at most, and nobody is r
   }
 });
 
-test('only time counts in which the core was left alone, if there is any', async t => {
-  const server = plain(await floor(t, 'bench_epoll'));
-  const cpu = Number(/^Cpus_allowed_list:\s*(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))[1]);
-  const {code, stdout} = await run('bench_load', ['gauge', '--gauge', String(cpu), '--seconds', '0.5']);
-  assert.equal(code, 0);
-  const {pace_ns: pace, sums} = JSON.parse(stdout);
-  assert(pace > 0 && sums > 0, stdout);
-  const gauged = pace => load(['fanout', '--clients', '20', '--gauge', String(cpu), '--pace', String(pace), ...server]);
-  // Nobody is so fast, or so slow.
-  for (const never of [1, 1000 * pace]) {
-    const report = await gauged(never);
-    clean(report, 20);
-    assert.deepEqual([report.alone, report.alone_seconds], [false, 0]);
-    assert(report.all_seconds >= 4 * 0.3, 'all of it, up to the limit');
-    assert.equal(report.seconds, report.all_seconds);
-  }
-  const report = await gauged(pace);   // whatever else this machine does now
-  clean(report, 20);
-  assert.equal(report.seconds, report.alone ? report.alone_seconds : report.all_seconds);
-  assert(report.alone_seconds <= report.all_seconds);
-  assert(report.groups.server.cpu_us_per_delivery > 0 && report.latency_ms.p50 > 0);
-});
-
 test('what cannot be measured ends the run', async t => {
   const {code, stderr} = await run('bench_load', ['fanout', '--dialect', 'bayeux', '--url', 'ws://127.0.0.1:1/']);
   assert.equal(code, 1);
@@ -183,12 +160,6 @@ test('ratios, intervals and verdicts', () => {
   assert.equal(verdict({against: 'c', limit: 1}), 'not measured');
   assert.equal(judge({value: 'cpu', of: 'a', against: 'c', limit: 1, lowest: true}, {...result, slow: ['c']}).verdict, 'holds', 'who does not reach the rate is not the lowest');
   assert.equal(judge({value: 'cpu', of: 'c', against: 'a', limit: 1, lowest: true}, {...result, slow: ['c']}).verdict, 'not measured');
-  // Who found the core alone is compared with who did, while there are enough of them.
-  const found = (cpu, alone) => ({cpu, alone});
-  const mixed = alike => judge({value: 'cpu', of: 'a', against: 'b', limit: 1}, {out: {}, rounds: {
-    a: [...Array(alike).fill(found(1, true)), found(9, false), found(9, false)], b: [...Array(alike).fill(found(1, true)), found(3, false), found(1, true)]}});
-  assert.equal(mixed(9).rounds, 10, 'both were disturbed in the last but one, one of them in the last');
-  assert.equal(mixed(7).rounds, 9, 'eight would be too few: all of them');
   // What is missed names the floor, unless that is what was compared with; what holds needs none.
   const withFloor = (target, floor) => judge({value: 'cpu', of: 'a', against: 'b', ...target}, {out: {}, rounds: {...result.rounds, f: [{cpu: 1.1}, {cpu: 1.1}, {cpu: 1.1}]}}, floor).floor;
   assert.deepEqual(withFloor({limit: 1}, 'f'), {name: 'f', ratio: 1.1, low: 1.1, high: 1.1, rounds: 3, verdict: 'misses'});
@@ -214,11 +185,10 @@ test('every target names entries and values of its figure; the page holds them a
   const figure = {id: 'x', title: 'Title', chart: 'cpu', units: {cpu: 'us'}, out: {c: 'gone'}, entries: [{name: 'a', values: {cpu: {middle: 1.5, low: 1, high: 2}}}],
     targets: [{value: 'cpu', of: 'a', against: 'b', limit: 1.25, ratio: 1.5, low: 1, high: 2, rounds: 7, verdict: 'misses'},
       {value: 'cpu', of: 'a', against: 'd', limit: 1, lowest: true, ratio: 1.5, low: 1, high: 2, rounds: 7, verdict: 'misses', floor: {name: 'f', ratio: 1.1, low: 0.9, high: 1.2, rounds: 7, verdict: 'misses'}}]};
-  const page = pageText({machine: {cpu: 'C', memory: '1 GB', kernel: '6', descriptors: 20000}, versions: {mora: 'v'}, date: 'today', minutes: 1, tries: {all: 9, disturbed: 2}, figures: [figure]});
+  const page = pageText({machine: {cpu: 'C', memory: '1 GB', kernel: '6', descriptors: 20000}, versions: {mora: 'v'}, date: 'today', minutes: 1, figures: [figure]});
   assert.match(page, /Title: cpu of a over b \| <= 1\.25 \| 1\.5 \| 1 to 2 \| 7 \| \*\*misses\*\* \|/);
   assert.match(page, /Title: cpu of a over d \| < 1 \| 1\.5 \| 1 to 2 \| 7 \| \*\*misses\*\*; so does f in its place: 1\.1, 0\.9 to 1\.2 \|/);
   assert.match(page, /\| a \| 1\.5 <sub>1 to 2<\/sub> \|/);
-  assert.match(page, /2 of 9 measurements did not/);
   assert.match(page, /c: gone\./);
   assert.match(barChart({title: 'a < b', unit: 'us', bars: [{name: 'a', value: 1, low: 1, high: 2}]}), /a &lt; b/);
 });

@@ -2,8 +2,8 @@
 // What is measured, and what has to hold.
 //
 // A figure is a load and its entries: {name, server, ...changes of the load, settings, flags}. All entries
-// are measured once in each round, in an order that changes (some in the first `rounds` only). There are 12 of them, so that at
-// least ROUNDS pairs are alike (rounds.mjs), and more where a target compares two that are close. `values` picks numbers from a report of
+// are measured once in each round, in an order that changes (some in the first `rounds` only). There are ROUNDS of them, and
+// more where a target compares two that are close: the interval is narrower then. `values` picks numbers from a report of
 // bench_load. A target compares the value of one entry with that of another, in pairs of one round
 // (`against`), or with a fixed number; it holds when the 95 % interval ends at or below `limit` (with
 // `atLeast`: begins at or above). With `numbers` a report has what the server counts itself, too; an entry's
@@ -28,19 +28,19 @@ const us = 'us of CPU per delivery', ms = 'ms';
 const entry = (server, more = {}) => ({name: server, server, ...more});
 const all = (list, make = entry) => list.map(server => make(server));
 const few = (server, more = {}) => entry(server, {rounds: 3, ...more});   // no target speaks of it
-const close = (server, more = {}) => entry(server, {rounds: 14, ...more});
+const close = (server, more = {}) => entry(server, {rounds: 17, ...more});
 const websocketPeers = ['uwebsockets', 'centrifugo', 'nchan', 'cometd', 'faye', 'faye-redis'];
 const peersBut = (...others) => websocketPeers.filter(name => !others.includes(name));
 const below = (value, list, of = 'mora') => list.map(against => ({value, of, against, limit: 1, lowest: true}));
 
-const fanout = (clients, more) => ({scenario: 'fanout', kind: 'websocket', clients, warm: 0.2, seconds: 0.25, settle: 0.15, ...more});
+const fanout = (clients, more) => ({scenario: 'fanout', kind: 'websocket', clients, warm: 0.2, seconds: 0.8, settle: 0.15, ...more});
 const throughput = {cpu: {of: cpu, unit: us}, rate: {of: rate, unit: 'deliveries a second'}, batch: {of: batch, unit: 'deliveries in one read of a client'}};
 const latency = {p50: {of: p50, unit: ms}, p99: {of: p99, unit: ms}, p999: {of: p999, unit: ms}, cpu: {of: cpu, unit: us}};
 
 const paced = deliveries => ({
   floor: 'epoll', id: `latency-${deliveries}`, title: `Latency at ${deliveries.toLocaleString('en')} deliveries a second, 1,000 subscribers`, chart: 'p99',
-  load: fanout(1000, {rate: deliveries, seconds: 0.8, limit: 5}), values: latency, capacity: deliveries,
-  entries: [...all(['mora', 'epoll', 'uwebsockets', 'nchan'], close), ...all(peersBut('uwebsockets', 'nchan'))],
+  load: fanout(1000, {rate: deliveries, seconds: 2}), values: latency, capacity: deliveries,
+  entries: [...all(['mora', 'epoll', 'uwebsockets', 'nchan'], server => entry(server, {rounds: 13})), ...all(peersBut('uwebsockets', 'nchan'))],
   targets: ['p50', 'p99'].flatMap(value => [{value, of: 'mora', against: 'epoll', limit: 1.25}, ...below(value, websocketPeers)]),
 });
 
@@ -55,7 +55,7 @@ function checkAuthority({numbers: {authority}, clients}) {
 }
 const RULES = [{channel: '/bench/**', subscribe: 'any'}];
 
-export const ROUNDS = 9;   // pairs, at least
+export const ROUNDS = 9;
 
 export const figures = [
   {
@@ -105,7 +105,7 @@ export const figures = [
   },
   {
     id: 'idle', title: '15,000 idle clients, each on its own channel', fresh: true,
-    load: {scenario: 'idle', kind: 'idle', clients: 15000, channels: 15000, warm: 1, seconds: 2.5, limit: 8, settle: 0.5, concurrency: 256, block: 100000},
+    load: {scenario: 'idle', kind: 'idle', clients: 15000, channels: 15000, warm: 1, seconds: 5, settle: 0.5, concurrency: 256, block: 100000},
     values: {cpu: {of: report => groups(report)[0].cpu_s * 1000 / report.seconds, unit: 'ms of CPU a second'}, memory: {of: memory, unit: 'bytes of PSS per client'}},
     entries: [entry('mora', {settings: IDLE}), entry('epoll', {flags: ['--ping', '5000', '--hold', '5000']})],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll', limit: 1.5}, {value: 'memory', of: 'mora', limit: 2560}],
@@ -127,7 +127,7 @@ export const figures = [
     load: {scenario: 'connect', kind: 'connect', clients: 15000, channels: 15000, settle: 0.3},
     values: {cpu: {of: report => report.connect_cpu_us, unit: 'us of CPU per client'}, rate: {of: connects, unit: 'clients a second'},
       flat: {of: report => report.blocks.at(-1).cpu_us / report.blocks[0].cpu_us, unit: 'the last 1,000 clients in terms of the first'}},
-    entries: [close('mora'), entry('lws')],
+    entries: [entry('mora', {rounds: 15}), entry('lws')],
     targets: [{value: 'cpu', of: 'mora', against: 'lws', limit: 1.25}, {value: 'flat', of: 'mora', limit: 1.2}],
   },
   {
@@ -156,7 +156,7 @@ export const figures = [
     targets: [{value: 'node', of: 'mora-redis', against: 'mora', limit: 1.15}],
   },
   {
-    id: 'redis-publish', title: 'On Redis: 50 publishes a second to 100 and to 1,000 subscribers', load: fanout(1000, {rate: 50000, seconds: 0.8, limit: 5}),
+    id: 'redis-publish', title: 'On Redis: 50 publishes a second to 100 and to 1,000 subscribers', load: fanout(1000, {rate: 50000, seconds: 2}),
     values: {redis: {of: report => report.groups.redis.cpu_s * 1e6 / report.publishes, unit: 'us of CPU of Redis per publish'}},
     entries: [close('mora-redis', {name: '1,000 subscribers'}), close('mora-redis', {name: '100 subscribers', clients: 100, rate: 5000})],
     targets: [{value: 'redis', of: '1,000 subscribers', against: '100 subscribers', limit: 1.15}],
@@ -178,5 +178,5 @@ const FLOORS = new Set(['mora', 'epoll', 'epoll-batch', 'lws', 'mora 1000', 'lws
 export const quickFigures = figures.filter(({id}) => QUICK[id]).map(figure => {
   const targets = figure.targets.filter(({of, against}) => FLOORS.has(of) && (!against || FLOORS.has(against)) && of !== against);
   const used = new Set(targets.flatMap(({of, against}) => [of, against]));
-  return {...figure, targets, entries: figure.entries.filter(({name}) => used.has(name)), load: {...figure.load, ...QUICK[figure.id]}};
+  return {...figure, targets, entries: figure.entries.filter(({name}) => used.has(name)), load: {...figure.load, ...(figure.load.scenario === 'fanout' && {seconds: 0.7}), ...QUICK[figure.id]}};
 });

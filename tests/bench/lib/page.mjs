@@ -19,10 +19,6 @@ which Mora or a floor loses, doubles or disorders one message fails as a whole**
 
 - **CPU per delivery**: the CPU time, user and system, of all the server's processes while messages flowed, by the kernel's clock of each
   process (nanoseconds), over the messages that subscribers received meanwhile. It survives a noisy machine better than anything that is timed.
-- **left alone**: on a virtual machine the other half of a core may be somebody else's; what runs there slows a server by up to a half, for tenths of seconds
-  or minutes, and no clock tells of it. A gauge (\`tests/bench/load/gauge.h\`) does the same sums on the server's core every 2 ms; only slices of 20 ms count
-  in which they took what they take undisturbed. It costs each server 2 % of the core. Where there was too little of that (below: how often), all of the
-  time counts, and the measurement is compared with its like.
 - **in flight**: messages published and not yet delivered to all; the next is published then. With 8 of them a server may put several into one write.
 - **latency**: from the time a message was due, not from when it was sent, so a server that makes the publisher wait hides nothing.
 - **lag**: how long a turn of the server's loop took, as the server counts it (\`loop\` of \`/v1/stats\`): what comes meanwhile waits.
@@ -30,7 +26,7 @@ which Mora or a floor loses, doubles or disorders one message fails as a whole**
   keeps for a socket is not in it.
 - Figures are the middle of many rounds (Hodges-Lehmann), with the interval that holds it with 95 % (signed ranks, exact; of fewer than six rounds all of
   them). In a round all servers are measured once, one after the other, in an order that changes; **ratios are taken inside a round**. A target holds when
-  the whole interval does. The same server measured again differs by some percent even so; what is close is measured in more rounds.
+  the whole interval does. The same server measured again differs by 10 to 15 % on a virtual machine; what is close is measured in more rounds.
 - Where a target is missed, the table says what a floor would come to in its place. Where the floor misses as well, it is not what Mora does besides that stands in the way.
 - A peer that does not reach a rate is not the lowest there: the table says what its most was.
 
@@ -81,14 +77,13 @@ function figureText(figure) {
     `| | ${keys.map(key => `${key}: ${figure.units[key]}`).join(' | ')} |\n|---|${keys.map(() => '---').join('|')}|\n${rows.join('\n')}\n${out.join('\n')}\n`;
 }
 
-export function pageText({machine, versions, date, minutes, tries, figures}) {
+export function pageText({machine, versions, date, minutes, figures}) {
   if (figures.length === 0) return `${HEAD}\n## Targets\n\nNot recorded yet: \`make bench\` writes them here.\n`;
   const about = Object.entries(versions).map(([name, text]) => `| ${name} | ${text} |`);
   return `${HEAD}
 ## The machine
 
 ${machine.cpu}, ${machine.memory}, Linux ${machine.kernel}, ${machine.descriptors.toLocaleString('en')} descriptors a process; ${date}, ${minutes} minutes.
-${tries.disturbed} of ${tries.all} measurements did not find the server's core left alone for long enough: there all of the time counts.
 
 | server | version and settings |
 |---|---|

@@ -3,19 +3,14 @@
 //
 // Mora and the floors start anew for each measurement. A peer is started once and kept, so that what
 // compiles while it runs has been compiled, unless the figure wants it fresh; its first measurement in a
-// figure is thrown away. Where messages flow, or clients are idle, only time counts in which the server's core was left alone.
-// That is waited for, within a measurement and by a second one, but not for ever: WAIT is what each may wait on the average.
-// What was measured on a core that was not left alone is compared with its like.
+// figure is thrown away.
 
 import {mkdtempSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {ROUNDS} from './figures.mjs';
-import {Unfit, findPace, isPeer, load, start} from './servers.mjs';
+import {Unfit, isPeer, load, start} from './servers.mjs';
 import {estimate, pairedRatio, shuffled} from './statistics.mjs';
-
-const GAUGED = new Set(['fanout', 'idle', 'slow']);
-const WAIT = 1, LIMIT = 4;   // seconds
 
 export class Rounds {
   // cpus: {server, load}; skipped: reasons by name, added to while running.
@@ -26,8 +21,6 @@ export class Rounds {
     this.about = {};       // of peers: {version, settings}
     this.capacity = {};    // deliveries a second that were seen, by server
     this.started = 0;
-    this.pace = findPace(cpus.server);
-    this.tries = {all: 0, disturbed: 0, waited: 0};
   }
 
   async server(name, {fresh, settings, flags}) {
@@ -44,28 +37,13 @@ export class Rounds {
     const fresh = figure.fresh || !isPeer(serverName);
     const server = await this.server(serverName, {fresh, settings, flags});
     try {
-      const report = await this.undisturbed(figure.load, more => load(server, {...figure.load, ...more, ...changes}, this.cpus.load));
+      const report = await load(server, {...figure.load, ...changes}, this.cpus.load);
       if (figure.numbers) report.numbers = await server.numbers();
       check?.(report);
       return report;
     } finally {
       if (!this.kept.has(serverName) || fresh) await server.stop();
     }
-  }
-
-  async undisturbed({scenario, seconds, limit = LIMIT}, measure) {
-    if (!GAUGED.has(scenario)) return measure({});
-    let report;
-    this.tries.all++;
-    for (let tries = 0; tries < 2; tries++) {
-      const patient = this.tries.waited < WAIT * this.tries.all;
-      if (report && (!patient || scenario === 'idle')) break;
-      report = await measure({gauge: this.cpus.server, pace: this.pace, limit: patient ? limit : 2 * seconds});
-      this.tries.waited += report.all_seconds - seconds;
-      if (report.alone) return report;
-    }
-    this.tries.disturbed++;
-    return report;
   }
 
   // An entry that cannot take part, and why.
@@ -87,7 +65,7 @@ export class Rounds {
       this.say(`  ${entry.name}: ${result.out[entry.name]}`);
       return null;
     }
-    const values = {alone: report.alone ?? true, ...Object.fromEntries(Object.entries(figure.values).map(([key, {of}]) => [key, of(report)]))};
+    const values = Object.fromEntries(Object.entries(figure.values).map(([key, {of}]) => [key, of(report)]));
     if (figure.load.scenario === 'fanout' && !figure.load.rate && figure.load.clients === 1000)
       this.capacity[entry.server] = Math.max(this.capacity[entry.server] ?? 0, report.per_second);
     return values;
@@ -95,7 +73,7 @@ export class Rounds {
 
   // `asked`: how many rounds at most, in place of what the figure says.
   async run(figure, asked) {
-    const roundsOf = ({rounds = figure.rounds ?? asked ?? 12}) => Math.min(rounds, asked ?? rounds);
+    const roundsOf = ({rounds = figure.rounds ?? asked ?? ROUNDS}) => Math.min(rounds, asked ?? rounds);
     const result = {id: figure.id, title: figure.title, chart: figure.chart, units: {}, out: {}, slow: [], rounds: {}};
     for (const [key, {unit}] of Object.entries(figure.values)) result.units[key] = unit;
     for (const entry of figure.entries) {
@@ -136,18 +114,12 @@ export class Rounds {
   }
 }
 
-// What `of` comes to, in terms of `against` or as it is. Pairs are alike when both found the core alone, or neither did;
-// all of them count where fewer than ROUNDS are.
+// What `of` comes to, in terms of `against` or as it is.
 function compare({value, of, against}, rounds) {
-  const mine = rounds[of], values = list => list.map(each => each[value]);
-  if (against) {
-    const pairs = mine.map((each, i) => [each, rounds[against][i]]).filter(([, other]) => other);
-    const alike = pairs.filter(([each, other]) => each.alone === other.alone);
-    const used = alike.length < ROUNDS ? pairs : alike;
-    return pairedRatio(values(used.map(([each]) => each)), values(used.map(([, other]) => other)));
-  }
-  const {middle, low, high} = estimate(values(mine));
-  return {ratio: middle, low, high, rounds: mine.length};
+  const list = name => rounds[name].map(each => each[value]);
+  if (against) return pairedRatio(list(of), list(against));
+  const {middle, low, high} = estimate(list(of));
+  return {ratio: middle, low, high, rounds: list(of).length};
 }
 
 // Who does not reach a rate (`slow`) is not the lowest there.

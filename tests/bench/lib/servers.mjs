@@ -176,12 +176,6 @@ export async function start(name, options) {
 // Puts a load on a server: what bench_load reports, with `cpu`, that of all groups for each delivery.
 export class Unfit extends Error {}
 
-// What a core needs for the gauge's sums, in ns, when it is left alone: see tests/bench/load/gauge.h.
-export function findPace(cpu) {
-  const text = execFileSync('taskset', ['-c', String(cpu), binary('bench_load'), 'gauge', '--gauge', String(cpu), '--seconds', '3'], {encoding: 'utf8'});
-  return JSON.parse(text).pace_ns;
-}
-
 let runs = 0;
 export async function load(server, {scenario, kind, ...options}, cpu) {
   const way = server.ways[kind];

@@ -81,23 +81,18 @@ static uint64_t value_of(unsigned bucket) {
   return ((uint64_t)(bucket - shift * BN_STEPS + 1) << shift) - 1;
 }
 
-void bn_latency_add(struct bn_latency *l, uint64_t ns) {
-  l->counts[bucket_of(ns)]++;
-  if (ns > l->slowest) l->slowest = ns;
+void bn_latency_add(struct bn_tally *tally, uint64_t ns) {
+  tally->latency[bucket_of(ns)]++;
+  if (ns > tally->slowest) tally->slowest = ns;
 }
 
-void bn_latency_join(struct bn_latency *to, const struct bn_latency *from, int sign) {
-  if (from->slowest > to->slowest) to->slowest = from->slowest;
-  for (unsigned i = 0; i < BN_BUCKETS; i++) to->counts[i] += (unsigned long)sign * from->counts[i];
-}
-
-uint64_t bn_latency_at(const struct bn_latency *l, double share) {
+uint64_t bn_latency_at(const struct bn_tally *tally, double share) {
   unsigned long all = 0, below = 0;
-  for (unsigned i = 0; i < BN_BUCKETS; i++) all += l->counts[i];
+  for (unsigned i = 0; i < BN_BUCKETS; i++) all += tally->latency[i];
   unsigned long wanted = (unsigned long)((double)all * share);
   for (unsigned i = 0; i < BN_BUCKETS; i++) {
-    below += l->counts[i];
-    if (below > wanted || (below == all && all > 0)) return value_of(i) < l->slowest ? value_of(i) : l->slowest;
+    below += tally->latency[i];
+    if (below > wanted || (below == all && all > 0)) return value_of(i) < tally->slowest ? value_of(i) : tally->slowest;
   }
   return 0;
 }
@@ -115,5 +110,6 @@ void bn_tally_add(struct bn_tally *to, const struct bn_tally *from) {
   to->stray += from->stray;
   to->broken += from->broken;
   to->lost += from->lost;
-  bn_latency_join(&to->latency, &from->latency, 1);
+  if (from->slowest > to->slowest) to->slowest = from->slowest;
+  for (unsigned i = 0; i < BN_BUCKETS; i++) to->latency[i] += from->latency[i];
 }

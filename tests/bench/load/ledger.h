@@ -29,17 +29,13 @@ bool bn_stamp_next(const char **at, const char *end, struct bn_stamp *);
 #define BN_STEPS 128
 #define BN_BUCKETS (BN_STEPS * 42)
 
-struct bn_latency {
-  uint64_t slowest;
-  unsigned long counts[BN_BUCKETS];
-};
-
 struct bn_tally {
   atomic_ulong delivered, ready, open, acks;
   unsigned long frames, reads, bytes;   // that brought deliveries
   unsigned long doubled, disordered, stray, broken;
   long lost;   // jumped over and not come since
-  struct bn_latency latency;
+  uint64_t slowest;
+  unsigned long latency[BN_BUCKETS];
 };
 
 struct bn_track {
@@ -52,10 +48,8 @@ bool bn_track_take(struct bn_track *, uint32_t sequence, struct bn_tally *);
 // At the end: what was published and never came.
 void bn_track_finish(struct bn_track *, uint32_t published, struct bn_tally *);
 
-void bn_latency_add(struct bn_latency *, uint64_t ns);
-// Adds the second to the first, or (-1) takes away what was added before.
-void bn_latency_join(struct bn_latency *, const struct bn_latency *, int sign);
+void bn_latency_add(struct bn_tally *, uint64_t ns);
 // The latency that a share of all (0..1) does not exceed, in ns.
-uint64_t bn_latency_at(const struct bn_latency *, double share);
+uint64_t bn_latency_at(const struct bn_tally *, double share);
 // Adds the second to the first.
 void bn_tally_add(struct bn_tally *, const struct bn_tally *);

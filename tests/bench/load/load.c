@@ -21,7 +21,7 @@ static void deliver(struct bn_load *load, struct bn_conn *c, const struct bn_sta
     load->arrived[((uint64_t)s->sequence * o->channels + s->channel - o->base) % BN_WINDOW]++;
   }
   if (!c->slow && s->time >= load->shared->from && s->time < load->shared->to && now >= s->time)
-    bn_latency_add(&load->tally->latency, now - s->time);
+    bn_latency_add(load->tally, now - s->time);
 }
 
 // Only this process writes its tally: no need for an atomic addition.

@@ -7,7 +7,6 @@
 #pragma once
 
 #include "tests/bench/load/dialect.h"
-#include "tests/bench/load/gauge.h"
 #include "tests/bench/load/measure.h"
 
 enum { BN_PROCESSES = 8, BN_TARGETS = 8, BN_BLOCKS = 64, BN_WINDOW = 1024 };
@@ -18,10 +17,8 @@ struct bn_options {
   struct bn_target targets[BN_TARGETS], publish;   // clients take the targets in turn
   unsigned target_count, clients, channels, in_flight, concurrency, sources, processes;
   unsigned missed, others, slow, block, base;
-  double rate, warm, seconds, limit, settle, patience;
-  bool count, spin, publish_given, gauged;
-  int gauged_cpu;
-  unsigned long pace;   // ns
+  double rate, warm, seconds, settle, patience;
+  bool count, spin, publish_given;
   struct bn_group groups[BN_GROUPS];
   unsigned group_count;
 };
@@ -31,7 +28,6 @@ enum bn_phase { BN_WAIT, BN_CONNECT, BN_RUN, BN_CUT, BN_RESUME, BN_DEAF, BN_HEAR
 struct bn_shared {
   atomic_int phase;
   atomic_ullong from, to;   // messages due in between are measured
-  struct bn_gauge gauge;
   struct bn_tally tallies[BN_PROCESSES];
   atomic_uint published[];   // by channel, from `base` on
 };
@@ -46,7 +42,6 @@ struct bn_load {
   struct bn_conn *conns, *publishers;
   unsigned publisher_count;
   uint64_t published, completed;   // messages; completed: delivered to all, and all before them
-  uint64_t due;                    // the next one, at a fixed rate; 0: not known
   uint32_t arrived[BN_WINDOW];     // deliveries of each message that is under way, by its number
   unsigned long last_read;         // that brought a delivery
 };
@@ -56,17 +51,11 @@ struct bn_block {
   uint64_t time, cpu;
 };
 
-// What happened in some time.
-struct bn_sum {
-  struct bn_usage used[BN_GROUPS];
-  uint64_t elapsed, deliveries, frames, reads, publishes;
-  struct bn_latency latency;
-};
-
 // What a scenario found out, beyond the tallies.
 struct bn_result {
-  struct bn_sum all, alone;                               // while it was measured; see slice.h
-  uint64_t pss_before[BN_GROUPS], pss_after[BN_GROUPS];   // around connecting
+  struct bn_usage before[BN_GROUPS], after[BN_GROUPS];      // around what was measured
+  uint64_t elapsed, deliveries, frames, reads, publishes;   // while it was measured
+  uint64_t pss_before[BN_GROUPS], pss_after[BN_GROUPS];     // around connecting
   uint64_t connect_time, connect_cpu;
   uint64_t publish_time;
   struct bn_block blocks[BN_BLOCKS];

@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/bench/load/slice.h"
+#include "tests/bench/load/load.h"
 
 static const char usage[] =
     "bench_load fanout|idle|connect|storm|slow --dialect NAME --url URL [--url URL...] [--publish-url URL]\n"
@@ -34,9 +34,6 @@ static const char usage[] =
     "  --patience S      without progress, then what is missing is lost (20)\n"
     "  --processes N     share the clients among processes (1)\n"
     "  --spin            never sleep: to wake a client that sleeps is work of who sends to it\n"
-    "  --gauge CPU --pace NS   only time counts in which this core was left alone (gauge.h): --seconds of that, in\n"
-    "                    --limit seconds at most (4 times as many)\n"
-    "bench_load gauge --gauge CPU --seconds S   the pace; to be run on that core, which it keeps busy\n"
     "  --sources N       addresses 127.0.0.2... to connect from (8)\n";
 
 enum {
@@ -61,10 +58,7 @@ enum {
   PATIENCE,
   PROCESSES,
   SOURCES,
-  SPIN,
-  GAUGE,
-  PACE,
-  LIMIT
+  SPIN
 };
 
 static const struct option words[] = {
@@ -90,9 +84,6 @@ static const struct option words[] = {
     {"base", 1, NULL, BASE},
     {"patience", 1, NULL, PATIENCE},
     {"spin", 0, NULL, SPIN},
-    {"gauge", 1, NULL, GAUGE},
-    {"pace", 1, NULL, PACE},
-    {"limit", 1, NULL, LIMIT},
     {0},
 };
 
@@ -136,12 +127,6 @@ static void take_word(struct bn_options *o, int word, const char *value) {
   case PROCESSES: o->processes = number; break;
   case SOURCES: o->sources = number; break;
   case SPIN: o->spin = true; break;
-  case GAUGE:
-    o->gauged = true;
-    o->gauged_cpu = (int)number;
-    break;
-  case PACE: o->pace = number; break;
-  case LIMIT: o->limit = strtod(value, NULL); break;
   default: refuse("bad option");
   }
 }
@@ -150,15 +135,13 @@ static void read_options(struct bn_options *o, int argc, char **argv) {
   for (int word; (word = getopt_long(argc, argv, "", words, NULL)) != -1;) take_word(o, word, optarg);
   if (optind != argc - 1) refuse("one scenario is needed");
   o->scenario = argv[optind];
-  if (o->limit == 0) o->limit = 4 * o->seconds;
-  if (strcmp(o->scenario, "gauge") == 0 && o->gauged) return;
   if (!o->dialect || o->target_count == 0) refuse("--dialect and --url are needed");
   if (!o->publish_given) o->publish = o->targets[0];
   if (o->channels == 0 || o->clients == 0 || o->clients % o->channels) refuse("clients are shared equally by channels");
   if (o->in_flight == 0 || o->concurrency == 0 || o->block == 0) refuse("a number may not be 0");
   if (o->in_flight > BN_WINDOW / 2) refuse("too many in flight");
   if (o->processes > 1 && o->rate <= 0 && strcmp(o->scenario, "fanout") == 0) refuse("several processes need a --rate");
-  if (o->processes > 1 && (o->spin || o->gauged)) refuse("only one process spins, or gauges");
+  if (o->processes > 1 && o->spin) refuse("only one process spins");
   if (o->processes == 0 || o->processes > BN_PROCESSES) refuse("1 to 8 processes");
 }
 
@@ -166,21 +149,23 @@ static void read_options(struct bn_options *o, int argc, char **argv) {
 
 static double ratio(double a, double b) { return b > 0 ? a / b : 0; }
 
-static void print_usage(const struct bn_options *o, const struct bn_result *r, const struct bn_sum *said) {
+static void print_usage(const struct bn_options *o, const struct bn_result *r) {
   uint64_t first = o->clients;
   printf("  \"groups\": {");
   for (unsigned i = 0; i < o->group_count; i++) {
-    const struct bn_usage *u = &said->used[i];
+    const struct bn_usage *a = &r->before[i], *b = &r->after[i];
     double memory = (double)r->pss_after[i] - (double)r->pss_before[i];
+    bool calls = a->calls >= 0 && b->calls >= 0, instructions = a->instructions >= 0 && b->instructions >= 0;
     printf("%s\n    \"%s\": {\"cpu_s\": %.6f, \"cpu_us_per_delivery\": %.4f, \"pss_before\": %lu, \"pss_after\": %lu, "
            "\"pss_per_client\": %.1f",
-           i ? "," : "", o->groups[i].name, (double)u->cpu / 1e9, ratio((double)u->cpu / 1e3, (double)said->deliveries),
-           (unsigned long)r->pss_before[i], (unsigned long)r->pss_after[i], memory / (double)first);
-    if (u->calls >= 0)
-      printf(", \"calls_per_delivery\": %.4f, \"calls\": %ld", ratio((double)u->calls, (double)said->deliveries),
-             u->calls);
-    if (u->instructions >= 0)
-      printf(", \"instructions_per_delivery\": %.1f", ratio((double)u->instructions, (double)said->deliveries));
+           i ? "," : "", o->groups[i].name, (double)(b->cpu - a->cpu) / 1e9,
+           ratio((double)(b->cpu - a->cpu) / 1e3, (double)r->deliveries), (unsigned long)r->pss_before[i],
+           (unsigned long)r->pss_after[i], memory / (double)first);
+    if (calls) printf(", \"calls_per_delivery\": %.4f", ratio((double)(b->calls - a->calls), (double)r->deliveries));
+    if (calls) printf(", \"calls\": %ld", b->calls - a->calls);
+    if (instructions)
+      printf(", \"instructions_per_delivery\": %.1f",
+             ratio((double)(b->instructions - a->instructions), (double)r->deliveries));
     printf("}");
   }
   printf("\n  },\n");
@@ -202,27 +187,23 @@ static void print_report(const struct bn_options *o, const struct bn_result *r, 
     const char *name;
     double share;
   } shares[] = {{"p50", .5}, {"p90", .9}, {"p99", .99}, {"p999", .999}};
-  const struct bn_sum *said = bn_slices_said(o, r);
   printf("{\n  \"scenario\": \"%s\", \"dialect\": \"%s\", \"clients\": %u, \"channels\": %u,\n", o->scenario,
          o->dialect->name, o->clients, o->channels);
   printf("  \"in_flight\": %u, \"rate\": %.0f, \"seconds\": %.3f,\n", o->rate > 0 ? 0 : o->in_flight, o->rate,
-         (double)said->elapsed / 1e9);
+         (double)r->elapsed / 1e9);
   printf("  \"publishes\": %lu, \"deliveries\": %lu, \"per_second\": %.0f, \"per_frame\": %.2f, \"per_read\": %.2f,\n",
-         (unsigned long)said->publishes, (unsigned long)said->deliveries,
-         ratio((double)said->deliveries * 1e9, (double)said->elapsed),
-         ratio((double)said->deliveries, (double)said->frames), ratio((double)said->deliveries, (double)said->reads));
+         (unsigned long)r->publishes, (unsigned long)r->deliveries,
+         ratio((double)r->deliveries * 1e9, (double)r->elapsed), ratio((double)r->deliveries, (double)r->frames),
+         ratio((double)r->deliveries, (double)r->reads));
   printf("  \"connects_per_second\": %.0f, \"connect_cpu_us\": %.2f, \"publish_seconds\": %.3f,\n",
          ratio(o->clients * 1e9, (double)r->connect_time), (double)r->connect_cpu / 1e3 / o->clients,
          (double)r->publish_time / 1e9);
-  if (o->gauged)
-    printf("  \"alone\": %s, \"alone_seconds\": %.3f, \"all_seconds\": %.3f,\n", said == &r->alone ? "true" : "false",
-           (double)r->alone.elapsed / 1e9, (double)r->all.elapsed / 1e9);
   print_blocks(r);
-  print_usage(o, r, said);
+  print_usage(o, r);
   printf("  \"latency_ms\": {");
   for (unsigned i = 0; i < 4; i++)
-    printf("\"%s\": %.4f, ", shares[i].name, (double)bn_latency_at(&said->latency, shares[i].share) / 1e6);
-  printf("\"max\": %.4f},\n", (double)said->latency.slowest / 1e6);
+    printf("\"%s\": %.4f, ", shares[i].name, (double)bn_latency_at(t, shares[i].share) / 1e6);
+  printf("\"max\": %.4f},\n", (double)t->slowest / 1e6);
   printf("  \"total\": %lu, \"lost\": %ld, \"doubled\": %lu, \"disordered\": %lu, \"stray\": %lu\n}\n",
          (unsigned long)t->delivered, t->lost, t->doubled, t->disordered, t->stray);
 }
@@ -257,14 +238,6 @@ static void await_followers(const struct bn_options *o, struct bn_shared *shared
   }
 }
 
-static int find_pace(const struct bn_options *o, struct bn_shared *shared) {
-  uint64_t end = bn_now() + (uint64_t)(o->seconds * 1e9);
-  bn_gauge_start(&shared->gauge, o->gauged_cpu);
-  while (bn_now() < end) continue;
-  printf("{\"pace_ns\": %lu, \"sums\": %lu}\n", bn_gauge_pace(&shared->gauge), (unsigned long)shared->gauge.sums);
-  return shared->gauge.sums > 0 ? 0 : 1;
-}
-
 int main(int argc, char **argv) {
   struct bn_options o = {.clients = 100,
                          .channels = 1,
@@ -285,10 +258,8 @@ int main(int argc, char **argv) {
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
   struct bn_shared *shared = share(&o);
-  if (strcmp(o.scenario, "gauge") == 0) return find_pace(&o, shared);
   start_followers(&o, shared);
   bn_load_init(&load, &o, shared, 0);
-  if (o.gauged) bn_gauge_start(&shared->gauge, o.gauged_cpu);
   if (!bn_scenario_run(&load, &result)) refuse("no such scenario");
   bn_load_enter(&load, BN_END);
   bn_load_finish(&load);

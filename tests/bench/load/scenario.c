@@ -6,7 +6,7 @@
 //   connect   what a client costs until it is subscribed, in blocks
 //   storm     all clients are cut off, miss messages, and come back with their ids
 //   slow      a share of the clients does not read while messages flow at a fixed rate
-#include "tests/bench/load/slice.h"
+#include "tests/bench/load/load.h"
 
 #define SECOND 1000000000ull
 #define OTHER_CHANNELS 1000   // of messages that nobody here has subscribed to
@@ -14,22 +14,24 @@
 
 static uint64_t seconds(double s) { return (uint64_t)(s * 1e9); }
 
+static void read_usage(const struct bn_load *load, struct bn_usage usage[BN_GROUPS]) {
+  for (unsigned i = 0; i < load->options->group_count; i++) bn_group_read(&load->options->groups[i], &usage[i]);
+}
+
 static void read_pss(const struct bn_load *load, uint64_t pss[BN_GROUPS]) {
   for (unsigned i = 0; i < load->options->group_count; i++) pss[i] = bn_group_pss(&load->options->groups[i]);
 }
 
 static uint64_t read_cpu(const struct bn_load *load) {
-  struct bn_usage usage = {0};
-  if (load->options->group_count > 0) bn_group_read(&load->options->groups[0], &usage);
-  return usage.cpu;
+  struct bn_usage usage[BN_GROUPS] = {0};
+  read_usage(load, usage);
+  return usage[0].cpu;
 }
 
-static void let_pass(struct bn_load *load, uint64_t time) {
-  uint64_t end = bn_now() + time;
+static void pause_for(struct bn_load *load, double time) {
+  uint64_t end = bn_now() + seconds(time);
   for (uint64_t now; (now = bn_now()) < end;) bn_load_turn(load, end - now);
 }
-
-static void pause_for(struct bn_load *load, double time) { let_pass(load, seconds(time)); }
 
 // Until `value` has reached the goal; gives up when it does not move any more.
 static bool await(struct bn_load *load, unsigned long (*value)(const struct bn_load *), unsigned long goal) {
@@ -100,15 +102,14 @@ static void fill_window(struct bn_load *load) {
     publish_next(load, bn_now());
 }
 
-static void send_for(struct bn_load *load, uint64_t time) {
+static void send_for(struct bn_load *load, double time) {
   const struct bn_options *o = load->options;
-  uint64_t fan = o->clients / o->channels, end = bn_now() + time, wait;
+  uint64_t fan = o->clients / o->channels, end = bn_now() + seconds(time), due = bn_now(), wait;
   uint64_t interval = o->rate > 0 ? (uint64_t)(1e9 * (double)fan / o->rate) : 0;
-  if (load->due == 0) load->due = bn_now();
   for (uint64_t now; (now = bn_now()) < end;) {
-    if (interval) {   // due, not now: a late sender hides nothing
-      for (; load->due <= now; load->due += interval) publish_next(load, load->due);
-      wait = load->due < end ? load->due - now : end - now;
+    if (interval) {
+      for (; due <= now; due += interval) publish_next(load, due);   // due, not now: a late sender hides nothing
+      wait = due < end ? due - now : end - now;
     } else {
       fill_window(load);
       wait = end - now;
@@ -117,17 +118,27 @@ static void send_for(struct bn_load *load, uint64_t time) {
   }
 }
 
-// Slices, in which `pass` lets time go by, until what counts of them is as long as it should be.
-static void measure(struct bn_load *load, struct bn_result *r, void (*pass)(struct bn_load *, uint64_t)) {
-  static struct bn_slice slice;
-  load->shared->from = bn_now();
+// Adds up frames and reads of all processes.
+static void add_frames(const struct bn_load *load, struct bn_result *r, int sign) {
+  for (unsigned i = 0; i < load->options->processes; i++) {
+    r->frames += (uint64_t)sign * load->shared->tallies[i].frames;
+    r->reads += (uint64_t)sign * load->shared->tallies[i].reads;
+  }
+}
+
+static void measure(struct bn_load *load, struct bn_result *r, double time) {
+  uint64_t began = bn_now(), delivered = bn_load_delivered(load), published = load->published;
+  add_frames(load, r, -1);
+  read_usage(load, r->before);
+  load->shared->from = began;
   load->shared->to = UINT64_MAX;
-  do {
-    bn_slice_begin(&slice, load);
-    pass(load, load->options->gauged ? BN_SLICE : seconds(load->options->seconds));
-    bn_slice_end(&slice, load, r);
-  } while (!bn_slices_suffice(load->options, r));
+  send_for(load, time);
   load->shared->to = bn_now();
+  read_usage(load, r->after);
+  r->elapsed = bn_now() - began;
+  r->deliveries = bn_load_delivered(load) - delivered;
+  add_frames(load, r, 1);
+  r->publishes = load->published - published;
 }
 
 // What is still under way. What never comes is counted as lost.
@@ -135,7 +146,6 @@ static void drain(struct bn_load *load) {
   uint64_t fan = load->options->clients / load->options->channels;
   await(load, bn_load_delivered, load->published * fan);
   pause_for(load, load->options->settle);   // for what comes twice
-  load->due = 0;
 }
 
 static void count_if_asked(struct bn_load *load) {
@@ -145,18 +155,18 @@ static void count_if_asked(struct bn_load *load) {
 
 static void fanout(struct bn_load *load, struct bn_result *r) {
   set_up(load, r);
-  send_for(load, seconds(load->options->warm));
+  send_for(load, load->options->warm);
   count_if_asked(load);
-  measure(load, r, send_for);
+  measure(load, r, load->options->seconds);
   drain(load);
 }
 
 static void slow(struct bn_load *load, struct bn_result *r) {
   set_up(load, r);
-  send_for(load, seconds(load->options->warm));
+  send_for(load, load->options->warm);
   drain(load);
   bn_load_enter(load, BN_DEAF);
-  measure(load, r, send_for);
+  measure(load, r, load->options->seconds);
   bn_load_enter(load, BN_HEAR);
   drain(load);
 }
@@ -165,17 +175,21 @@ static void idle(struct bn_load *load, struct bn_result *r) {
   set_up(load, r);
   pause_for(load, load->options->warm);
   count_if_asked(load);
-  measure(load, r, let_pass);
+  uint64_t began = bn_now();
+  read_usage(load, r->before);
+  pause_for(load, load->options->seconds);
+  read_usage(load, r->after);
+  r->elapsed = bn_now() - began;
 }
 
 static void connecting(struct bn_load *load, struct bn_result *r) {
-  static struct bn_slice whole;
   pause_for(load, load->options->settle);
   count_if_asked(load);
   read_pss(load, r->pss_before);
-  bn_slice_begin(&whole, load);
+  read_usage(load, r->before);
   connect_all(load, r);
-  bn_slice_end(&whole, load, r);
+  read_usage(load, r->after);
+  r->elapsed = r->connect_time;
   read_pss(load, r->pss_after);
 }
 
@@ -199,7 +213,6 @@ static void publish_missed(struct bn_load *load) {
 }
 
 static void storm(struct bn_load *load, struct bn_result *r) {
-  static struct bn_slice whole;
   set_up(load, r);
   bn_load_enter(load, BN_CUT);
   pause_for(load, load->options->settle);
@@ -207,11 +220,14 @@ static void storm(struct bn_load *load, struct bn_result *r) {
   publish_missed(load);
   r->publish_time = bn_now() - began;
   count_if_asked(load);
+  began = bn_now();
   load->shared->from = 0;
-  bn_slice_begin(&whole, load);
+  read_usage(load, r->before);
   bn_load_enter(load, BN_RESUME);
   await(load, bn_load_delivered, load->published * (load->options->clients / load->options->channels));
-  bn_slice_end(&whole, load, r);
+  read_usage(load, r->after);
+  r->elapsed = bn_now() - began;
+  r->deliveries = bn_load_delivered(load);
   pause_for(load, load->options->settle);
 }
 
