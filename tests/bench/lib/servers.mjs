@@ -163,12 +163,22 @@ export async function installPeers(names, say) {
   return skipped;
 }
 
+// A port that was free may be a client's when the server comes to it.
+async function unlessTaken(begin, tries = 3) {
+  try {
+    return await begin();
+  } catch (error) {
+    if (tries === 1 || !/address already in use|EADDRINUSE/i.test(error.message)) throw error;
+    return unlessTaken(begin, tries - 1);
+  }
+}
+
 export async function start(name, options) {
   const directory = join(options.directory, name);
   mkdirSync(directory, {recursive: true});
-  if (own[name]) return own[name]({...options, directory});
+  if (own[name]) return unlessTaken(() => own[name]({...options, directory}));
   const peer = peers.find(each => each.name === name);
-  const running = await peer.start({cpu: options.cpu, directory});
+  const running = await unlessTaken(() => peer.start({cpu: options.cpu, directory}));
   const {parts, pids, version, settings} = running;
   return {pids: parts ?? {server: pids}, ways: waysOf({dialect: peer.dialect, urls: running.urls}), version, settings, stop: running.stop};
 }
