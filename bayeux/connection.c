@@ -223,7 +223,7 @@ static void join_messages(struct bx_connection *c, struct bx_buffer *out, size_t
 
   while (c->session != NULL && !(bounded && !has_room(out, from, bx_session_next_bytes(c->session))) &&
          (f = bx_session_hand_over(c->server, c->session)) != NULL) {
-    struct bx_slice text = {bx_frame_text(f), f->len};
+    struct bx_slice text = bx_frame_slice(f);
 
     if (c->mount->sequence)
       join_numbered(out, from, text, c->session->sequence);

@@ -30,6 +30,11 @@ static inline struct bx_frame *bx_frame_ref(struct bx_frame *f) {
 
 static inline char *bx_frame_text(struct bx_frame *f) { return f->bytes + BX_FRAME_HEADROOM + 1; }
 
+// The text, to be read while the frame is there.
+static inline struct bx_slice bx_frame_slice(const struct bx_frame *f) {
+  return (struct bx_slice){f->bytes + BX_FRAME_HEADROOM + 1, f->len};
+}
+
 // `[text]`, with BX_FRAME_HEADROOM bytes in front that the caller may overwrite.
 static inline char *bx_frame_array(struct bx_frame *f) { return f->bytes + BX_FRAME_HEADROOM; }
 static inline size_t bx_frame_array_len(const struct bx_frame *f) { return f->len + 2; }

@@ -106,7 +106,7 @@ static void add_once(struct bx_pending *p) {
   bx_buffer_slice(&p->names, p->request.publisher);
   bx_buffer_char(&p->names, ':');
   bx_buffer_hex(&p->names, bx_hash(id->raw));
-  bx_buffer_hex(&p->names, bx_hash((struct bx_slice){bx_frame_text((struct bx_frame *)f), f->len}));
+  bx_buffer_hex(&p->names, bx_hash(bx_frame_slice(f)));
   p->request.channel = (struct bx_slice){p->names.at, channel};   // it may have moved
   p->request.once = (struct bx_slice){p->names.at + channel, p->names.len - channel};
 }

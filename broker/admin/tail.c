@@ -24,7 +24,7 @@ static void add_on_one_line(struct bx_buffer *out, struct bx_slice json) {
 static void write_line(struct bx_buffer *out, const struct bx_entry *entry) {
   struct bx_scan scan;
   struct bx_value key, value, data = {0}, id = {0};
-  bx_scan_init(&scan, (struct bx_slice){bx_frame_text(entry->frame), entry->frame->len}, 64);
+  bx_scan_init(&scan, bx_frame_slice(entry->frame), 64);
   if (!bx_scan_enter(&scan)) return;
   while (bx_scan_item(&scan, &key) && bx_scan_value(&scan, &value)) {
     if (bx_value_is(&key, BX_LIT("data"))) data = value;

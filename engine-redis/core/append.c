@@ -200,7 +200,7 @@ static void add_entry(struct er_arguments *args, const struct bx_request *r) {
   er_arguments_text(args, r->publisher);
   er_arguments_text(args, r->once);
   er_arguments_text(args, r->channel);
-  er_arguments_text(args, (struct bx_slice){bx_frame_text(r->frame), r->frame->len});
+  er_arguments_text(args, bx_frame_slice(r->frame));
 }
 
 void er_append_begin(struct er_core *c, struct er_arguments *args, uint64_t first) {
@@ -260,7 +260,7 @@ struct bx_frame *er_append_frame(struct er_core *c, uint64_t sequence, struct bx
   const struct er_publish *p = sent_as(c, sequence);
   const struct bx_request *r = p == NULL ? NULL : p->request;
   bool same = r != NULL && r->frame->position == 0 && bx_slice_equal(r->channel, channel) &&
-              bx_slice_equal((struct bx_slice){bx_frame_text(r->frame), r->frame->len}, text);
+              bx_slice_equal(bx_frame_slice(r->frame), text);
 
   return same ? r->frame : NULL;
 }

@@ -249,7 +249,7 @@ static void send_run(struct er_core *c, struct bx_list *link) {
     er_arguments_text(&args, BX_LIT(""));   // its session may have ended since
     er_arguments_text(&args, o->once);
     er_arguments_text(&args, o->channel);
-    er_arguments_text(&args, (struct bx_slice){bx_frame_text(o->frame), o->frame->len});
+    er_arguments_text(&args, bx_frame_slice(o->frame));
   }
   c->appends++;
   c->counters.appends++;

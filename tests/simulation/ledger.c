@@ -118,9 +118,9 @@ void sim_ledger_rolled_back(struct sim *s, bx_position survived) {
 
 // I1: a node sees at a position what Redis has had there.
 void sim_ledger_applied(struct sim_node *n, const struct bx_entry *e) {
-  struct sim_publish *p = publish_in(n->sim, (struct bx_slice){bx_frame_text(e->frame), e->frame->len});
+  struct sim_publish *p = publish_in(n->sim, bx_frame_slice(e->frame));
 
-  if (n->sim->presence && sim_presence_applied((struct bx_slice){bx_frame_text(e->frame), e->frame->len})) return;
+  if (n->sim->presence && sim_presence_applied(bx_frame_slice(e->frame))) return;
   if (p == NULL || !had(p, e->position))
     sim_fail(n->sim, "I1", "%s sees at %llu what Redis never had there", n->name, (unsigned long long)e->position);
 }
