@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // JSON Web Tokens as anybody else would make them, and as an attacker would.
 
-import {createHmac, createPublicKey, createSign, generateKeyPairSync} from 'node:crypto';
+import {createHmac, createPrivateKey, createPublicKey, createSign, generateKeyPairSync} from 'node:crypto';
 import {mkdtempSync, rmSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
@@ -25,8 +25,12 @@ export function signed(alg, claims, privateKey, header = {}) {
 
 export const unsigned = (alg, claims, signature = '') => `${part({alg})}.${part(claims)}.${signature}`;
 
-export const rsaKey = () => generateKeyPairSync('rsa', {modulusLength: 2048}).privateKey;
-export const ecKey = () => generateKeyPairSync('ec', {namedCurve: 'P-256'}).privateKey;
+// Through PEM: a key that was generated shares a lock with the job that did it, and in Node 18 to export it while that
+// job is collected as garbage waits for itself.
+const PEM = {publicKeyEncoding: {type: 'spki', format: 'pem'}, privateKeyEncoding: {type: 'pkcs8', format: 'pem'}};
+const generated = (type, options) => createPrivateKey(generateKeyPairSync(type, {...options, ...PEM}).privateKey);
+export const rsaKey = () => generated('rsa', {modulusLength: 2048});
+export const ecKey = () => generated('ec', {namedCurve: 'P-256'});
 export const pemOf = key => key.export({type: 'pkcs8', format: 'pem'});
 export const publicPem = key => createPublicKey(key).export({type: 'spki', format: 'pem'});
 export const jwks = keys => JSON.stringify({keys: Object.entries(keys).map(([kid, key]) => ({...createPublicKey(key).export({format: 'jwk'}), kid, use: 'sig'}))});
