@@ -16,6 +16,13 @@ void *bx_alloc(size_t size) {
   return memory;
 }
 
+void *bx_alloc_lines(size_t size) {
+  size_t whole = (size + BX_LINE - 1) / BX_LINE * BX_LINE;
+  void *memory = aligned_alloc(BX_LINE, whole);
+  BX_BUG_ON(memory == NULL);
+  return memset(memory, 0, whole);
+}
+
 void *bx_realloc(void *old, size_t size) {
   void *memory = realloc(old, size ? size : 1);
   BX_BUG_ON(memory == NULL);

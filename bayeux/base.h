@@ -48,10 +48,12 @@ static inline uint64_t bx_hash(struct bx_slice s) {
   return hash;
 }
 
+#define BX_LINE 64   // bytes of a cache line
+
 // Asks for `bytes` of memory that will be needed soon: a fan-out goes from client to client, and each is
 // far from the last one in memory. It need not be there any more.
 static inline void bx_fetch_ahead(const void *at, size_t bytes) {
-  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)at + i, 1);
+  for (size_t i = 0; i < bytes; i += BX_LINE) __builtin_prefetch((const char *)at + i, 1);
   if (bytes > 0) __builtin_prefetch((const char *)at + bytes - 1, 1);   // `at` may be anywhere in its line
 }
 
@@ -67,6 +69,8 @@ static inline void bx_fetch_ahead(const void *at, size_t bytes) {
 _Noreturn void bx_bug(const char *file, int line, const char *function, const char *what);
 
 void *bx_alloc(size_t size) __attribute__((malloc, returns_nonnull));   // zeroed
+// The same, from the beginning of a cache line on: for what each delivery touches.
+void *bx_alloc_lines(size_t size) __attribute__((malloc, returns_nonnull));
 void *bx_realloc(void *old, size_t size) __attribute__((returns_nonnull));
 void bx_free(void *memory);   // NULL is allowed
 

@@ -386,6 +386,7 @@ void bx_verb_connect(struct bx_call *call) {
     }
   } else {
     hear_number(server, s, number);
+    if (s->outbox.count > 0) bx_connection_wake(c);   // of a client that acknowledges: they waited for this
     bx_connect_answer(c, c->connect.held ? superseded_interval(server, s, c) : 0);
   }
   bx_connect_hold(c, id, server->draining ? 0 : wanted_hold(m, c->mount));

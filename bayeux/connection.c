@@ -259,9 +259,13 @@ static bool messages_wait(const struct bx_connection *c) {
   return c->session != NULL && c->session->outbox.count > 0 && (!c->session->acks || c->connect.held);
 }
 
-static bool lone_frame(const struct bx_connection *c) {
-  return c->before.len == 0 && c->after.len == 0 && c->session->outbox.count == 1 && !c->mount->sequence &&
-         !c->session->acks;
+// Messages and nothing else, in frames that are everybody's: the oldest, or all of them.
+static struct bx_frame *take_frame(struct bx_connection *c) {
+  struct bx_session *s = c->session;
+
+  if (c->before.len > 0 || c->after.len > 0 || c->mount->sequence || s->acks) return NULL;
+  if (s->outbox.count == 1) return bx_session_hand_over(c->server, s);
+  return bx_session_hand_over_joined(c->server, s, BX_GATHER_BYTES - 2);   // the brackets
 }
 
 static bool messages_may_go(const struct bx_connection *c) {
@@ -292,11 +296,8 @@ bool bx_connection_gather(struct bx_connection *c, struct bx_buffer *out, struct
   size_t from = out->len;
 
   c->woken = false;
-  gathered->frame = NULL;
-  if (messages_may_go(c) && lone_frame(c)) {
-    gathered->frame = bx_session_hand_over(c->server, c->session);
-    return true;
-  }
+  gathered->frame = messages_may_go(c) ? take_frame(c) : NULL;
+  if (gathered->frame != NULL) return true;
   bx_buffer_char(out, '[');
   join_replies(out, from, &c->before);
   if (acks)

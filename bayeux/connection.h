@@ -52,18 +52,18 @@ struct bx_held_connect {
 };
 
 struct bx_connection {
-  // What each delivery touches stands together.
+  // What each delivery touches stands together; first what it touches to wake it.
   const struct bx_connection_ops *ops;
-  struct bx_server *server;
   struct bx_session *session;   // attached; NULL otherwise
-  const struct bx_mount *mount;
-  enum bx_connection_kind kind;
-  uint32_t unsaid;   // batches with a new subscription that is not replied yet
+  uint32_t unsaid;              // batches with a new subscription that is not replied yet
   bool woken, closing, answered;
   bool sought;   // events: the session is attached now, or there is none, or nobody can say (closing)
-  bool failed;   // poll: what it asked can not be answered; the transport fails the request (503), see answer
+  struct bx_server *server;
+  const struct bx_mount *mount;
   struct bx_buffer before, after;   // replies, separated by commas: in front of and behind the messages
   uint32_t empty_replies;           // texts without messages: each is answered []
+  enum bx_connection_kind kind;
+  bool failed;   // poll: what it asked can not be answered; the transport fails the request (503), see answer
 
   struct bx_list link;          // all connections
   struct bx_session *receipt;   // poll, answered: whose answer it carried
@@ -79,9 +79,9 @@ struct bx_connection {
   bool relayed;   // the former: sent on only after a session that moves meanwhile
 };
 
-// What a delivery touches of it.
-static inline void bx_connection_fetch_ahead(const struct bx_connection *c) {
-  bx_fetch_ahead(c, offsetof(struct bx_connection, link));
+// What it takes to wake it.
+static inline void bx_connection_fetch_woken(const struct bx_connection *c) {
+  bx_fetch_ahead(c, offsetof(struct bx_connection, server));
 }
 
 void bx_connection_init(struct bx_connection *, struct bx_server *, const struct bx_connection_ops *,
@@ -103,7 +103,7 @@ void bx_connection_open_events(struct bx_connection *, struct bx_slice id, struc
 // The id of the event that was gathered last: all that was handed over so far.
 void bx_connection_event_id(const struct bx_connection *, struct bx_buffer *out);
 
-// What one write of a stream carries: either `frame` (one message, to be written from
+// What one write of a stream carries: either `frame` (of messages, to be written from
 // bx_frame_array(), the reference is the caller's), or what was appended to `out`. False: nothing
 // waits. More may wait than one write takes: call until false.
 struct bx_gathered {

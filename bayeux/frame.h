@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A frame: the wire text of one delivered message, made once and shared by every recipient.
+// A frame: the wire text of one delivered message, or of several that many get at once (bayeux/outbox.h), made once and
+// shared by every recipient.
 //
 // Invariants: immutable once it was appended to the journal; `refs` holders. The text stands in
-// brackets, `[{...}]`, with head-room in front, so that a lone message goes to a websocket without
+// brackets, `[{...}]`, with head-room in front, so that it goes to a websocket without
 // being copied: only the head-room is written to, with the same bytes for every socket.
 // Lifetime: created with one reference; freed by the last bx_frame_unref().
 #pragma once

@@ -228,7 +228,7 @@ static void collect_clients(struct bx_server *server, struct bx_slice channel, s
   const struct bx_topic *t = bx_topics_find(&server->topics, channel);
 
   for (uint32_t i = 0; t != NULL && i < t->count && list->client_count < limit; i++) {
-    const struct bx_subscription *sub = t->subscriptions[i];
+    const struct bx_subscription *sub = t->places[i].subscription;
 
     if (sub->present)
       list->clients[list->client_count++] =

@@ -7,12 +7,10 @@
 
 // -- delivery --------------------------------------------------------------------------------------
 
-// A subscription, its session, and that one's connection, each a few steps before it is needed.
+// A session and its connection, each some steps before it is needed.
 static void fetch_ahead(const struct bx_topic *t, uint32_t k) {
-  if (k < 12) return;
-  bx_fetch_ahead(t->subscriptions[k - 12], sizeof(struct bx_subscription));
-  bx_session_fetch_ahead(t->subscriptions[k - 8]->session);
-  bx_connection_fetch_ahead(t->subscriptions[k - 4]->session->connection);
+  if (k >= 32) bx_fetch_ahead(t->places[k - 32].session, BX_LINE);
+  if (k >= 16) bx_connection_fetch_woken(t->places[k - 16].session->connection);
 }
 
 // Downwards: a session whose outbox is full leaves the live part of the array, and the one that
@@ -22,11 +20,9 @@ static void deliver(struct bx_server *server, const struct bx_entry *e) {
     const struct bx_topic *t = e->links[i].topic;
 
     for (uint32_t k = t->live; k-- > 0;) {
-      const struct bx_subscription *sub = t->subscriptions[k];
-
       fetch_ahead(t, k);
       // One that was made on a node further on may begin above this one's head.
-      if (sub->start < e->position) bx_session_push(server, sub->session, e);
+      if (t->places[k].start < e->position) bx_session_push(server, t->places[k].session, e);
     }
   }
 }
@@ -121,7 +117,7 @@ struct bx_server *bx_server_create(const struct bx_env *env, const struct bx_ser
   bx_list_init(&server->connections);
   bx_list_init(&server->asking);
   bx_timer_init(&server->last_decisions, last_decisions);
-  bx_list_init(&server->spare_blocks);
+  bx_outboxes_init(&server->outboxes, options->max_outbox_bytes);
   engine->frames = &server->counters.frames;
   engine->events = (struct bx_engine_events){.context = server,
                                              .appended = appended,
@@ -154,8 +150,6 @@ static void close_all(struct bx_server *server) {
 }
 
 void bx_server_destroy(struct bx_server *server, struct bx_counters *left) {
-  struct bx_list *block;
-
   if (server == NULL) return;
   bx_relays_close(server);
   BX_BUG_ON(!bx_list_empty(&server->connections));
@@ -164,11 +158,11 @@ void bx_server_destroy(struct bx_server *server, struct bx_counters *left) {
   bx_server_cancel_asking(server);
   server->engine->ops->destroy(server->engine);   // what is under way ends, and lets go of its session
   bx_sessions_reap(server);
+  bx_outboxes_fini(&server->outboxes);
   bx_presence_destroy(server->presence);
   bx_journal_fini(&server->journal);
   bx_topics_fini(&server->topics);
   bx_table_fini(&server->sessions);
-  while ((block = bx_list_take(&server->spare_blocks)) != NULL) bx_free(block);
   if (left != NULL) *left = server->counters;
   bx_free(server);
 }
@@ -191,6 +185,7 @@ bool bx_server_turn(struct bx_server *server, bx_millis now) {
   bool more;
 
   server->now = now;
+  bx_outboxes_forget(&server->outboxes);
   bx_wheel_advance(&server->wheel, now);
   server->engine->ops->turn(server->engine, now);
   more = bx_readers_run(server);

@@ -95,9 +95,8 @@ struct bx_server {
   struct bx_list ahead;             // readers whose cursor is above the head: they wait for it
   struct bx_list relays;            // connections of other nodes' messages, with replies ready
   struct bx_list connections;
-  struct bx_list asking;         // what waits for `access`
-  struct bx_list spare_blocks;   // outbox blocks
-  uint32_t spare_count;
+  struct bx_list asking;   // what waits for `access`
+  struct bx_outboxes outboxes;
   bool draining;
   bool undecided;   // nobody waits for a decision any more
   struct bx_timer last_decisions;

@@ -12,8 +12,6 @@ static const bool may_follow[BX_SESSION_STATES][BX_SESSION_STATES] = {
     [BX_SESSION_AWAY] = {[BX_SESSION_READING] = true, [BX_SESSION_CLOSING] = true},
 };
 
-#define SPARE_BLOCKS 4096   // outbox blocks kept for reuse: 2 MB
-
 const char *bx_session_state_name(enum bx_session_state state) { return state_names[state]; }
 
 static uint64_t *gauge(struct bx_server *server, enum bx_session_state state) {
@@ -58,7 +56,7 @@ static void expire(struct bx_timer *timer) {
 }
 
 struct bx_session *bx_session_create(struct bx_server *server, struct bx_slice id) {
-  struct bx_session *s = bx_alloc(sizeof *s + id.len + 1);
+  struct bx_session *s = bx_alloc_lines(sizeof *s + id.len + 1);
 
   memcpy(s->id, id.at, id.len);
   bx_table_insert(&server->sessions, &s->node, (struct bx_slice){s->id, id.len});
@@ -90,67 +88,6 @@ static char *copy(struct bx_slice text) {
 
 void bx_session_set_user(struct bx_session *s, struct bx_slice user) { s->user = copy(user); }
 void bx_session_set_token(struct bx_session *s, struct bx_slice token) { s->token = copy(token); }
-
-// -- outbox ----------------------------------------------------------------------------------------
-
-static struct bx_frame **block_take(struct bx_server *server) {
-  struct bx_list *spare = bx_list_take(&server->spare_blocks);
-
-  if (spare == NULL) return bx_alloc(BX_OUTBOX_FRAMES * sizeof(struct bx_frame *));
-  server->spare_count--;
-  return (struct bx_frame **)(void *)spare;
-}
-
-static void block_give(struct bx_server *server, struct bx_frame **block) {
-  if (server->spare_count == SPARE_BLOCKS) {
-    bx_free(block);
-    return;
-  }
-  server->spare_count++;
-  bx_list_append(&server->spare_blocks, (struct bx_list *)(void *)block);
-}
-
-static bool outbox_has_room(const struct bx_server *server, const struct bx_outbox *o, const struct bx_frame *f) {
-  return o->count == 0 || (o->count < BX_OUTBOX_FRAMES && o->bytes + f->len <= server->options.max_outbox_bytes);
-}
-
-static struct bx_frame *outbox_first(const struct bx_outbox *o) {
-  return o->slots != NULL ? o->slots[o->first] : o->only;
-}
-
-static void outbox_put(struct bx_server *server, struct bx_outbox *o, struct bx_frame *f) {
-  bx_frame_ref(f);
-  if (o->count == 0) {
-    o->only = f;
-  } else {
-    if (o->slots == NULL) {
-      o->slots = block_take(server);
-      o->slots[o->first = 0] = o->only;
-    }
-    o->slots[(o->first + o->count) % BX_OUTBOX_FRAMES] = f;
-  }
-  o->count++;
-  o->bytes += f->len;
-}
-
-static struct bx_frame *outbox_take(struct bx_server *server, struct bx_outbox *o) {
-  struct bx_frame *f = outbox_first(o);
-
-  o->count--;
-  o->bytes -= f->len;
-  if (o->slots != NULL) {
-    o->first = (o->first + 1) % BX_OUTBOX_FRAMES;
-    if (o->count == 0) {
-      block_give(server, o->slots);
-      o->slots = NULL;
-    }
-  }
-  return f;
-}
-
-static void outbox_drop(struct bx_server *server, struct bx_outbox *o) {
-  while (o->count > 0) bx_frame_unref(outbox_take(server, o));
-}
 
 // -- positions -------------------------------------------------------------------------------------
 
@@ -275,8 +212,8 @@ void bx_session_attach(struct bx_server *server, struct bx_session *s, struct bx
 static void unqueue(struct bx_server *server, struct bx_session *s) {
   if (s->state == BX_SESSION_READING) bx_reader_stop(s);
   if (s->outbox.count == 0) return;
-  backfill_again(s, outbox_first(&s->outbox)->position - 1);   // an outbox is in order of position
-  outbox_drop(server, &s->outbox);
+  backfill_again(s, bx_outbox_first(&s->outbox)->position - 1);   // an outbox is in order of position
+  bx_outbox_drop(&server->outboxes, &s->outbox);
 }
 
 void bx_session_detach(struct bx_server *server, struct bx_session *s) {
@@ -302,49 +239,69 @@ static bool had(const struct bx_session *s, const struct bx_entry *e) { return e
 void bx_session_push(struct bx_server *server, struct bx_session *s, const struct bx_entry *e) {
   if (s->last_pushed == e->position || had(s, e)) return;
   s->last_pushed = e->position;
-  if (!outbox_has_room(server, &s->outbox, e->frame)) {
+  if (!bx_outbox_has_room(&server->outboxes, &s->outbox, e->frame)) {
     server->counters.overflows++;
     bx_session_set_state(server, s, BX_SESSION_READING);
     s->cursor = e->position - 1;
     return;
   }
   if (s->outbox.count == 0) s->written = e->position - 1;
-  outbox_put(server, &s->outbox, e->frame);
-  if (!s->pending && s->outbox.count == 1) bx_session_changed(server, s, false);
+  bx_outbox_put(&server->outboxes, &s->outbox, e->frame);
+  if (s->outbox.count > 1) return;   // it is known that something waits
+  if (!s->pending) bx_session_changed(server, s, false);
   bx_connection_wake(s->connection);
 }
 
 bool bx_session_feed(struct bx_server *server, struct bx_session *s, const struct bx_entry *e) {
   if (had(s, e)) return true;
-  if (!outbox_has_room(server, &s->outbox, e->frame)) return false;
+  if (!bx_outbox_has_room(&server->outboxes, &s->outbox, e->frame)) return false;
   if (s->outbox.count == 0) s->written = e->position > s->cursor ? e->position - 1 : s->cursor;
-  outbox_put(server, &s->outbox, e->frame);
+  bx_outbox_put(&server->outboxes, &s->outbox, e->frame);
   if (e->position > s->cursor) s->cursor = e->position;
-  bx_connection_wake(s->connection);
+  if (s->outbox.count == 1) bx_connection_wake(s->connection);
   return true;
+}
+
+// `count` messages of the outbox, the last of which has this position, are the connection's.
+static void handed_over(struct bx_server *server, struct bx_session *s, uint32_t count, bx_position last) {
+  s->told = BX_TOLD_NOTHING;
+  if (!s->pending) {
+    s->pending = true;
+    if (s->written > s->conf) s->conf = s->written;
+  }
+  if (last > s->written) s->written = last;
+  s->handed += count;
+  s->sequence += count;
+  server->counters.delivered += count;
+  if (s->outbox.count == 0 && s->state == BX_SESSION_READING) bx_reader_start(server, s);
 }
 
 struct bx_frame *bx_session_hand_over(struct bx_server *server, struct bx_session *s) {
   struct bx_frame *f;
 
   if (s->outbox.count == 0) return NULL;
-  f = outbox_take(server, &s->outbox);
-  s->told = BX_TOLD_NOTHING;
-  if (!s->pending) {
-    s->pending = true;
-    if (s->written > s->conf) s->conf = s->written;
-  }
-  if (f->position > s->written) s->written = f->position;
-  s->handed++;
-  s->sequence++;
-  server->counters.delivered++;
+  f = bx_outbox_take(&server->outboxes, &s->outbox);
   if (f->position <= s->again) server->counters.resent++;
-  if (s->outbox.count == 0 && s->state == BX_SESSION_READING) bx_reader_start(server, s);
+  handed_over(server, s, 1, f->position);
   return f;
 }
 
+struct bx_frame *bx_session_hand_over_joined(struct bx_server *server, struct bx_session *s, size_t max) {
+  uint32_t count = s->outbox.count;
+  bx_position last;
+  struct bx_frame *joined;
+
+  if (count < 2 || bx_outbox_first(&s->outbox)->position <= s->again) return NULL;
+  joined = bx_outbox_join(&server->outboxes, &s->outbox, max);
+  if (joined == NULL) return NULL;
+  last = bx_outbox_last(&s->outbox)->position;
+  bx_outbox_drop(&server->outboxes, &s->outbox);
+  handed_over(server, s, count, last);
+  return joined;
+}
+
 size_t bx_session_next_bytes(const struct bx_session *s) {
-  return s->outbox.count == 0 ? 0 : outbox_first(&s->outbox)->len;
+  return s->outbox.count == 0 ? 0 : bx_outbox_first(&s->outbox)->len;
 }
 
 // -- subscriptions ---------------------------------------------------------------------------------
@@ -353,7 +310,7 @@ struct bx_subscription *bx_session_find_subscription(const struct bx_session *s,
   // The shorter of the two lists.
   if (t->count < s->subscription_count) {
     for (uint32_t i = 0; i < t->count; i++)
-      if (t->subscriptions[i]->session == s) return t->subscriptions[i];
+      if (t->places[i].session == s) return t->places[i].subscription;
     return NULL;
   }
   for (struct bx_list *link = s->subscriptions.next; link != &s->subscriptions; link = link->next)

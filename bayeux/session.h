@@ -20,6 +20,7 @@
 #include "bayeux/counters.h"
 #include "bayeux/engine.h"
 #include "bayeux/journal.h"
+#include "bayeux/outbox.h"
 #include "bayeux/wheel.h"
 
 struct bx_connection;
@@ -49,34 +50,27 @@ enum bx_arrival {
   BX_ARRIVAL_LOST,      // the connection ended with some of it not acknowledged
 };
 
-// Frames that wait for the connection: one in `only`, several in `slots`, a block of BX_OUTBOX_FRAMES.
-#define BX_OUTBOX_FRAMES 64
-struct bx_outbox {
-  struct bx_frame *only;
-  struct bx_frame **slots;   // NULL: there are none, or one
-  uint32_t first, count;
-  uint32_t bytes;
-};
-
 struct bx_session {
-  struct bx_table_node node;   // key: id
-  struct bx_server *server;
-
-  // What each delivery touches stands together, in three cache lines.
+  // The first cache line: what a message touches that is put into the outbox.
   struct bx_connection *connection;   // LIVE and READING: set; else NULL
+  struct bx_outbox outbox;
+  bx_position written;
+  bx_position last_pushed;   // several patterns that match are one delivery
   enum bx_session_state state;
   bool pending;   // something handed over is not confirmed
   bool acks;      // the last connect carried a number: messages go in answers to connects only
-  struct bx_outbox outbox;
-  bx_position cursor, written, conf;
-  bx_position again;         // of what was handed over up to here a stream's client may have had a part
-  bx_position passed;        // at the last rollback it had been served up to here: twins of that are skipped
-  bx_position last_pushed;   // several patterns that match are one delivery
-  bx_position told;          // the number in the answer that came with, or behind, all that was handed over
-  uint32_t handed;           // messages handed over
-  uint32_t sequence;         // the number that the last of them had, on mounts that number them
-  bool recorded;             // the engine holds its record
 
+  // The second one: what is touched besides when it is handed over.
+  struct bx_server *server;
+  bx_position cursor, conf;
+  bx_position again;    // of what was handed over up to here a stream's client may have had a part
+  bx_position passed;   // at the last rollback it had been served up to here: twins of that are skipped
+  bx_position told;     // the number in the answer that came with, or behind, all that was handed over
+  uint32_t handed;      // messages handed over
+  uint32_t sequence;    // the number that the last of them had, on mounts that number them
+  bool recorded;        // the engine holds its record
+
+  struct bx_table_node node;   // key: id
   bool moved;                  // came from another node, which may have answered later than its record tells
   bool backfilled;             // some subscription has `upto` or `behind`
   bool ending;                 // its end is asked for
@@ -122,10 +116,12 @@ struct bx_session {
   char id[];                    // terminated
 };
 
+_Static_assert(offsetof(struct bx_session, server) == BX_LINE && offsetof(struct bx_session, node) <= 2 * BX_LINE,
+               "a delivery touches two lines of a session");
+
 // What a delivery touches of it. NULL: nothing.
 static inline void bx_session_fetch_ahead(const struct bx_session *s) {
-  if (s != NULL)
-    bx_fetch_ahead(&s->connection, offsetof(struct bx_session, moved) - offsetof(struct bx_session, connection));
+  if (s != NULL) bx_fetch_ahead(s, offsetof(struct bx_session, node));
 }
 
 // Where the first eight of several frames stand. `s` itself is there already.
@@ -166,7 +162,9 @@ bool bx_session_feed(struct bx_server *, struct bx_session *, const struct bx_en
 // Takes the oldest frame out of the outbox as handed over to the connection (the reference goes to
 // the caller); NULL when it is empty.
 struct bx_frame *bx_session_hand_over(struct bx_server *, struct bx_session *);
-// Bytes of that frame; 0 when there is none.
+// The same for all of them at once, in one frame: bx_outbox_join(). NULL: they go one by one.
+struct bx_frame *bx_session_hand_over_joined(struct bx_server *, struct bx_session *, size_t max);
+// Bytes of the oldest frame; 0 when there is none.
 size_t bx_session_next_bytes(const struct bx_session *);
 void bx_session_set_state(struct bx_server *, struct bx_session *, enum bx_session_state);
 // Reads on from where it stands by a new pass, with the subscriptions and the journal there are now.

@@ -30,17 +30,17 @@ struct bx_topic *bx_topics_get(struct bx_topics *topics, struct bx_slice pattern
 void bx_topics_drop_if_unused(struct bx_topics *topics, struct bx_topic *t) {
   if (t->count > 0 || t->entries > 0) return;
   bx_table_remove(&topics->table, &t->node);
-  bx_free(t->subscriptions);
+  bx_free(t->places);
   bx_free(t);
 }
 
 static void place(struct bx_topic *t, uint32_t index, struct bx_subscription *s) {
-  t->subscriptions[index] = s;
+  t->places[index] = (struct bx_place){s->session, s->start, s};
   s->index = index;
 }
 
 static void swap(struct bx_topic *t, uint32_t a, uint32_t b) {
-  struct bx_subscription *at_a = t->subscriptions[a], *at_b = t->subscriptions[b];
+  struct bx_subscription *at_a = t->places[a].subscription, *at_b = t->places[b].subscription;
 
   place(t, a, at_b);
   place(t, b, at_a);
@@ -48,22 +48,22 @@ static void swap(struct bx_topic *t, uint32_t a, uint32_t b) {
 
 void bx_topic_add(struct bx_topic *t, struct bx_subscription *s) {
   if (t->count == t->cap) {
-    t->cap = t->cap ? 2 * t->cap : 2;
-    t->subscriptions = bx_realloc(t->subscriptions, t->cap * sizeof *t->subscriptions);
+    t->cap = t->cap ? 2 * t->cap : 1;
+    t->places = bx_realloc(t->places, t->cap * sizeof *t->places);
   }
   place(t, t->count++, s);
   s->topic = t;
 }
 
 void bx_topic_remove(struct bx_topic *t, struct bx_subscription *s) {
-  BX_BUG_ON(s->topic != t || t->subscriptions[s->index] != s);
+  BX_BUG_ON(s->topic != t || t->places[s->index].subscription != s);
   bx_topic_set_live(t, s, false);
   swap(t, s->index, t->count - 1);
   t->count--;
   s->topic = NULL;
   if (t->cap > 8 && t->count < t->cap / 4) {
     t->cap /= 2;
-    t->subscriptions = bx_realloc(t->subscriptions, t->cap * sizeof *t->subscriptions);
+    t->places = bx_realloc(t->places, t->cap * sizeof *t->places);
   }
 }
 

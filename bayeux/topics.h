@@ -5,7 +5,7 @@
 // A topic also heads the chain of journal entries of its key (bayeux/journal.h), so one lookup per
 // key serves both. It lives as long as anybody subscribes to it or the journal holds an entry of it.
 //
-// Invariants: the subscriptions of sessions that are live stand first in `subscriptions`, so that
+// Invariants: the subscriptions of sessions that are live stand first in `places`, so that
 // matching touches no others: a session without a connection costs nothing per message.
 #pragma once
 
@@ -14,11 +14,18 @@
 
 struct bx_session;
 
+// What matching needs of a subscription, so that it is not touched itself: both stay as they are while it is here.
+struct bx_place {
+  struct bx_session *session;
+  bx_position start;
+  struct bx_subscription *subscription;
+};
+
 struct bx_topic {
   struct bx_table_node node;   // key: the pattern, in `pattern`
-  struct bx_subscription **subscriptions;
+  struct bx_place *places;
   uint32_t count, cap;
-  uint32_t live;         // subscriptions[0 .. live) are of live sessions
+  uint32_t live;         // places[0 .. live) are of live sessions
   uint32_t entries;      // journal entries with this key
   uint64_t newest;       // sequence of the newest of them; 0 = none
   bx_position trimmed;   // none at or below it is in the journal, and some may have been

@@ -37,8 +37,7 @@ static void offer_subscribers(struct bk_admin *a, struct bx_slice pattern, struc
   const struct bx_topic *topic = bx_topics_find(&a->options.server->topics, pattern);
   if (!topic) return;
   for (uint32_t i = 0; i < topic->count; i++)
-    bk_page_offer(page, bx_session_id(topic->subscriptions[i]->session), bx_topic_pattern(topic),
-                  topic->subscriptions[i]->session);
+    bk_page_offer(page, bx_session_id(topic->places[i].session), bx_topic_pattern(topic), topic->places[i].session);
 }
 
 // Of a name: all whom a message there reaches. Of a pattern: those who asked for exactly it.

@@ -5,7 +5,8 @@
 
 #include "broker/transport/transport.h"
 
-// On the transport's list `woken` from wake until it is drained.
+// On the transport's list `woken` from wake until it is drained. What it takes to wake it is one cache line, where the
+// link begins one.
 struct bk_link {
   struct bk_transport *transport;
   struct bx_list woken;
@@ -13,6 +14,11 @@ struct bk_link {
   struct bk_websocket *websocket;   // NULL: not one, or its upgrade is not complete
   struct bx_connection connection;
 };
+
+_Static_assert(offsetof(struct bk_link, connection.server) == BX_LINE, "waking touches one line of a link");
+
+// Bytes in front of a link which its drain touches as well.
+#define BK_LINK_FRONT BX_LINE
 
 static inline struct bk_link *bk_link_of(struct bx_connection *c) {
   return bx_container_of(c, struct bk_link, connection);

@@ -31,7 +31,7 @@ static void fetch_ahead(const struct bx_list *todo) {
   bx_session_fetch_outbox(of(first)->connection.session);
   bx_session_fetch_ahead(of(second)->connection.session);
   bk_websocket_fetch_ahead(of(second)->websocket);
-  bx_fetch_ahead(of(third), offsetof(struct bk_link, connection.link));
+  bx_fetch_ahead((const char *)of(third) - BK_LINK_FRONT, BK_LINK_FRONT + offsetof(struct bk_link, connection.link));
 }
 
 static void drain_woken(struct bk_transport *t) {

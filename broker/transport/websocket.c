@@ -28,12 +28,14 @@ struct socket {
   unsigned close_code;   // 0: not to be closed
   bool ask_again;        // the timer fired meanwhile
   bool secure;           // of the upgrade
-  struct bk_link link;   // not in use while it has no websocket
+  _Alignas(BX_LINE) struct bk_link link;   // not in use while it has no websocket
   struct bk_endpoint *endpoint;
   struct bx_timer keep_alive, linger, stranger;
   unsigned unanswered;   // pings since the last pong
   const char *close_reason;
 };
+
+_Static_assert(offsetof(struct socket, link) == BK_LINK_FRONT, "what a delivery touches in front of the link");
 
 static struct socket *socket_of(struct bk_link *l) { return bx_container_of(l, struct socket, link); }
 
@@ -208,7 +210,7 @@ const struct bk_websocket_ops *bk_socket_upgrade(void *endpoint, struct bk_excha
     bk_exchange_refuse(x, 403, "this origin is not in access.origins");
     return NULL;
   }
-  struct socket *s = bx_alloc(sizeof *s);
+  struct socket *s = bx_alloc_lines(sizeof *s);
   s->endpoint = e;
   s->secure = bk_exchange_secure(x);
   *user = s;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-foreach(part buffer table scan value channel wheel message topics journal)
+foreach(part buffer table scan value channel wheel message topics journal outbox)
   mora_unit_test(${part} bayeux)
 endforeach()
 

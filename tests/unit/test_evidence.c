@@ -480,7 +480,7 @@ static void a_pong_of_another_connection_is_no_evidence(void **state) {
   publish(&w, 1, 2);
   ping = wire_ping(&x);
   wire_close(&x);
-  w.server->options.max_outbox_bytes = 30;   // one message at a time
+  w.server->outboxes.max_bytes = 30;   // one message at a time
   wire_open(&y, &w);
   y.stuck = true;
   assert_true(wire_send(&y, "{'channel':'/meta/connect','clientId':'%s','connectionType':'websocket','id':'2'}", id));

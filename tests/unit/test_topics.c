@@ -84,7 +84,7 @@ static void assert_partition(const struct bx_topic *t, const struct bx_subscript
     alive += live[i];
     assert_ptr_equal(subs[i].topic, t);
     assert_true(subs[i].index < t->count);
-    assert_ptr_equal(t->subscriptions[subs[i].index], &subs[i]);
+    assert_ptr_equal(t->places[subs[i].index].subscription, &subs[i]);
     assert_int_equal(subs[i].index < t->live, live[i]);
   }
   assert_int_equal(t->count, count);
