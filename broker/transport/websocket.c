@@ -7,7 +7,9 @@
 // writes only: a silent socket costs nothing. Shortly before it fires, the ping goes along with what is
 // written then, in the same write: where messages flow, it costs none of its own. One such ping is under
 // way at a time: only the newest speaks for the session, and pongs that are slower than the timer would
-// all be too old.
+// all be too old. What was written in the last 2 s may come twice, so the ping goes out that much earlier than
+// these are over as pongs take, twice, and not earlier still: with its pong it costs the server more than two
+// messages do.
 #include "broker/host/log.h"
 #include "broker/transport/link.h"
 
@@ -16,7 +18,10 @@
 _Static_assert(BX_FRAME_HEADROOM >= BK_WEBSOCKET_HEADROOM, "a frame has room for a websocket's header");
 
 enum {
-  EVIDENCE_EVERY = 1000,   // ms; with the pong's way, also under load, less than the promised 2 s
+  EVIDENCE_MOST =
+      1600,   // ms, less twice the pong's way; the rest of 2 s is for one that takes longer than those before
+  EVIDENCE_LEAST = 1000,   // ms, however long the way is
+  UNKNOWN_WAY = 100,       // ms
   EVIDENCE_EARLY = 300,    // ms before that in which it goes along with a message
   MISSED_PINGS = 2,
   LINGER = 1000,   // ms that a close waits for a peer which does not read
@@ -24,8 +29,10 @@ enum {
 
 struct socket {
   struct bx_timer evidence;
-  bx_position asked;     // of the ping that is under way; 0: none
-  unsigned close_code;   // 0: not to be closed
+  bx_position asked;   // of the ping that is under way; 0: none
+  bx_millis asked_at;
+  uint16_t close_code;   // 0: not to be closed
+  uint16_t way;          // ms, of a ping there and its pong back: the last one's, or half of what it was before
   bool ask_again;        // the timer fired meanwhile
   bool secure;           // of the upgrade
   _Alignas(BX_LINE) struct bk_link link;   // not in use while it has no websocket
@@ -51,14 +58,27 @@ static struct bx_slice position_text(bx_position position, char text[24]) {
   return (struct bx_slice){text, (size_t)snprintf(text, 24, "%llu", (unsigned long long)position)};
 }
 
+// A ping with a position is under way, or is to go out now. False: nothing is unconfirmed.
+static bool ask(struct socket *s) {
+  if (s->asked != 0) return true;
+  if (!bx_connection_ping_position(&s->link.connection, &s->asked)) return false;
+  s->asked_at = bk_loop_now(s->link.transport->loop);
+  return true;
+}
+
+static bx_millis evidence_time(const struct socket *s) {
+  unsigned less = 2u * s->way, most = EVIDENCE_MOST - EVIDENCE_LEAST;
+  return EVIDENCE_MOST - (less < most ? less : most);
+}
+
 // The position that a ping behind this write carries; 0: no such ping is due yet.
 static bx_position evidence_due(struct socket *s) {
   if (!s->evidence.armed) {
-    set_timer(s, &s->evidence, EVIDENCE_EVERY);
+    set_timer(s, &s->evidence, evidence_time(s));
     return 0;
   }
   if (s->asked != 0 || bk_loop_now(s->link.transport->loop) + EVIDENCE_EARLY < s->evidence.at) return 0;
-  if (!bx_connection_ping_position(&s->link.connection, &s->asked)) return 0;
+  if (!ask(s)) return 0;
   bx_wheel_cancel(bk_loop_wheel(s->link.transport->loop), &s->evidence);
   return s->asked;
 }
@@ -107,7 +127,7 @@ static void writable(struct bk_websocket *w) {
 // that waits. Never empty: an empty pong is not reported.
 static void ping(struct socket *s, const char *otherwise) {
   char text[24];
-  if (s->asked != 0 || bx_connection_ping_position(&s->link.connection, &s->asked))
+  if (ask(s))
     bk_websocket_ping(s->link.websocket, position_text(s->asked, text));
   else if (otherwise)
     bk_websocket_ping(s->link.websocket, bx_slice_of(otherwise));
@@ -175,7 +195,10 @@ static void pong(struct bk_websocket *w, struct bx_slice payload) {
   s->unanswered = 0;
   if (!read_position(payload, &position)) return;
   bx_connection_pong(&s->link.connection, position);
-  if (position != s->asked) return;
+  if (s->asked == 0 || position != s->asked) return;
+  bx_millis way = bk_loop_now(s->link.transport->loop) - s->asked_at;
+  if (way < s->way / 2u) way = s->way / 2u;
+  s->way = (uint16_t)(way < EVIDENCE_MOST ? way : EVIDENCE_MOST);
   s->asked = 0;
   if (s->ask_again) ping(s, NULL);
   s->ask_again = false;
@@ -195,7 +218,7 @@ static void message(struct bk_websocket *w, struct bx_slice text) {
 // The protocol is done with the connection: what is ready goes out, then the close.
 static void close_connection(struct bx_connection *c, unsigned code, const char *reason) {
   struct socket *s = socket_of(bk_link_of(c));
-  s->close_code = code;
+  s->close_code = (uint16_t)code;
   s->close_reason = reason;
   set_timer(s, &s->linger, LINGER);
   bk_link_wake(c);
@@ -213,6 +236,7 @@ const struct bk_websocket_ops *bk_socket_upgrade(void *endpoint, struct bk_excha
   struct socket *s = bx_alloc_lines(sizeof *s);
   s->endpoint = e;
   s->secure = bk_exchange_secure(x);
+  s->way = UNKNOWN_WAY;
   *user = s;
   return &e->transport->websocket_ops;
 }
