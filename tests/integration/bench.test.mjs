@@ -7,11 +7,12 @@ import {spawn} from 'node:child_process';
 import {existsSync} from 'node:fs';
 import {test} from './lib/suite.mjs';
 import {adopt, binary, run, startBroker, target} from './lib/daemon.mjs';
+import {Socket} from './lib/bayeux.mjs';
 import {getJson, request} from './lib/http.mjs';
 import {within} from './lib/wait.mjs';
 import {startScripted} from './support/authority.mjs';
 import {estimate, median, pairedRatio} from '../bench/lib/statistics.mjs';
-import {judge} from '../bench/lib/rounds.mjs';
+import {Meeting, judge} from '../bench/lib/rounds.mjs';
 import {figures, quickFigures} from '../bench/lib/figures.mjs';
 import {pageText} from '../bench/lib/page.mjs';
 import {barChart} from '../bench/lib/plot.mjs';
@@ -129,6 +130,33 @@ test('an authority in a storm: a request for each frame at most, and nobody is r
   }
 });
 
+// Who listens to the same channel reads of each message when it was due.
+test('loads that take turns on a core publish in their own turns, and not in the last quarter', async t => {
+  const broker = await startBroker(t), url = `ws://${broker.address('broker')}/bayeux`;
+  const listener = await Socket.open(t, url), turn = 100_000_000n, count = 3n;
+  await listener.handshake();
+  listener.send([listener.message.connect()]);
+  for (const base of [0, 1]) await listener.one(listener.message.subscribe(`/bench/00000${base}`), 'subscribe');
+  const begin = process.hrtime.bigint() + 500_000_000n;
+  const mine = [0n, 2n];
+  const reports = await Promise.all(mine.map((place, base) => run('bench_load', [...QUICK, 'fanout', '--clients', '10', '--rate', '2000', '--spin', '--turn', '0.1',
+    '--base', String(base), ...bayeux(broker)], {input: `${begin} ${place} ${count}\n`})));
+  for (const {code, stdout, stderr} of reports) {
+    assert.equal(code, 0, stderr);
+    assert(stdout.startsWith('ready\n'));
+    const report = JSON.parse(stdout.slice('ready\n'.length));
+    clean(report, 10);
+    assert(report.seconds >= 0.22, `${report.seconds} s of its own turns`);   // three times 0.075 s
+  }
+  const [first, second] = reports.map(({stdout}) => JSON.parse(stdout.slice('ready\n'.length)).total / 10);
+  await listener.inbox.when(messages => messages.length >= first + second, 'all that was published');
+  for (const {data} of listener.inbox.items) {
+    const [, due, base] = /^@@\d{10}@(\d{19})@(\d{6})/.exec(data);
+    const into = (BigInt(due) - begin - mine[Number(base)] * turn) % (count * turn);
+    assert(BigInt(due) >= begin && into >= 0n && into < turn * 3n / 4n, `${into} ns into the turn of ${base}`);
+  }
+});
+
 test('what cannot be measured ends the run', async t => {
   const {code, stderr} = await run('bench_load', ['fanout', '--dialect', 'bayeux', '--url', 'ws://127.0.0.1:1/']);
   assert.equal(code, 1);
@@ -137,6 +165,7 @@ test('what cannot be measured ends the run', async t => {
   assert.match(await load(['fanout', '--dialect', 'plain', '--url', `ws://${broker.address('broker')}/nowhere`], 1), /the upgrade was refused/);
   assert.equal((await run('bench_load', ['fanout'])).code, 2);
   assert.equal((await run('bench_load', ['fanout', '--dialect', 'bayeux', '--url', 'ws://127.0.0.1:1/', '--rate', '1', '--spin', '--processes', '2'])).code, 2);
+  assert.match((await run('bench_load', [...QUICK, 'fanout', '--turn', '0.1', ...bayeux(broker)])).stderr, /nobody says when turns begin/);
 });
 
 test('ratios, intervals and verdicts', () => {
@@ -171,11 +200,24 @@ test('ratios, intervals and verdicts', () => {
   for (const wrong of [{requests: 11}, {asked: 29}, {allowed: 29}, {failures: 1}]) assert.throws(storm(wrong), /the authority/);
 });
 
+test('who takes turns is told its place when all have come who do not stay away', async () => {
+  const meeting = new Meeting(4), [a, b, c, d] = [0, 1, 2, 3].map(i => meeting.ticket(i));
+  const told = [d.come(), a.come()];
+  b.leave();
+  b.leave();
+  a.leave();   // it has come
+  told.push(c.come());
+  const [last, first, between] = (await Promise.all(told)).map(line => line.trim().split(' ').map(Number));
+  assert.deepEqual([first, between, last].map(([, place, count]) => [place, count]), [[0, 3], [1, 3], [2, 3]]);
+  assert(first[0] === between[0] && between[0] === last[0]);
+});
+
 test('every target names entries and values of its figure; the page holds them all', () => {
   for (const figure of [...figures, ...quickFigures]) {
     const names = figure.entries.map(({name}) => name);
     assert.equal(new Set(names).size, names.length, figure.id);
     assert(!figure.chart || figure.values[figure.chart], figure.id);
+    if (figures.includes(figure)) assert.equal(figure.entries.some(({turns}) => turns), figure.turn !== undefined, figure.id);
     if (figures.includes(figure)) assert(!figure.floor || names.includes(figure.floor), `${figure.id}: ${figure.floor}`);
     for (const {of, against, value} of figure.targets) {
       assert(names.includes(of) && (!against || names.includes(against)), `${figure.id}: ${of}, ${against}`);

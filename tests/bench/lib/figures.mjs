@@ -3,8 +3,8 @@
 //
 // A figure is a load and its entries: {name, server, ...changes of the load, settings, flags}. All entries
 // are measured once in each round, in an order that changes (some in the first `rounds` only). There are ROUNDS of them, and
-// more where a target compares two that are close: the interval is narrower then. `values` picks numbers from a report of
-// bench_load. A target compares the value of one entry with that of another, in pairs of one round
+// more where a target compares two that are close: the interval is narrower then. Entries with `turns` take turns on the
+// core, of `turn` seconds. `values` picks numbers from a report of bench_load. A target compares the value of one entry with that of another, in pairs of one round
 // (`against`), or with a fixed number; it holds when the 95 % interval ends at or below `limit` (with
 // `atLeast`: begins at or above). With `numbers` a report has what the server counts itself, too; an entry's
 // `check(report)` throws when what has to hold in every round does not. Where a target is missed, the page says what the
@@ -29,6 +29,7 @@ const entry = (server, more = {}) => ({name: server, server, ...more});
 const all = (list, make = entry) => list.map(server => make(server));
 const few = (server, more = {}) => entry(server, {rounds: 3, ...more});   // no target speaks of it
 const close = (server, more = {}) => entry(server, {rounds: 17, ...more});
+const inTurns = (server, more = {}) => entry(server, {rounds: 11, turns: true, seconds: 1.5, ...more});
 const websocketPeers = ['uwebsockets', 'centrifugo', 'nchan', 'cometd', 'faye', 'faye-redis'];
 const peersBut = (...others) => websocketPeers.filter(name => !others.includes(name));
 const below = (value, list, of = 'mora') => list.map(against => ({value, of, against, limit: 1, lowest: true}));
@@ -37,10 +38,10 @@ const fanout = (clients, more) => ({scenario: 'fanout', kind: 'websocket', clien
 const throughput = {cpu: {of: cpu, unit: us}, rate: {of: rate, unit: 'deliveries a second'}, batch: {of: batch, unit: 'deliveries in one read of a client'}};
 const latency = {p50: {of: p50, unit: ms}, p99: {of: p99, unit: ms}, p999: {of: p999, unit: ms}, cpu: {of: cpu, unit: us}};
 
-const paced = deliveries => ({
+const paced = (deliveries, {turn, ...nearly}) => ({
   floor: 'epoll', id: `latency-${deliveries}`, title: `Latency at ${deliveries.toLocaleString('en')} deliveries a second, 1,000 subscribers`, chart: 'p99',
-  load: fanout(1000, {rate: deliveries, seconds: 2}), values: latency, capacity: deliveries,
-  entries: [...all(['mora', 'epoll', 'uwebsockets', 'nchan'], server => entry(server, {rounds: 13})), ...all(peersBut('uwebsockets', 'nchan'))],
+  load: fanout(1000, {rate: deliveries, seconds: 2}), values: latency, capacity: deliveries, turn,
+  entries: [...all(['mora', 'epoll', 'uwebsockets'], server => entry(server, nearly)), ...all(peersBut('uwebsockets'))],
   targets: ['p50', 'p99'].flatMap(value => [{value, of: 'mora', against: 'epoll', limit: 1.25}, ...below(value, websocketPeers)]),
 });
 
@@ -60,15 +61,15 @@ export const ROUNDS = 9;
 export const figures = [
   {
     floor: 'epoll-batch', id: 'fanout-1000-8', title: 'Fan-out to 1,000 subscribers, 8 messages in flight', chart: 'cpu',
-    load: fanout(1000, {'in-flight': 8}), values: throughput,
-    entries: [...all(['mora', 'epoll-batch', 'uwebsockets', 'faye'], close), ...all(['mora-redis', 'epoll', ...peersBut('uwebsockets', 'faye')])],
+    load: fanout(1000, {'in-flight': 8}), values: throughput, turn: 0.06,
+    entries: [...all(['mora', 'epoll-batch', 'uwebsockets'], inTurns), ...all(['mora-redis', 'epoll', ...peersBut('uwebsockets')])],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll-batch', limit: 1.25}, {value: 'cpu', of: 'mora', against: 'faye', limit: 1 / 12},
       {value: 'cpu', of: 'mora-redis', against: 'faye-redis', limit: 1 / 30}, ...below('cpu', ['centrifugo', 'cometd', 'nchan', 'uwebsockets'])],
   },
   {
     floor: 'epoll', id: 'fanout-1000-1', title: 'Fan-out to 1,000 subscribers, 1 message in flight', chart: 'cpu',
-    load: fanout(1000, {'in-flight': 1}), values: throughput,
-    entries: [...all(['mora', 'epoll', 'uwebsockets'], close), ...all(['lws', ...peersBut('uwebsockets')])],
+    load: fanout(1000, {'in-flight': 1}), values: throughput, turn: 0.06,
+    entries: [...all(['mora', 'epoll', 'uwebsockets'], inTurns), ...all(['lws', ...peersBut('uwebsockets')])],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll', limit: 1.25}, ...below('cpu', websocketPeers)],
   },
   {
@@ -76,18 +77,18 @@ export const figures = [
     entries: [100, 1000, 10000].flatMap(clients => ['mora', 'epoll-batch'].map(server => (server === 'mora' && clients > 100 ? close : few)(server, {name: `${server} ${clients}`, clients}))),
     targets: [{value: 'cpu', of: 'mora 10000', against: 'mora 1000', limit: 1.3}],
   },
-  paced(20000),
-  paced(100000),
+  paced(20000, {turn: 0.1, turns: true, rounds: 11, seconds: 4}),
+  paced(100000, {rounds: 15}),   // all the time: it has to keep up
   {
     floor: 'epoll', id: 'ping-pong', title: 'Ping-pong: one message at a time, one client to itself', chart: 'cpu',
-    load: fanout(1, {kind: 'self', 'in-flight': 1}), values: {...throughput, p50: {of: p50, unit: ms}},
-    entries: [...all(['mora', 'epoll', 'faye'], close), ...all(peersBut('faye'), few)],
+    load: fanout(1, {kind: 'self', 'in-flight': 1}), values: {...throughput, p50: {of: p50, unit: ms}}, turn: 0.06,
+    entries: [...all(['mora', 'epoll', 'faye'], inTurns), ...all(peersBut('faye'), few)],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll', limit: 1.5}, {value: 'cpu', of: 'mora', against: 'faye', limit: 1 / 3}],
   },
   {
     floor: 'epoll', id: 'publish-heavy', title: 'One publisher, one subscriber, 64 messages in flight', chart: 'cpu',
-    load: fanout(1, {'in-flight': 64}), values: throughput,
-    entries: [...all(['mora', 'epoll', 'epoll-batch', 'faye']), ...all(['mora-redis', 'faye-redis'], close), ...all(peersBut('faye', 'faye-redis'), few)],
+    load: fanout(1, {'in-flight': 64}), values: throughput, turn: 0.06,
+    entries: [...all(['mora', 'epoll', 'epoll-batch', 'faye']), ...all(['mora-redis', 'faye-redis'], inTurns), ...all(peersBut('faye', 'faye-redis'), few)],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll', limit: 1.5}, {value: 'cpu', of: 'mora', against: 'faye', limit: 1 / 3},
       {value: 'rate', of: 'mora-redis', against: 'faye-redis', limit: 5, atLeast: true}],
   },
@@ -150,9 +151,9 @@ export const figures = [
     values: latency, entries: [entry('mora', {name: 'mora, 10 % slow'}), entry('mora', {name: 'mora, none slow', slow: 0})], targets: [],
   },
   {
-    id: 'redis', title: 'On Redis: one node', load: fanout(1000, {'in-flight': 8}),
+    id: 'redis', title: 'On Redis: one node', load: fanout(1000, {'in-flight': 8}), turn: 0.06,
     values: {node: {of: node, unit: `${us}, of the node`}, ...throughput},
-    entries: [close('mora'), close('mora-redis'), few('mora-redis-2', {name: 'two nodes'})],
+    entries: [inTurns('mora'), inTurns('mora-redis'), few('mora-redis-2', {name: 'two nodes'})],
     targets: [{value: 'node', of: 'mora-redis', against: 'mora', limit: 1.15}],
   },
   {

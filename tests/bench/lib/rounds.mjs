@@ -3,7 +3,7 @@
 //
 // Mora and the floors start anew for each measurement. A peer is started once and kept, so that what
 // compiles while it runs has been compiled, unless the figure wants it fresh; its first measurement in a
-// figure is thrown away.
+// figure is thrown away. Entries with `turns` are measured last in a round, all at once, in turns of figure.turn seconds.
 
 import {mkdtempSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
@@ -11,6 +11,31 @@ import {join} from 'node:path';
 import {ROUNDS} from './figures.mjs';
 import {Unfit, isPeer, load, start} from './servers.mjs';
 import {estimate, pairedRatio, shuffled} from './statistics.mjs';
+
+const SOON = 50_000_000n;   // ns
+
+// Where those who take turns meet: once all have come who do not stay away, each is told its place, in their order.
+export class Meeting {
+  constructor(count) {
+    this.here = new Array(count);   // who has come, or null who stays away
+    this.missing = count;
+  }
+
+  // Of one of them: come() gives the line that tells; leave() does nothing once it has come.
+  ticket(i) {
+    const close = resolve => {
+      if (this.here[i] !== undefined) return;
+      this.here[i] = resolve;
+      if (--this.missing === 0) this.begin();
+    };
+    return {come: () => new Promise(close), leave: () => close(null)};
+  }
+
+  begin() {
+    const at = process.hrtime.bigint() + SOON, all = this.here.filter(Boolean);
+    all.forEach((tell, place) => tell(`${at} ${place} ${all.length}\n`));
+  }
+}
 
 export class Rounds {
   // cpus: {server, load}; skipped: reasons by name, added to while running.
@@ -32,12 +57,12 @@ export class Rounds {
     return server;
   }
 
-  async once(figure, entry) {
-    const {name, server: serverName, rounds, settings, flags, check, ...changes} = entry;
+  async once(figure, entry, meet) {
+    const {name, server: serverName, rounds, turns, settings, flags, check, ...changes} = entry;
     const fresh = figure.fresh || !isPeer(serverName);
     const server = await this.server(serverName, {fresh, settings, flags});
     try {
-      const report = await load(server, {...figure.load, ...changes}, this.cpus.load);
+      const report = await load(server, {...figure.load, ...changes, ...(meet && {turn: figure.turn})}, this.cpus.load, meet);
       if (figure.numbers) report.numbers = await server.numbers();
       check?.(report);
       return report;
@@ -55,10 +80,10 @@ export class Rounds {
   }
 
   // One entry of one round. What a peer does wrong takes it out of this figure; Mora and the floors may do no wrong.
-  async measure(figure, entry, result) {
+  async measure(figure, entry, result, meet) {
     let report;
     try {
-      report = await this.once(figure, entry);
+      report = await this.once(figure, entry, meet);
     } catch (error) {
       if (!isPeer(entry.server)) throw new Error(`${figure.id}, ${entry.name}: ${error.message}`, {cause: error});
       result.out[entry.name] = error instanceof Unfit ? error.message : `failed: ${error.message}`;
@@ -69,6 +94,28 @@ export class Rounds {
     if (figure.load.scenario === 'fanout' && !figure.load.rate && figure.load.clients === 1000)
       this.capacity[entry.server] = Math.max(this.capacity[entry.server] ?? 0, report.per_second);
     return values;
+  }
+
+  // All of them at once: [[entry, values]...].
+  async inTurns(figure, list, result) {
+    const meeting = new Meeting(list.length);
+    const ended = await Promise.allSettled(list.map(async (entry, i) => {
+      const {come, leave} = meeting.ticket(i);
+      try {
+        return [entry, await this.measure(figure, entry, result, come)];
+      } finally {
+        leave();
+      }
+    }));
+    return ended.map(({value, reason}) => { if (reason) throw reason; return value; });
+  }
+
+  // One after the other, but for those that take turns.
+  async round(figure, list, result) {
+    const all = [];
+    for (const entry of list.filter(({turns}) => !turns)) all.push([entry, await this.measure(figure, entry, result)]);
+    all.push(...await this.inTurns(figure, list.filter(({turns}) => turns), result));
+    for (const [{name}, values] of all) if (values) result.rounds[name].push(values);
   }
 
   // `asked`: how many rounds at most, in place of what the figure says.
@@ -84,15 +131,13 @@ export class Rounds {
     }
     const warmed = new Set();
     for (let round = 0; round < Math.max(...figure.entries.map(roundsOf)); round++) {
-      for (const entry of shuffled(figure.entries, 1000 + round)) {
-        if (result.out[entry.name] || round >= roundsOf(entry)) continue;
-        if (isPeer(entry.server) && !figure.fresh && !warmed.has(entry.name)) {
-          await this.measure(figure, entry, result);
-          warmed.add(entry.name);
-        }
-        const values = result.out[entry.name] ? null : await this.measure(figure, entry, result);
-        if (values) result.rounds[entry.name].push(values);
+      const takesPart = entry => !result.out[entry.name] && round < roundsOf(entry);
+      const list = shuffled(figure.entries, 1000 + round);
+      for (const entry of list.filter(entry => takesPart(entry) && isPeer(entry.server) && !figure.fresh && !warmed.has(entry.name))) {
+        await this.measure(figure, entry, result);
+        warmed.add(entry.name);
       }
+      await this.round(figure, list.filter(takesPart), result);
     }
     for (const name of Object.keys(result.out)) delete result.rounds[name];
     this.summarise(figure, result);

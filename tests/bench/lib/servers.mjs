@@ -15,6 +15,7 @@ import {existsSync, mkdirSync, mkdtempSync, readFileSync} from 'node:fs';
 import {execFileSync, spawn} from 'node:child_process';
 import {once} from 'node:events';
 import {join} from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
 import {freePort, launch} from '../peers/lib/server.mjs';
 import {root, which} from '../peers/lib/install.mjs';
 import {peers, Skipped} from '../peers/peers.mjs';
@@ -46,13 +47,29 @@ const MORA = {
   'limits.clients_per_address': 20000,
 };
 
+const listening = (port, list = readFileSync('/proc/net/tcp', 'latin1')) =>
+  list.split('\n').filter(line => line.includes(`:${port.toString(16).toUpperCase().padStart(4, '0')} 00000000:0000 0A`)).length;
+
+// Workers share a port: the first to listen there would get all clients that come before the others do. And the kernel's list
+// of a process's children may lack one for a moment.
+async function allAreThere(server, port, workers) {
+  const family = workers > 1 ? workers + 1 : 1;
+  for (let i = 0; i < 500; i++) {
+    const pids = server.pids();
+    if (listening(port) >= workers && pids.length >= family) return pids;
+    await sleep(20);
+  }
+  throw new Error(`${listening(port)} of ${workers} workers listen`);
+}
+
 async function broker(name, {cpu, directory, settings}) {
   const port = await freePort(), admin = await freePort();
   const set = {...MORA, 'broker.listen': `127.0.0.1:${port}`, 'admin.listen': `127.0.0.1:${admin}`, ...settings};
   const flags = Object.entries(set).flatMap(([key, value]) => ['--set', `${key}=${JSON.stringify(value)}`]);
   const server = await launch({name, cpu, directory, port, command: [binary('mora-broker'), ...flags]});
+  const pids = await allAreThere(server, port, set['broker.workers'] ?? 1);
   const numbers = async () => (await fetch(`http://127.0.0.1:${admin}/v1/stats`)).json();
-  return {server, port, numbers};
+  return {server, port, numbers, pids};
 }
 
 async function redis({cpu, directory}) {
@@ -119,7 +136,7 @@ const moraRedis = (nodes, more = {}) => async ({cpu, directory, settings = {}}) 
     await stop();
     throw error;
   }
-  return {pids: {node: started.flatMap(({server}) => server.pids()), redis: store.server.pids()}, ways: moraWays(started.map(({port}) => port)), stop};
+  return {pids: {node: started.flatMap(({pids}) => pids), redis: store.server.pids()}, ways: moraWays(started.map(({port}) => port)), stop};
 };
 
 // -- the floors ------------------------------------------------------------------------------------
@@ -183,19 +200,26 @@ export async function start(name, options) {
   return {pids: parts ?? {server: pids}, ways: waysOf({dialect: peer.dialect, urls: running.urls}), version, settings, stop: running.stop};
 }
 
-// Puts a load on a server: what bench_load reports, with `cpu`, that of all groups for each delivery.
 export class Unfit extends Error {}
 
+// Puts a load on a server: what bench_load reports. With `meet`, which says when its turns are, it takes turns.
+const READY = 'ready\n';
 let runs = 0;
-export async function load(server, {scenario, kind, ...options}, cpu) {
+export async function load(server, {scenario, kind, ...options}, cpu, meet) {
   const way = server.ways[kind];
   if (!way) throw new Unfit(`does not offer ${kind}`);
   const words = Object.entries({base: (++runs * 20000) % 900000, ...options}).flatMap(([key, value]) => [`--${key}`, String(value)]);
   const groups = Object.entries(server.pids).flatMap(([group, pids]) => ['--pids', `${group}=${pids}`]);
   const child = spawn('taskset', ['-c', String(cpu), binary('bench_load'), scenario, '--dialect', way.dialect,
-    '--spin', ...way.urls.flatMap(url => ['--url', url]), '--publish-url', way.publish, ...groups, ...words], {stdio: ['ignore', 'pipe', 'pipe']});
+    '--spin', ...way.urls.flatMap(url => ['--url', url]), '--publish-url', way.publish, ...groups, ...words], {stdio: ['pipe', 'pipe', 'pipe']});
   let out = '', complaint = '';
-  child.stdout.on('data', text => { out += text; });
+  child.stdin.on('error', () => {});   // it has ended
+  child.stdout.on('data', text => {
+    out += text;
+    if (!meet || !out.startsWith(READY)) return;
+    out = out.slice(READY.length);
+    meet().then(turns => child.stdin.end(turns));
+  });
   child.stderr.on('data', text => { complaint += text; });
   const [code, signal] = await once(child, 'close');
   if (code === 3) {

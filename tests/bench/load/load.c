@@ -168,7 +168,7 @@ void bn_load_enter(struct bn_load *load, enum bn_phase phase) {
 void bn_load_turn(struct bn_load *load, uint64_t wait) {
   open_more(load);
   if (load->options->processes > 1 && wait > 1000000) wait = 1000000;
-  bn_net_turn(&load->net, load->options->spin ? 0 : wait);
+  bn_net_turn(&load->net, load->options->spin && !load->resting ? 0 : wait);
 }
 
 void bn_load_follow(struct bn_load *load) {

@@ -8,6 +8,7 @@
 
 #include "tests/bench/load/dialect.h"
 #include "tests/bench/load/measure.h"
+#include "tests/bench/load/turns.h"
 
 enum { BN_PROCESSES = 8, BN_TARGETS = 8, BN_BLOCKS = 64, BN_WINDOW = 1024 };
 
@@ -19,6 +20,7 @@ struct bn_options {
   unsigned missed, others, slow, block, base;
   double rate, warm, seconds, settle, patience;
   bool count, spin, publish_given;
+  uint64_t turn;   // ns; 0: nobody takes turns
   struct bn_group groups[BN_GROUPS];
   unsigned group_count;
 };
@@ -39,6 +41,8 @@ struct bn_load {
   struct bn_tally *tally;   // of this process
   unsigned self, count, next, opening, publishers_ready;
   enum bn_phase phase;
+  struct bn_turns turns;
+  bool resting;   // it is the turn of another one
   struct bn_conn *conns, *publishers;
   unsigned publisher_count;
   uint64_t published, completed;   // messages; completed: delivered to all, and all before them
@@ -53,9 +57,10 @@ struct bn_block {
 
 // What a scenario found out, beyond the tallies.
 struct bn_result {
-  struct bn_usage before[BN_GROUPS], after[BN_GROUPS];      // around what was measured
-  uint64_t elapsed, deliveries, frames, reads, publishes;   // while it was measured
-  uint64_t pss_before[BN_GROUPS], pss_after[BN_GROUPS];     // around connecting
+  struct bn_usage before[BN_GROUPS], after[BN_GROUPS];   // around what was measured
+  uint64_t deliveries, frames, reads, publishes;         // while it was measured
+  uint64_t elapsed, timely;   // of that, while messages were published: the time, and the deliveries
+  uint64_t pss_before[BN_GROUPS], pss_after[BN_GROUPS];   // around connecting
   uint64_t connect_time, connect_cpu;
   uint64_t publish_time;
   struct bn_block blocks[BN_BLOCKS];

@@ -34,6 +34,7 @@ static const char usage[] =
     "  --patience S      without progress, then what is missing is lost (20)\n"
     "  --processes N     share the clients among processes (1)\n"
     "  --spin            never sleep: to wake a client that sleeps is work of who sends to it\n"
+    "  --turn S          take turns with others, of so long: see tests/bench/load/turns.h\n"
     "  --sources N       addresses 127.0.0.2... to connect from (8)\n";
 
 enum {
@@ -58,7 +59,8 @@ enum {
   PATIENCE,
   PROCESSES,
   SOURCES,
-  SPIN
+  SPIN,
+  TURN
 };
 
 static const struct option words[] = {
@@ -84,8 +86,11 @@ static const struct option words[] = {
     {"base", 1, NULL, BASE},
     {"patience", 1, NULL, PATIENCE},
     {"spin", 0, NULL, SPIN},
+    {"turn", 1, NULL, TURN},
     {0},
 };
+
+#define MIN_TURN 1000000   // ns
 
 _Noreturn static void refuse(const char *what) {
   fprintf(stderr, "bench_load: %s\n%s", what, usage);
@@ -127,6 +132,10 @@ static void take_word(struct bn_options *o, int word, const char *value) {
   case PROCESSES: o->processes = number; break;
   case SOURCES: o->sources = number; break;
   case SPIN: o->spin = true; break;
+  case TURN:
+    o->turn = (uint64_t)(strtod(value, NULL) * 1e9);
+    if (o->turn < MIN_TURN) refuse("a turn is too short");
+    break;
   default: refuse("bad option");
   }
 }
@@ -141,7 +150,8 @@ static void read_options(struct bn_options *o, int argc, char **argv) {
   if (o->in_flight == 0 || o->concurrency == 0 || o->block == 0) refuse("a number may not be 0");
   if (o->in_flight > BN_WINDOW / 2) refuse("too many in flight");
   if (o->processes > 1 && o->rate <= 0 && strcmp(o->scenario, "fanout") == 0) refuse("several processes need a --rate");
-  if (o->processes > 1 && o->spin) refuse("only one process spins");
+  if (o->processes > 1 && (o->spin || o->turn)) refuse("only one process spins, or takes turns");
+  if (o->turn && strcmp(o->scenario, "fanout") != 0) refuse("only a fanout takes turns");
   if (o->processes == 0 || o->processes > BN_PROCESSES) refuse("1 to 8 processes");
 }
 
@@ -192,9 +202,8 @@ static void print_report(const struct bn_options *o, const struct bn_result *r, 
   printf("  \"in_flight\": %u, \"rate\": %.0f, \"seconds\": %.3f,\n", o->rate > 0 ? 0 : o->in_flight, o->rate,
          (double)r->elapsed / 1e9);
   printf("  \"publishes\": %lu, \"deliveries\": %lu, \"per_second\": %.0f, \"per_frame\": %.2f, \"per_read\": %.2f,\n",
-         (unsigned long)r->publishes, (unsigned long)r->deliveries,
-         ratio((double)r->deliveries * 1e9, (double)r->elapsed), ratio((double)r->deliveries, (double)r->frames),
-         ratio((double)r->deliveries, (double)r->reads));
+         (unsigned long)r->publishes, (unsigned long)r->deliveries, ratio((double)r->timely * 1e9, (double)r->elapsed),
+         ratio((double)r->deliveries, (double)r->frames), ratio((double)r->deliveries, (double)r->reads));
   printf("  \"connects_per_second\": %.0f, \"connect_cpu_us\": %.2f, \"publish_seconds\": %.3f,\n",
          ratio(o->clients * 1e9, (double)r->connect_time), (double)r->connect_cpu / 1e3 / o->clients,
          (double)r->publish_time / 1e9);

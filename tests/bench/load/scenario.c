@@ -102,20 +102,58 @@ static void fill_window(struct bn_load *load) {
     publish_next(load, bn_now());
 }
 
-static void send_for(struct bn_load *load, double time) {
+// Until `end`; publishes until `last`.
+static void send_until(struct bn_load *load, uint64_t last, uint64_t end) {
   const struct bn_options *o = load->options;
-  uint64_t fan = o->clients / o->channels, end = bn_now() + seconds(time), due = bn_now(), wait;
+  uint64_t fan = o->clients / o->channels, due = bn_now(), wait;
   uint64_t interval = o->rate > 0 ? (uint64_t)(1e9 * (double)fan / o->rate) : 0;
   for (uint64_t now; (now = bn_now()) < end;) {
-    if (interval) {
+    wait = end - now;
+    if (now < last && interval) {
       for (; due <= now; due += interval) publish_next(load, due);   // due, not now: a late sender hides nothing
-      wait = due < end ? due - now : end - now;
-    } else {
+      if (due < end) wait = due - now;
+    } else if (now < last) {
       fill_window(load);
-      wait = end - now;
     }
     bn_load_turn(load, wait < SECOND / 100 ? wait : SECOND / 100);
   }
+}
+
+// Until its turn comes.
+static void rest(struct bn_load *load) {
+  load->resting = true;
+  for (uint64_t wait; (wait = bn_turns_wait(&load->turns, bn_now())) > 0;) bn_load_turn(load, wait);
+  load->resting = false;
+}
+
+// Publishes until `last`, and adds that time and what was delivered in it.
+static void work(struct bn_load *load, struct bn_result *r, uint64_t last, uint64_t end) {
+  uint64_t began = bn_now(), delivered = bn_load_delivered(load);
+  send_until(load, last, last);
+  r->elapsed += bn_now() - began;
+  r->timely += bn_load_delivered(load) - delivered;
+  send_until(load, last, end);
+}
+
+// For so long, or in turns that come to that.
+static void send_for(struct bn_load *load, struct bn_result *r, double time) {
+  if (!load->options->turn) {
+    uint64_t end = bn_now() + seconds(time);
+    work(load, r, end, end);
+    return;
+  }
+  for (unsigned left = bn_turns_of(&load->turns, seconds(time)); left > 0; left--) {
+    rest(load);
+    uint64_t now = bn_now();
+    work(load, r, bn_turns_last(&load->turns, now), bn_turns_end(&load->turns, now));
+  }
+}
+
+static void warm_up(struct bn_load *load) {
+  static struct bn_result unsaid;
+  const struct bn_options *o = load->options;
+  if (o->turn && !bn_turns_meet(&load->turns, o->turn)) bn_load_give_up("nobody says when turns begin");
+  send_for(load, &unsaid, o->warm);
 }
 
 // Adds up frames and reads of all processes.
@@ -126,19 +164,25 @@ static void add_frames(const struct bn_load *load, struct bn_result *r, int sign
   }
 }
 
-static void measure(struct bn_load *load, struct bn_result *r, double time) {
-  uint64_t began = bn_now(), delivered = bn_load_delivered(load), published = load->published;
+// The server's usage is that of all the time, what it puts off until another one's turn included.
+static void measure(struct bn_load *load, struct bn_result *r) {
+  uint64_t delivered = bn_load_delivered(load), published = load->published;
   add_frames(load, r, -1);
   read_usage(load, r->before);
-  load->shared->from = began;
+  load->shared->from = bn_now();
   load->shared->to = UINT64_MAX;
-  send_for(load, time);
+  send_for(load, r, load->options->seconds);
   load->shared->to = bn_now();
   read_usage(load, r->after);
-  r->elapsed = bn_now() - began;
   r->deliveries = bn_load_delivered(load) - delivered;
   add_frames(load, r, 1);
   r->publishes = load->published - published;
+}
+
+// While the others have their last turns.
+static void stand_by(struct bn_load *load) {
+  load->resting = load->options->turn > 0;
+  if (load->resting) pause_for(load, (double)(load->turns.count * load->turns.time) / 1e9);
 }
 
 // What is still under way. What never comes is counted as lost.
@@ -155,18 +199,19 @@ static void count_if_asked(struct bn_load *load) {
 
 static void fanout(struct bn_load *load, struct bn_result *r) {
   set_up(load, r);
-  send_for(load, load->options->warm);
+  warm_up(load);
   count_if_asked(load);
-  measure(load, r, load->options->seconds);
+  measure(load, r);
+  stand_by(load);
   drain(load);
 }
 
 static void slow(struct bn_load *load, struct bn_result *r) {
   set_up(load, r);
-  send_for(load, load->options->warm);
+  warm_up(load);
   drain(load);
   bn_load_enter(load, BN_DEAF);
-  measure(load, r, load->options->seconds);
+  measure(load, r);
   bn_load_enter(load, BN_HEAR);
   drain(load);
 }
@@ -227,7 +272,7 @@ static void storm(struct bn_load *load, struct bn_result *r) {
   await(load, bn_load_delivered, load->published * (load->options->clients / load->options->channels));
   read_usage(load, r->after);
   r->elapsed = bn_now() - began;
-  r->deliveries = bn_load_delivered(load);
+  r->deliveries = r->timely = bn_load_delivered(load);
   pause_for(load, load->options->settle);
 }
 
