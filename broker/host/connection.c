@@ -25,7 +25,7 @@ void bk_connection_timer(struct bk_connection *c, bx_millis after) {
 void bk_connection_no_timer(struct bk_connection *c) { bx_wheel_cancel(&c->loop->wheel, &c->timer); }
 
 static struct bk_connection *create(struct bk_listener *l, int fd, const struct bk_peer *peer) {
-  struct bk_connection *c = bx_alloc_lines(sizeof *c);
+  struct bk_connection *c = bx_alloc(sizeof *c);
   if (!bk_watch_open(l->loop, &c->wire.watch, fd, EPOLLIN, on_ready)) {
     bk_host_counters.accept_failures++;
     close(fd);

@@ -164,6 +164,37 @@ static void messages_go_in_answers_to_connects(void **state) {
   world_fini(&w);
 }
 
+// What waited goes out with the connect, and not when a message of the same text is done at last.
+static void a_connect_beside_a_slow_publish_is_heard_at_once(void **state) {
+  const char *text;
+  struct wire x;
+  struct world w;
+  char id[32];
+
+  (void)state;
+  begin(&w, id);
+  wire_open(&x, &w);
+  send(&x, id, w.base, 0);
+  publish(&w, 1, 1);
+  wire_take(&x);
+  w.hold = 1u << BX_REQUEST_PUBLISH;
+  assert_true(
+      wire_send(&x,
+                "[{'channel':'/meta/connect','clientId':'%s','connectionType':'websocket','id':'c',"
+                "'advice':{'timeout':%u},'ext':{'ack':%llu}},{'channel':'/x','clientId':'%s','data':9,'id':'p'}]",
+                id, HOLD, (unsigned long long)w.base, id));
+  world_turn(&w);
+  text = wire_take(&x);
+  assert_string_equal(numbers(text), "1");
+  assert_int_equal(told_in(text), w.base + 1);
+  assert_null(strstr(text, "'id':'p'"));
+  w.hold = 0;
+  world_turn(&w);
+  assert_non_null(strstr(wire_take(&x), "'id':'p'"));
+  wire_close(&x);
+  world_fini(&w);
+}
+
 static void a_poll_brings_the_number(void **state) {
   struct wire x;
   struct world w;
@@ -782,6 +813,7 @@ int main(void) {
       cmocka_unit_test(only_true_asks_for_it),
       cmocka_unit_test(a_plain_client_is_told_nothing),
       cmocka_unit_test(messages_go_in_answers_to_connects),
+      cmocka_unit_test(a_connect_beside_a_slow_publish_is_heard_at_once),
       cmocka_unit_test(a_poll_brings_the_number),
       cmocka_unit_test(a_backlog_comes_in_answers),
       cmocka_unit_test(only_the_number_is_evidence),

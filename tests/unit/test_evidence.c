@@ -499,6 +499,65 @@ static void a_pong_of_another_connection_is_no_evidence(void **state) {
   world_fini(&w);
 }
 
+// What is handed over to the first of `count` streams that all get the same three messages in one write: how it counts.
+static void hand_over_three(unsigned count, uint64_t seen[7]) {
+  struct wire x[10];
+  char id[10][32];
+  struct world w;
+  const struct bx_session *s;
+
+  begin(&w, id[0]);
+  for (unsigned i = 1; i < count; i++) {
+    world_handshake(&w, id[i]);
+    world_subscribe(&w, id[i], "/a");
+  }
+  for (unsigned i = 0; i < count; i++) {
+    stream_connect(&x[i], &w, id[i], "1");
+    x[i].stuck = true;
+  }
+  publish(&w, 1, 3);
+  for (unsigned i = 0; i < count; i++) {
+    struct bx_buffer out = {0};
+    struct bx_gathered g;
+
+    assert_true(bx_connection_gather(&x[i].c, &out, &g));
+    assert_int_equal(g.frame != NULL, count > 1);   // put together for all of them
+    if (g.frame != NULL) bx_buffer_add(&out, bx_frame_array(g.frame), bx_frame_array_len(g.frame));
+    bx_buffer_char(&out, '\0');
+    assert_non_null(strstr(out.at, "\"data\":1}"));
+    assert_non_null(strstr(strstr(out.at, "\"data\":1}"), "},{"));
+    assert_non_null(strstr(strstr(out.at, "\"data\":2}"), "\"data\":3}]"));
+    bx_frame_unref(g.frame);
+    bx_buffer_fini(&out);
+    assert_false(bx_connection_gather(&x[i].c, &out, &g));
+    bx_buffer_fini(&out);
+  }
+  s = world_session(&w, id[0]);
+  seen[0] = s->pending;
+  seen[1] = s->handed;
+  seen[2] = s->sequence;
+  seen[3] = s->written - w.base;
+  seen[4] = s->conf - w.base;
+  seen[5] = w.server->counters.delivered / count;
+  for (unsigned i = 0; i < count; i++) wire_close(&x[i]);
+  seen[6] = w.server->counters.resent / count;
+  stream_connect(&x[0], &w, id[0], "2");
+  assert_string_equal(numbers(wire_take(&x[0])), "1 2 3");
+  wire_close(&x[0]);
+  world_fini(&w);
+}
+
+static void what_many_get_at_once_counts_as_one_by_one(void **state) {
+  uint64_t alone[7], together[7];
+
+  (void)state;
+  hand_over_three(1, alone);
+  hand_over_three(10, together);
+  assert_memory_equal(alone, together, sizeof alone);
+  assert_int_equal(alone[1], 3);
+  assert_int_equal(alone[3], 3);
+}
+
 static void the_echo_of_our_close_confirms(void **state) {
   struct wire x;
   struct world w;
@@ -794,6 +853,7 @@ int main(void) {
       cmocka_unit_test(from_a_poll_to_a_stream_and_back),
       cmocka_unit_test(a_pong_in_the_middle_of_a_backfill),
       cmocka_unit_test(pings_of_one_position),
+      cmocka_unit_test(what_many_get_at_once_counts_as_one_by_one),
       cmocka_unit_test(a_backfill_leaves_out_what_another_pattern_brought),
       cmocka_unit_test(a_subscription_that_is_behind_the_journal),
       cmocka_unit_test(an_echo_speaks_for_its_own_stream),
