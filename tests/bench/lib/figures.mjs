@@ -41,7 +41,7 @@ const latency = {p50: {of: p50, unit: ms}, p99: {of: p99, unit: ms}, p999: {of: 
 const paced = (deliveries, {turn, ...nearly}) => ({
   floor: 'epoll', id: `latency-${deliveries}`, title: `Latency at ${deliveries.toLocaleString('en')} deliveries a second, 1,000 subscribers`, chart: 'p99',
   load: fanout(1000, {rate: deliveries, seconds: 2}), values: latency, capacity: deliveries, turn,
-  entries: [...all(['mora', 'epoll', 'uwebsockets'], server => entry(server, nearly)), ...all(peersBut('uwebsockets'))],
+  entries: [...all(['mora', 'epoll', 'uwebsockets', 'nchan'], server => entry(server, nearly)), ...all(peersBut('uwebsockets', 'nchan'))],
   targets: ['p50', 'p99'].flatMap(value => [{value, of: 'mora', against: 'epoll', limit: 1.25}, ...below(value, websocketPeers)]),
 });
 
