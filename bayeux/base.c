@@ -17,10 +17,9 @@ void *bx_alloc(size_t size) {
 }
 
 void *bx_alloc_lines(size_t size) {
-  size_t whole = (size + BX_LINE - 1) / BX_LINE * BX_LINE;
-  void *memory = aligned_alloc(BX_LINE, whole);
-  BX_BUG_ON(memory == NULL);
-  return memset(memory, 0, whole);
+  void *memory;
+  BX_BUG_ON(posix_memalign(&memory, BX_LINE, size) != 0);
+  return memset(memory, 0, size);
 }
 
 void *bx_realloc(void *old, size_t size) {
