@@ -137,24 +137,50 @@ test('loads that take turns on a core publish in their own turns, and not in the
   await listener.handshake();
   listener.send([listener.message.connect()]);
   for (const base of [0, 1]) await listener.one(listener.message.subscribe(`/bench/00000${base}`), 'subscribe');
-  const begin = process.hrtime.bigint() + 500_000_000n;
-  const mine = [0n, 2n];
-  const reports = await Promise.all(mine.map((place, base) => run('bench_load', [...QUICK, 'fanout', '--clients', '10', '--rate', '2000', '--spin', '--turn', '0.1',
+  const begin = process.hrtime.bigint() + 500_000_000n, turns = 9;
+  const reports = await Promise.all([0, 2].map((place, base) => run('bench_load', [...QUICK, '--seconds', '0.8', 'fanout', '--clients', '10', '--rate', '2000', '--spin', '--turn', '0.1',
     '--base', String(base), ...bayeux(broker)], {input: `${begin} ${place} ${count}\n`})));
   for (const {code, stdout, stderr} of reports) {
     assert.equal(code, 0, stderr);
     assert(stdout.startsWith('ready\n'));
     const report = JSON.parse(stdout.slice('ready\n'.length));
     clean(report, 10);
-    assert(report.seconds >= 0.22, `${report.seconds} s of its own turns`);   // three times 0.075 s
+    assert(report.seconds >= 0.58, `${report.seconds} s of its own turns`);   // eight times 0.075 s
   }
   const [first, second] = reports.map(({stdout}) => JSON.parse(stdout.slice('ready\n'.length)).total / 10);
   await listener.inbox.when(messages => messages.length >= first + second, 'all that was published');
+  const owners = new Map();   // by the turn's number
   for (const {data} of listener.inbox.items) {
     const [, due, base] = /^@@\d{10}@(\d{19})@(\d{6})/.exec(data);
-    const into = (BigInt(due) - begin - mine[Number(base)] * turn) % (count * turn);
-    assert(BigInt(due) >= begin && into >= 0n && into < turn * 3n / 4n, `${into} ns into the turn of ${base}`);
+    const number = (BigInt(due) - begin) / turn, into = (BigInt(due) - begin) % turn;
+    assert(BigInt(due) >= begin && into < turn * 3n / 4n, `${into} ns into a turn of ${base}`);
+    if (!owners.has(number)) owners.set(number, base);
+    assert.equal(owners.get(number), base, `turn ${number}`);
   }
+  assert.equal(owners.size, 2 * turns);
+  const places = base => [...owners].filter(([, owner]) => Number(owner) === base).map(([number]) => number).sort((a, b) => Number(a - b));
+  for (const base of [0, 1])
+    assert.deepEqual(places(base).map(number => number / count), Array.from({length: turns}, (_, cycle) => BigInt(cycle)), `a turn of ${base} in each cycle`);
+  const orders = new Set(places(0).map((number, cycle) => `${number % count} ${places(1)[cycle] % count}`));
+  assert(orders.size > 1, 'the order is always the same');   // by chance: once in a million runs
+});
+
+// A process that works a fifth of all the time, and one that works for its clients only.
+test('in turns a server is charged with its work by the clock at its own rate, not once for each that takes turns', async t => {
+  const burns = 'setInterval(() => { for (const end = performance.now() + 4; performance.now() < end;); }, 20)';
+  const clock = adopt(spawn(process.execPath, ['-e', burns], {stdio: 'ignore'}));
+  t.after(() => clock.kill('SIGKILL'));
+  const server = await floor(t, 'bench_epoll');
+  const words = [...QUICK, '--seconds', '0.8', 'fanout', '--clients', '10', '--rate', '2000', '--turn', '0.1', '--pids', `clock=${clock.pid}`, ...plain(server)];
+  const {code, stdout, stderr} = await run('bench_load', words, {input: `${process.hrtime.bigint() + 500_000_000n} 1 4\n`});
+  assert.equal(code, 0, stderr);
+  const {own_s: own, aside_s: aside, groups} = JSON.parse(stdout.slice('ready\n'.length));
+  assert(own >= 0.7 && aside > 2 * own, `${own} s of its own, ${aside} s of others`);
+  const ratio = ({cpu_s: mine, cpu_s_aside: rest}) => mine / own / (rest / aside);
+  assert(ratio(groups.clock) > 0.5 && ratio(groups.clock) < 2, `by the clock: ${JSON.stringify(groups.clock)}`);
+  assert(ratio(groups.server) > 5, `for its clients: ${JSON.stringify(groups.server)}`);
+  const alone = await load(['fanout', '--clients', '10', '--rate', '2000', ...plain(server)]);
+  assert.deepEqual([alone.aside_s, alone.groups.server.cpu_s_aside], [0, 0]);
 });
 
 test('what cannot be measured ends the run', async t => {

@@ -57,8 +57,10 @@ struct bn_block {
 
 // What a scenario found out, beyond the tallies.
 struct bn_result {
-  struct bn_usage before[BN_GROUPS], after[BN_GROUPS];   // around what was measured
-  uint64_t deliveries, frames, reads, publishes;         // while it was measured
+  // While it was measured, and while others had their turns meanwhile. `last`: the reading that the next one adds to.
+  struct bn_usage used[BN_GROUPS], aside[BN_GROUPS], last[BN_GROUPS];
+  uint64_t own_time, aside_time, last_time;
+  uint64_t deliveries, frames, reads, publishes;   // while it was measured
   uint64_t elapsed, timely;   // of that, while messages were published: the time, and the deliveries
   uint64_t pss_before[BN_GROUPS], pss_after[BN_GROUPS];   // around connecting
   uint64_t connect_time, connect_cpu;

@@ -163,19 +163,19 @@ static void print_usage(const struct bn_options *o, const struct bn_result *r) {
   uint64_t first = o->clients;
   printf("  \"groups\": {");
   for (unsigned i = 0; i < o->group_count; i++) {
-    const struct bn_usage *a = &r->before[i], *b = &r->after[i];
+    const struct bn_usage *u = &r->used[i];
     double memory = (double)r->pss_after[i] - (double)r->pss_before[i];
-    bool calls = a->calls >= 0 && b->calls >= 0, instructions = a->instructions >= 0 && b->instructions >= 0;
-    printf("%s\n    \"%s\": {\"cpu_s\": %.6f, \"cpu_us_per_delivery\": %.4f, \"pss_before\": %lu, \"pss_after\": %lu, "
-           "\"pss_per_client\": %.1f",
-           i ? "," : "", o->groups[i].name, (double)(b->cpu - a->cpu) / 1e9,
-           ratio((double)(b->cpu - a->cpu) / 1e3, (double)r->deliveries), (unsigned long)r->pss_before[i],
-           (unsigned long)r->pss_after[i], memory / (double)first);
-    if (calls) printf(", \"calls_per_delivery\": %.4f", ratio((double)(b->calls - a->calls), (double)r->deliveries));
-    if (calls) printf(", \"calls\": %ld", b->calls - a->calls);
-    if (instructions)
-      printf(", \"instructions_per_delivery\": %.1f",
-             ratio((double)(b->instructions - a->instructions), (double)r->deliveries));
+    printf(
+        "%s\n    \"%s\": {\"cpu_s\": %.6f, \"cpu_s_aside\": %.6f, \"cpu_us_per_delivery\": %.4f, \"pss_before\": %lu, "
+        "\"pss_after\": %lu, \"pss_per_client\": %.1f",
+        i ? "," : "", o->groups[i].name, (double)u->cpu / 1e9, (double)r->aside[i].cpu / 1e9,
+        ratio((double)u->cpu / 1e3, (double)r->deliveries), (unsigned long)r->pss_before[i],
+        (unsigned long)r->pss_after[i], memory / (double)first);
+    if (u->calls >= 0)
+      printf(", \"calls_per_delivery\": %.4f, \"calls\": %ld", ratio((double)u->calls, (double)r->deliveries),
+             u->calls);
+    if (u->instructions >= 0)
+      printf(", \"instructions_per_delivery\": %.1f", ratio((double)u->instructions, (double)r->deliveries));
     printf("}");
   }
   printf("\n  },\n");
@@ -204,6 +204,7 @@ static void print_report(const struct bn_options *o, const struct bn_result *r, 
   printf("  \"publishes\": %lu, \"deliveries\": %lu, \"per_second\": %.0f, \"per_frame\": %.2f, \"per_read\": %.2f,\n",
          (unsigned long)r->publishes, (unsigned long)r->deliveries, ratio((double)r->timely * 1e9, (double)r->elapsed),
          ratio((double)r->deliveries, (double)r->frames), ratio((double)r->deliveries, (double)r->reads));
+  printf("  \"own_s\": %.3f, \"aside_s\": %.3f,\n", (double)r->own_time / 1e9, (double)r->aside_time / 1e9);
   printf("  \"connects_per_second\": %.0f, \"connect_cpu_us\": %.2f, \"publish_seconds\": %.3f,\n",
          ratio(o->clients * 1e9, (double)r->connect_time), (double)r->connect_cpu / 1e3 / o->clients,
          (double)r->publish_time / 1e9);

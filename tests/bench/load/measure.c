@@ -90,6 +90,16 @@ void bn_group_read(const struct bn_group *g, struct bn_usage *u) {
   }
 }
 
+static void add_counted(long *sum, long from, long to) {
+  *sum = *sum < 0 || from < 0 || to < 0 ? -1 : *sum + to - from;
+}
+
+void bn_usage_add(struct bn_usage *u, const struct bn_usage *from, const struct bn_usage *to) {
+  u->cpu += to->cpu - from->cpu;
+  add_counted(&u->calls, from->calls, to->calls);
+  add_counted(&u->instructions, from->instructions, to->instructions);
+}
+
 uint64_t bn_group_pss(const struct bn_group *g) {
   uint64_t bytes = 0;
   for (unsigned i = 0; i < g->count; i++) {

@@ -2,7 +2,8 @@
 // What the server's processes use: CPU, memory, system calls, instructions.
 //
 // CPU is the kernel's clock of a process (clock_getcpuclockid): user and system time of all its threads,
-// those that have ended included, in nanoseconds. Memory is Pss of smaps_rollup. System calls and user
+// those that have ended included, in nanoseconds. Of a thread that runs on another core just then it is behind by up
+// to a tick of that core (4 ms at 250 Hz); of one that sleeps it is exact. Memory is Pss of smaps_rollup. System calls and user
 // instructions come from perf_event_open where the kernel permits and the processor has counters; -1 says
 // that they could not be counted.
 #pragma once
@@ -31,6 +32,8 @@ bool bn_group_parse(struct bn_group *, const char *text);
 // Begins to count calls and instructions of all threads there are.
 void bn_group_count(struct bn_group *);
 void bn_group_read(const struct bn_group *, struct bn_usage *);
+// Adds what was used from one reading to a later one.
+void bn_usage_add(struct bn_usage *, const struct bn_usage *from, const struct bn_usage *to);
 // Bytes; 0 when it cannot be read.
 uint64_t bn_group_pss(const struct bn_group *);
 

@@ -18,6 +18,24 @@ static void read_usage(const struct bn_load *load, struct bn_usage usage[BN_GROU
   for (unsigned i = 0; i < load->options->group_count; i++) bn_group_read(&load->options->groups[i], &usage[i]);
 }
 
+// From now on.
+static void use(const struct bn_load *load, struct bn_result *r) {
+  r->last_time = bn_now();
+  read_usage(load, r->last);
+}
+
+static void add_use(const struct bn_load *load, struct bn_result *r, struct bn_usage sums[BN_GROUPS], uint64_t *time) {
+  struct bn_usage from[BN_GROUPS];
+  uint64_t began = r->last_time;
+  memcpy(from, r->last, sizeof from);
+  use(load, r);
+  *time += r->last_time - began;
+  for (unsigned i = 0; i < load->options->group_count; i++) bn_usage_add(&sums[i], &from[i], &r->last[i]);
+}
+
+static void used(const struct bn_load *load, struct bn_result *r) { add_use(load, r, r->used, &r->own_time); }
+static void used_aside(const struct bn_load *load, struct bn_result *r) { add_use(load, r, r->aside, &r->aside_time); }
+
 static void read_pss(const struct bn_load *load, uint64_t pss[BN_GROUPS]) {
   for (unsigned i = 0; i < load->options->group_count; i++) pss[i] = bn_group_pss(&load->options->groups[i]);
 }
@@ -126,13 +144,14 @@ static void rest(struct bn_load *load) {
   load->resting = false;
 }
 
-// Publishes until `last`, and adds that time and what was delivered in it.
+// Publishes until `last`, and adds that time, what was delivered in it, and what the server used until `end`.
 static void work(struct bn_load *load, struct bn_result *r, uint64_t last, uint64_t end) {
   uint64_t began = bn_now(), delivered = bn_load_delivered(load);
   send_until(load, last, last);
   r->elapsed += bn_now() - began;
   r->timely += bn_load_delivered(load) - delivered;
   send_until(load, last, end);
+  used(load, r);
 }
 
 // For so long, or in turns that come to that.
@@ -144,6 +163,7 @@ static void send_for(struct bn_load *load, struct bn_result *r, double time) {
   }
   for (unsigned left = bn_turns_of(&load->turns, seconds(time)); left > 0; left--) {
     rest(load);
+    used_aside(load, r);
     uint64_t now = bn_now();
     work(load, r, bn_turns_last(&load->turns, now), bn_turns_end(&load->turns, now));
   }
@@ -164,16 +184,14 @@ static void add_frames(const struct bn_load *load, struct bn_result *r, int sign
   }
 }
 
-// The server's usage is that of all the time, what it puts off until another one's turn included.
 static void measure(struct bn_load *load, struct bn_result *r) {
   uint64_t delivered = bn_load_delivered(load), published = load->published;
   add_frames(load, r, -1);
-  read_usage(load, r->before);
+  use(load, r);
   load->shared->from = bn_now();
   load->shared->to = UINT64_MAX;
   send_for(load, r, load->options->seconds);
   load->shared->to = bn_now();
-  read_usage(load, r->after);
   r->deliveries = bn_load_delivered(load) - delivered;
   add_frames(load, r, 1);
   r->publishes = load->published - published;
@@ -221,9 +239,9 @@ static void idle(struct bn_load *load, struct bn_result *r) {
   pause_for(load, load->options->warm);
   count_if_asked(load);
   uint64_t began = bn_now();
-  read_usage(load, r->before);
+  use(load, r);
   pause_for(load, load->options->seconds);
-  read_usage(load, r->after);
+  used(load, r);
   r->elapsed = bn_now() - began;
 }
 
@@ -231,9 +249,9 @@ static void connecting(struct bn_load *load, struct bn_result *r) {
   pause_for(load, load->options->settle);
   count_if_asked(load);
   read_pss(load, r->pss_before);
-  read_usage(load, r->before);
+  use(load, r);
   connect_all(load, r);
-  read_usage(load, r->after);
+  used(load, r);
   r->elapsed = r->connect_time;
   read_pss(load, r->pss_after);
 }
@@ -267,10 +285,10 @@ static void storm(struct bn_load *load, struct bn_result *r) {
   count_if_asked(load);
   began = bn_now();
   load->shared->from = 0;
-  read_usage(load, r->before);
+  use(load, r);
   bn_load_enter(load, BN_RESUME);
   await(load, bn_load_delivered, load->published * (load->options->clients / load->options->channels));
-  read_usage(load, r->after);
+  used(load, r);
   r->elapsed = bn_now() - began;
   r->deliveries = r->timely = bn_load_delivered(load);
   pause_for(load, load->options->settle);

@@ -9,21 +9,38 @@ bool bn_turns_meet(struct bn_turns *t, uint64_t time) {
   t->time = time;
   puts("ready");
   fflush(stdout);
-  return scanf("%" SCNu64 " %u %u", &t->begin, &t->mine, &t->count) == 3 && t->mine < t->count;
+  if (scanf("%" SCNu64 " %u %u", &t->begin, &t->mine, &t->count) != 3) return false;
+  return t->mine < t->count && t->count <= BN_TURNS_MOST;
 }
 
-// How long ago the turn of this one began that was the last to begin.
-static uint64_t since(const struct bn_turns *t, uint64_t now) {
-  return (now - t->begin - t->mine * t->time) % (t->count * t->time);
+// Of splitmix64.
+static uint64_t mixed(uint64_t x) {
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+  x = (x ^ x >> 27) * 0x94d049bb133111eb;
+  return x ^ x >> 31;
 }
+
+// When the turn of this one begins in a cycle: all shuffle alike.
+static uint64_t begin_in(const struct bn_turns *t, uint64_t cycle) {
+  unsigned places[BN_TURNS_MOST];   // by who has it
+  uint64_t random = mixed(t->begin + cycle);
+  for (unsigned i = 0; i < t->count; i++) {
+    random = mixed(random + i);
+    unsigned other = (unsigned)(random % (i + 1));
+    places[i] = places[other];
+    places[other] = i;
+  }
+  return t->begin + (cycle * t->count + places[t->mine]) * t->time;
+}
+
+static uint64_t cycle_of(const struct bn_turns *t, uint64_t now) { return (now - t->begin) / (t->count * t->time); }
 
 uint64_t bn_turns_wait(const struct bn_turns *t, uint64_t now) {
-  uint64_t first = t->begin + t->mine * t->time;
-  if (now < first) return first - now;
-  uint64_t ago = since(t, now);
-  return ago < t->time ? 0 : t->count * t->time - ago;
+  uint64_t cycle = now < t->begin ? 0 : cycle_of(t, now), turn = begin_in(t, cycle);
+  if (now >= turn + t->time) turn = begin_in(t, cycle + 1);
+  return now < turn ? turn - now : 0;
 }
 
-uint64_t bn_turns_end(const struct bn_turns *t, uint64_t now) { return now - since(t, now) + t->time; }
+uint64_t bn_turns_end(const struct bn_turns *t, uint64_t now) { return begin_in(t, cycle_of(t, now)) + t->time; }
 
 uint64_t bn_turns_last(const struct bn_turns *t, uint64_t now) { return bn_turns_end(t, now) - t->time / 4; }

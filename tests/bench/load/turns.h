@@ -4,14 +4,20 @@
 // The other half of a virtual machine's core is somebody else's, and slows a server down by up to a half, for tenths
 // of seconds or minutes at a time. Servers that take short turns all meet with the same. A turn's last quarter publishes
 // nothing, and what is under way arrives in it: a turn has to be longer than four times what is in flight takes.
+//
+// In each cycle everybody has one turn, in an order that all work out alike, and that is another one each time: what a
+// server does a second or two later (a ping, a timer) falls into a turn of its own as often as into anybody else's. So the
+// CPU of its own turns has that work at its own rate, as if the server were up alone.
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { BN_TURNS_MOST = 16 };   // in a cycle
+
 struct bn_turns {
   uint64_t time;          // of one turn, ns
-  uint64_t begin;         // of the first turn of the first one, by bn_now()
+  uint64_t begin;         // of the first cycle, by bn_now(); the order of turns comes from it, too
   unsigned mine, count;   // mine: from 0
 };
 
