@@ -90,7 +90,6 @@ static void on_socket(uv_poll_t *poll, int status, int events) {
   struct watch *w = poll->data;
   struct bk_http_client *c = w->client;
   int running, what = status < 0 ? CURL_CSELECT_ERR : 0;
-  bk_loop_begin(c->loop);
   if (w->idle) {
     look_at(w);
     return;

@@ -44,23 +44,19 @@ static inline char *bk_copy_text(const char *text) {
 
 struct bk_loop {
   uv_loop_t uv;
-  uv_prepare_t prepare;
-  uv_timer_t timer;
-  uv_idle_t again;
   struct bx_wheel wheel;
-  bx_millis now;
-  bool now_known;   // `now` was read in this turn
-  bool running;
+  bx_millis now;    // of the turn, or of the last one
+  uint64_t began;   // the turn, ns
   uint64_t turn;
-  uint64_t began;   // ns; the turn, 0: nothing has come yet
+  bool running, stopping;
+  bool again;   // the next turn does not wait
   struct bx_list hooks;
   struct bx_list signals;
   struct bx_list listeners;
   struct bx_list doomed;        // connections to close at the end of the turn
   struct bx_list flushing;      // exchanges with something to write at the end of the turn
   struct bx_list gone;          // connections to free at the end of the turn
-  int epoll;                    // of the watches
-  uv_poll_t poll;               // of `epoll`
+  int epoll;                    // of the watches, and of libuv
   struct bk_deflate *deflate;   // NULL: nobody has asked for it yet
   int max_fds;                  // descriptors from here on are not for connections
   struct bx_buffer scratch;     // answers are put together here
@@ -69,6 +65,8 @@ struct bk_loop {
 
 #define BK_INPUT 65536   // more than a TLS record, so that none is left over in OpenSSL
 
+// The turn begins now: reads the clock.
+void bk_loop_begin(struct bk_loop *);
 // Closes what is doomed, frees listeners that have no connection left.
 void bk_loop_reap(struct bk_loop *);
 
@@ -81,6 +79,8 @@ struct bk_watch {
 };
 
 void bk_watches_init(struct bk_loop *);
+// Waits (-1: for ever), begins the turn, and calls `ready` of all that are. True: libuv has something, too.
+bool bk_watches_wait(struct bk_loop *, int ms);
 void bk_watches_fini(struct bk_loop *);
 // False: the kernel has no room for one more. `fd` is then as it was.
 bool bk_watch_open(struct bk_loop *, struct bk_watch *, int fd, uint32_t events,

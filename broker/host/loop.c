@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The event loop: when a turn ends, what runs then, and in which order.
+// The event loop: how long it waits, what a turn is, and in which order things run.
 //
-// The end of a turn is libuv's prepare phase, directly before it waits: everything that happened
-// (timers, sockets, closed handles) has been handed out by then.
+// It waits on an epoll set of its own, with libuv's in it, and runs libuv only when that has something: what is frequent
+// (bytes of clients) costs one system call less. libuv puts off what it is asked to watch until it runs, and
+// uv_backend_timeout() says so.
+#include <limits.h>
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,9 +20,6 @@ struct signal_watch {
   void (*handler)(void *context, int signo);
   void *context;
 };
-
-static void on_wake(uv_timer_t *timer) { (void)timer; }
-static void on_again(uv_idle_t *idle) { uv_idle_stop(idle); }
 
 // Hooks may come and go while they run: a marker in the list is the place to go on.
 static void run_hooks(struct bk_loop *loop) {
@@ -61,52 +60,60 @@ void bk_loop_reap(struct bk_loop *loop) {
   }
 }
 
-static void set_timer(struct bk_loop *loop) {
-  bx_millis next = bx_wheel_next(&loop->wheel);
-  if (next == BX_NEVER) {
-    uv_timer_stop(&loop->timer);
-    return;
-  }
-  bx_millis now = uv_now(&loop->uv);
-  uv_timer_start(&loop->timer, on_wake, next > now ? next - now : 0, 0);
+void bk_loop_begin(struct bk_loop *loop) {
+  uv_update_time(&loop->uv);
+  loop->now = uv_now(&loop->uv);
+  loop->began = uv_hrtime();
 }
 
-static void on_prepare(uv_prepare_t *prepare) {
-  struct bk_loop *loop = prepare->data;
+// Returns when it ended, ns.
+static uint64_t end_turn(struct bk_loop *loop) {
   bk_host_counters.turns++;
-  bk_loop_begin(loop);
-  bx_wheel_advance(&loop->wheel, bk_loop_now(loop));
+  bx_wheel_advance(&loop->wheel, loop->now);
   run_hooks(loop);
   flush_exchanges(loop);
   if (!bx_list_empty(&loop->doomed)) bk_loop_again(loop);   // what their closing wakes has a turn too
   bk_loop_reap(loop);
-  set_timer(loop);
   loop->turn++;
-  loop->now_known = false;
-  bk_lag_note(&bk_host_lag, uv_hrtime() - loop->began);
-  loop->began = 0;
+  uint64_t ended = uv_hrtime();
+  bk_lag_note(&bk_host_lag, ended - loop->began);
+  return ended;
 }
 
-void bk_loop_begin(struct bk_loop *loop) {
-  if (loop->began == 0) loop->began = uv_hrtime();
+// Of libuv, ms: 0 when it has something to do now, -1 when nothing but a descriptor makes it run. Without handles and
+// requests it answers 0, too.
+static int uv_patience(const struct bk_loop *loop) {
+  return uv_loop_alive(&loop->uv) ? uv_backend_timeout(&loop->uv) : -1;
+}
+
+static uint64_t turn(struct bk_loop *loop, int wait) {
+  loop->again = false;
+  if (bk_watches_wait(loop, wait) || uv_patience(loop) == 0) uv_run(&loop->uv, UV_RUN_NOWAIT);
+  return end_turn(loop);
+}
+
+// How long the kernel may be waited for, ms; -1: for ever.
+static int patience(const struct bk_loop *loop, uint64_t now_ns) {
+  if (loop->again) return 0;
+  int wait = uv_patience(loop);
+  bx_millis next = bx_wheel_next(&loop->wheel), now = now_ns / 1000000;
+  if (next == BX_NEVER) return wait;
+  bx_millis ms = next <= now ? 0 : next - now < INT_MAX ? next - now : INT_MAX;
+  return wait < 0 || (int)ms < wait ? (int)ms : wait;
 }
 
 struct bk_loop *bk_loop_create(void) {
   struct bk_loop *loop = bx_alloc(sizeof *loop);
   signal(SIGPIPE, SIG_IGN);
   BX_BUG_ON(uv_loop_init(&loop->uv) != 0);
-  uv_prepare_init(&loop->uv, &loop->prepare);
-  uv_timer_init(&loop->uv, &loop->timer);
-  uv_idle_init(&loop->uv, &loop->again);
-  loop->prepare.data = loop;
-  uv_prepare_start(&loop->prepare, on_prepare);
   bx_list_init(&loop->hooks);
   bx_list_init(&loop->signals);
   bx_list_init(&loop->listeners);
   bx_list_init(&loop->doomed);
   bx_list_init(&loop->gone);
   bx_list_init(&loop->flushing);
-  bx_wheel_init(&loop->wheel, uv_now(&loop->uv));
+  bk_loop_begin(loop);
+  bx_wheel_init(&loop->wheel, loop->now);
   loop->input = bx_alloc(BK_INPUT);
   loop->max_fds = getdtablesize() - SPARE_FDS;
   bk_watches_init(loop);
@@ -114,12 +121,15 @@ struct bk_loop *bk_loop_create(void) {
 }
 
 void bk_loop_run(struct bk_loop *loop) {
-  loop->running = true;
-  uv_run(&loop->uv, UV_RUN_DEFAULT);
-  loop->running = false;
+  uint64_t ended = uv_hrtime();
+  loop->running = loop->again = true;   // hooks may have what was begun before
+  while (!loop->stopping) ended = turn(loop, patience(loop, ended));
+  loop->running = loop->stopping = false;
 }
 
-void bk_loop_stop(struct bk_loop *loop) { uv_stop(&loop->uv); }
+void bk_loop_turn(struct bk_loop *loop) { (void)turn(loop, 0); }
+
+void bk_loop_stop(struct bk_loop *loop) { loop->stopping = true; }
 
 static void free_signal(uv_handle_t *handle) {
   bx_free(bx_container_of((uv_signal_t *)handle, struct signal_watch, handle));
@@ -134,9 +144,6 @@ void bk_loop_destroy(struct bk_loop *loop) {
   bk_loop_hold_hangups(true);
   for (struct bx_list *l; (l = bx_list_take(&loop->signals));)
     uv_close((uv_handle_t *)&bx_container_of(l, struct signal_watch, link)->handle, free_signal);
-  uv_close((uv_handle_t *)&loop->prepare, NULL);
-  uv_close((uv_handle_t *)&loop->timer, NULL);
-  uv_close((uv_handle_t *)&loop->again, NULL);
   uv_run(&loop->uv, UV_RUN_DEFAULT);
   BX_BUG_ON(!bx_list_empty(&loop->listeners));
   BX_BUG_ON(uv_loop_close(&loop->uv) != 0);
@@ -150,16 +157,7 @@ struct uv_loop_s *bk_loop_uv(struct bk_loop *loop) {
   return &loop->uv;
 }
 
-// Read when first asked for in a turn, so that the turn's callbacks agree.
-bx_millis bk_loop_now(const struct bk_loop *loop) {
-  struct bk_loop *l = (struct bk_loop *)loop;
-  if (!l->now_known) {
-    l->now = uv_now(&l->uv);
-    l->now_known = true;
-    bk_loop_begin(l);
-  }
-  return l->now;
-}
+bx_millis bk_loop_now(const struct bk_loop *loop) { return loop->now; }
 
 uint64_t bk_wall_clock(void) {
   struct timespec t;
@@ -178,7 +176,7 @@ void bk_loop_remove_hook(struct bk_loop *loop, struct bk_turn_hook *hook) {
   bx_list_remove(&hook->link);
 }
 
-void bk_loop_again(struct bk_loop *loop) { uv_idle_start(&loop->again, on_again); }
+void bk_loop_again(struct bk_loop *loop) { loop->again = true; }
 
 void bk_loop_hold_hangups(bool hold) {
   sigset_t set;
@@ -200,6 +198,5 @@ void bk_loop_on_signal(struct bk_loop *loop, int signo, void (*handler)(void *, 
   uv_signal_init(&loop->uv, &w->handle);
   BX_BUG_ON(uv_signal_start(&w->handle, on_signal, signo) != 0);
   if (signo == SIGHUP) bk_loop_hold_hangups(false);
-  uv_unref((uv_handle_t *)&w->handle);
   bx_list_append(&loop->signals, &w->link);
 }

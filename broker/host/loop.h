@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The event loop of a daemon: one thread, libuv underneath.
+// The event loop of a daemon: one thread; epoll for its own sockets, and libuv for what others bring along.
 //
-// A turn: libuv hands out what happened (bytes, connections, timers); then every turn hook runs
+// A turn: what happened is handed out (bytes, connections; then what libuv has); then timers, and every turn hook
 // once, in the order in which they were added; then what asked to be freed is freed. Nothing is
 // freed under a running callback.
 //
@@ -18,8 +18,11 @@ struct bk_loop;
 struct bk_loop *bk_loop_create(void);
 void bk_loop_run(struct bk_loop *);
 void bk_loop_stop(struct bk_loop *);
+// One turn that waits for nothing, for who has a loop of his own.
+void bk_loop_turn(struct bk_loop *);
 void bk_loop_destroy(struct bk_loop *);
 
+// Runs inside this loop; nobody else runs it. Its clock is at most a little ahead of bk_loop_now().
 struct uv_loop_s *bk_loop_uv(struct bk_loop *);
 
 // Milliseconds, monotonic; read once per turn, so equal for everything in it.
@@ -30,9 +33,6 @@ uint64_t bk_wall_clock(void);
 // Timers of everything on this loop. Set with bx_wheel_set(bk_loop_wheel(l), t, bk_loop_now(l) + ms):
 // the loop looks at the wheel at the end of every turn.
 struct bx_wheel *bk_loop_wheel(struct bk_loop *);
-
-// The turn begins now, unless it has: for parts that libuv tells of something itself. See lag.h.
-void bk_loop_begin(struct bk_loop *);
 
 // Called once at the end of every turn. The struct is the caller's, until removed. May add and
 // remove hooks.

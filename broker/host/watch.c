@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Watching sockets: an epoll set of our own, level triggered, itself watched by libuv. A uv_poll_t for
-// each socket costs 168 bytes and five more system calls in its life, and its memory outlives its close.
+// Watching sockets: an epoll set of our own, level triggered. A uv_poll_t for each socket costs 168 bytes and five more
+// system calls in its life, and its memory outlives its close. libuv has a set of its own, whose descriptor is in this
+// one: who waits for this one waits for both.
 #include <unistd.h>
 
 #include "broker/host/internal.h"
@@ -8,20 +9,22 @@
 #define EVENTS 256
 #define ROUNDS 8   // of EVENTS in one turn
 
-// A watch whose memory is still there may have been closed by what was handed out before it.
-static void on_events(uv_poll_t *poll, int status, int events) {
-  struct bk_loop *loop = poll->data;
+// The entry of libuv's set has no watch. A watch whose memory is still there may have been closed by what was handed out
+// before it.
+bool bk_watches_wait(struct bk_loop *loop, int ms) {
   struct epoll_event ready[EVENTS];
-  int count = EVENTS;
-  (void)status;
-  (void)events;
+  bool uv = false;
+  int count = epoll_wait(loop->epoll, ready, EVENTS, ms);
   bk_loop_begin(loop);
-  for (int round = 0; round < ROUNDS && count == EVENTS; round++) {
-    count = epoll_wait(loop->epoll, ready, EVENTS, 0);
+  for (int round = 0;; count = epoll_wait(loop->epoll, ready, EVENTS, 0)) {
     for (int i = 0; i < count; i++) {
       struct bk_watch *w = ready[i].data.ptr;
-      if (w->fd >= 0) w->ready(w, ready[i].events);
+      if (!w)
+        uv = true;
+      else if (w->fd >= 0)
+        w->ready(w, ready[i].events);
     }
+    if (count < EVENTS || ++round == ROUNDS) return uv;
   }
 }
 
@@ -51,13 +54,9 @@ void bk_watch_close(struct bk_loop *loop, struct bk_watch *w) {
 }
 
 void bk_watches_init(struct bk_loop *loop) {
+  struct epoll_event event = {.events = EPOLLIN};
   loop->epoll = epoll_create1(EPOLL_CLOEXEC);
-  BX_BUG_ON(loop->epoll < 0 || uv_poll_init(&loop->uv, &loop->poll, loop->epoll) != 0);
-  loop->poll.data = loop;
-  uv_poll_start(&loop->poll, UV_READABLE, on_events);
+  BX_BUG_ON(loop->epoll < 0 || epoll_ctl(loop->epoll, EPOLL_CTL_ADD, uv_backend_fd(&loop->uv), &event) != 0);
 }
 
-void bk_watches_fini(struct bk_loop *loop) {
-  uv_close((uv_handle_t *)&loop->poll, NULL);
-  close(loop->epoll);
-}
+void bk_watches_fini(struct bk_loop *loop) { close(loop->epoll); }

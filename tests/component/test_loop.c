@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "broker/host/metrics.h"
 
@@ -161,6 +162,72 @@ static void signals_come_from_the_loop(void) {
   end("hu");
 }
 
+// -- libuv -------------------------------------------------------------------------------------
+
+static struct {
+  uv_poll_t poll;
+  uv_timer_t timer;
+  int pipe[2];
+} uv;
+
+static void on_uv_closed(uv_handle_t *handle) {
+  (void)handle;
+  mark('c');
+  bk_loop_stop(loop);
+}
+static void on_uv_timer(uv_timer_t *timer) {
+  mark('t');
+  uv_close((uv_handle_t *)timer, on_uv_closed);
+}
+static void on_uv_poll(uv_poll_t *poll, int status, int events) {
+  char byte;
+  check(status == 0 && events == UV_READABLE && read(uv.pipe[0], &byte, 1) == 1);
+  mark(byte);
+  if (byte == 'b') {
+    uv_close((uv_handle_t *)poll, NULL);
+    uv_timer_start(&uv.timer, on_uv_timer, 20, 0);
+  }
+}
+static void on_watched(struct bx_timer *t) {
+  (void)t;
+  mark('w');
+  check(write(uv.pipe[1], "b", 1) == 1);
+}
+// libuv does not tell the kernel at once: the byte that is there before the loop waits must not wait with it.
+static void begin_to_watch(struct bx_timer *t) {
+  (void)t;
+  check(uv_poll_start(&uv.poll, UV_READABLE, on_uv_poll) == 0);
+  bx_wheel_set(bk_loop_wheel(loop), &timers[1], bk_loop_now(loop) + 20);
+}
+
+static void libuv_runs_when_it_has_something(void) {
+  begin();
+  check(pipe(uv.pipe) == 0 && write(uv.pipe[1], "a", 1) == 1);
+  check(uv_poll_init(bk_loop_uv(loop), &uv.poll, uv.pipe[0]) == 0);
+  check(uv_timer_init(bk_loop_uv(loop), &uv.timer) == 0);
+  bx_timer_init(&timers[0], begin_to_watch);
+  bx_timer_init(&timers[1], on_watched);
+  bx_wheel_set(bk_loop_wheel(loop), &timers[0], bk_loop_now(loop) + 5);
+  bk_loop_run(loop);
+  close(uv.pipe[0]);
+  close(uv.pipe[1]);
+  end("awbtc");
+}
+
+// Handles that do not count (here a timer that was never started), or none, are nothing to run for.
+static void a_loop_with_nothing_to_do_sleeps(void) {
+  uv_timer_t idle;
+  begin();
+  check(uv_timer_init(bk_loop_uv(loop), &idle) == 0);
+  bx_timer_init(&timers[0], stop);
+  bx_wheel_set(bk_loop_wheel(loop), &timers[0], bk_loop_now(loop) + 200);
+  uint64_t before = bk_host_counters.turns;
+  bk_loop_run(loop);
+  check(bk_host_counters.turns - before < 10);
+  uv_close((uv_handle_t *)&idle, NULL);
+  end("t");
+}
+
 // -- listeners ---------------------------------------------------------------------------------
 
 static void on_ended(struct bk_exchange *x, enum bk_arrival arrival) {
@@ -248,6 +315,8 @@ int main(int argc, char **argv) {
   run_test(now_is_the_same_all_turn_long);
   run_test(a_timer_set_at_the_end_of_a_turn_counts);
   run_test(signals_come_from_the_loop);
+  run_test(libuv_runs_when_it_has_something);
+  run_test(a_loop_with_nothing_to_do_sleeps);
   run_test(a_listener_may_be_closed_from_inside);
   run_test(a_listener_closed_outside_has_ended_all);
   run_test(nothing_at_all);

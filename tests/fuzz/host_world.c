@@ -81,7 +81,7 @@ void host_world_configure(const char *setting) {
 // -- the loop ----------------------------------------------------------------------------------
 
 void host_turns(unsigned count) {
-  while (count--) uv_run(bk_loop_uv(world.broker.loop), UV_RUN_NOWAIT);
+  while (count--) bk_loop_turn(world.broker.loop);
 }
 
 static size_t connections(void) {
