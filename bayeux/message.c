@@ -29,6 +29,8 @@ static const struct {
 #undef DROPPED
 };
 
+enum { MESSAGES = 2, MEMBERS = 8 };   // room to begin with: most texts are one publish or connect
+
 #define KNOWN (sizeof known / sizeof known[0])
 
 static size_t lookup(struct bx_slice name) {
@@ -62,7 +64,7 @@ static struct bx_member *earlier(struct bx_messages *set, const struct bx_messag
 
 static struct bx_member *member_add(struct bx_messages *set, struct bx_message *m) {
   if (set->member_count == set->member_cap) {
-    set->member_cap = set->member_cap ? 2 * set->member_cap : 16;
+    set->member_cap = set->member_cap ? 2 * set->member_cap : MEMBERS;
     set->members = bx_realloc(set->members, set->member_cap * sizeof *set->members);
   }
   m->count++;
@@ -105,7 +107,7 @@ static enum bx_parse parse_item(struct bx_messages *set, struct bx_scan *s, cons
   }
   if (set->count == limits->batch) return BX_PARSE_TOO_MANY;
   if (set->count == set->cap) {
-    set->cap = set->cap ? 2 * set->cap : 4;
+    set->cap = set->cap ? 2 * set->cap : MESSAGES;
     set->at = bx_realloc(set->at, set->cap * sizeof *set->at);
   }
   m = &set->at[set->count++];
