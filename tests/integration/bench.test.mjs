@@ -4,7 +4,9 @@
 
 import assert from 'node:assert/strict';
 import {spawn} from 'node:child_process';
-import {existsSync} from 'node:fs';
+import {existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
 import {test} from './lib/suite.mjs';
 import {adopt, binary, run, startBroker, target} from './lib/daemon.mjs';
 import {Socket} from './lib/bayeux.mjs';
@@ -165,20 +167,32 @@ test('loads that take turns on a core publish in their own turns, and not in the
   assert(orders.size > 1, 'the order is always the same');   // by chance: once in a million runs
 });
 
-// A process that works a fifth of all the time, and one that works for its clients only.
-test('in turns a server is charged with its work by the clock at its own rate, not once for each that takes turns', async t => {
-  const burns = 'setInterval(() => { for (const end = performance.now() + 4; performance.now() < end;); }, 20)';
-  const clock = adopt(spawn(process.execPath, ['-e', burns], {stdio: 'ignore'}));
-  t.after(() => clock.kill('SIGKILL'));
+// Processes that work by the clock, one of them by a clock that is stopped in the others' turns, and one that works for its
+// clients only.
+test('in turns a server is charged with its work by the clock as if it were up alone, not once for each that takes turns', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'mora-clock-')), file = join(folder, 'clock');
+  t.after(() => rmSync(folder, {recursive: true}));
+  writeFileSync(file, Buffer.alloc(8));
+  const works = "const bytes = Buffer.alloc(3e6); setInterval(() => require('crypto').createHash('sha256').update(bytes).digest(), 20)";
+  const [free, stopped] = [{}, {LD_PRELOAD: binary('bench_clock.so'), BENCH_CLOCK: file}].map(env => {
+    const child = adopt(spawn(process.execPath, ['-e', works], {stdio: 'ignore', env: {...process.env, ...env}}));
+    t.after(() => child.kill('SIGKILL'));
+    return child.pid;
+  });
   const server = await floor(t, 'bench_epoll');
-  const words = [...QUICK, '--seconds', '0.8', 'fanout', '--clients', '10', '--rate', '2000', '--turn', '0.1', '--pids', `clock=${clock.pid}`, ...plain(server)];
+  const words = [...QUICK, '--seconds', '0.8', 'fanout', '--clients', '10', '--rate', '2000', '--turn', '0.1', '--clock', file,
+    '--pids', `free=${free}`, '--pids', `stopped=${stopped}`, ...plain(server)];
   const {code, stdout, stderr} = await run('bench_load', words, {input: `${process.hrtime.bigint() + 500_000_000n} 1 4\n`});
   assert.equal(code, 0, stderr);
   const {own_s: own, aside_s: aside, groups} = JSON.parse(stdout.slice('ready\n'.length));
   assert(own >= 0.7 && aside > 2 * own, `${own} s of its own, ${aside} s of others`);
   const ratio = ({cpu_s: mine, cpu_s_aside: rest}) => mine / own / (rest / aside);
-  assert(ratio(groups.clock) > 0.5 && ratio(groups.clock) < 2, `by the clock: ${JSON.stringify(groups.clock)}`);
-  assert(ratio(groups.server) > 5, `for its clients: ${JSON.stringify(groups.server)}`);
+  const between = (low, value, high, what) => assert(value > low && value <= high, `${what}: ${value}, ${JSON.stringify(groups)}`);
+  between(0.5, ratio(groups.free), 2, 'by the clock');
+  between(3, ratio(groups.stopped), Infinity, 'by a clock that is stopped');
+  between(0.5, groups.stopped.cpu_s / groups.free.cpu_s, 2, 'in its own turns');
+  between(5, ratio(groups.server), Infinity, 'for its clients');
+  assert.equal(readFileSync(file).readBigUInt64LE() >> 63n, 0n, 'the clock goes on');
   const alone = await load(['fanout', '--clients', '10', '--rate', '2000', ...plain(server)]);
   assert.deepEqual([alone.aside_s, alone.groups.server.cpu_s_aside], [0, 0]);
 });
@@ -192,6 +206,7 @@ test('what cannot be measured ends the run', async t => {
   assert.equal((await run('bench_load', ['fanout'])).code, 2);
   assert.equal((await run('bench_load', ['fanout', '--dialect', 'bayeux', '--url', 'ws://127.0.0.1:1/', '--rate', '1', '--spin', '--processes', '2'])).code, 2);
   assert.match((await run('bench_load', [...QUICK, 'fanout', '--turn', '0.1', ...bayeux(broker)])).stderr, /nobody says when turns begin/);
+  assert.match((await run('bench_load', [...QUICK, 'fanout', '--turn', '0.1', '--clock', '/nowhere', ...bayeux(broker)])).stderr, /no such clock/);
 });
 
 test('ratios, intervals and verdicts', () => {

@@ -157,15 +157,15 @@ export const figures = [
     targets: [{value: 'node', of: 'mora-redis', against: 'mora', limit: 1.15}],
   },
   {
-    id: 'redis-publish', title: 'On Redis: 50 publishes a second to 100 and to 1,000 subscribers', load: fanout(1000, {rate: 50000, seconds: 2}),
+    id: 'redis-publish', title: 'On Redis: 50 publishes a second to 100 and to 1,000 subscribers', load: fanout(1000, {rate: 50000}), turn: 0.2,
     values: {redis: {of: report => report.groups.redis.cpu_s * 1e6 / report.publishes, unit: 'us of CPU of Redis per publish'}},
-    entries: [close('mora-redis', {name: '1,000 subscribers'}), close('mora-redis', {name: '100 subscribers', clients: 100, rate: 5000})],
+    entries: [inTurns('mora-redis', {name: '1,000 subscribers', seconds: 4}), inTurns('mora-redis', {name: '100 subscribers', clients: 100, rate: 5000, seconds: 4})],
     targets: [{value: 'redis', of: '1,000 subscribers', against: '100 subscribers', limit: 1.15}],
   },
   {
-    id: 'workers', title: 'Two workers on one core, against one', load: fanout(1000, {'in-flight': 8}),
+    id: 'workers', title: 'Two workers on one core, against one', load: fanout(1000, {'in-flight': 8}), turn: 0.06,
     values: {cpu: {of: node, unit: `${us}, without Redis`}, rate: throughput.rate},
-    entries: [close('mora-workers-1'), close('mora-workers-2')], targets: [{value: 'cpu', of: 'mora-workers-2', against: 'mora-workers-1', limit: 1.1}],
+    entries: [inTurns('mora-workers-1'), inTurns('mora-workers-2')], targets: [{value: 'cpu', of: 'mora-workers-2', against: 'mora-workers-1', limit: 1.1}],
   },
 ];
 

@@ -48,9 +48,9 @@ export class Rounds {
     this.started = 0;
   }
 
-  async server(name, {fresh, settings, flags}) {
+  async server(name, {fresh, turns, settings, flags}) {
     if (this.kept.has(name) && !fresh) return this.kept.get(name);
-    const options = {cpu: this.cpus.server, loadCpu: this.cpus.load, directory: join(this.directory, String(++this.started)), settings, flags};
+    const options = {cpu: this.cpus.server, loadCpu: this.cpus.load, directory: join(this.directory, String(++this.started)), turns, settings, flags};
     const server = await start(name, options);
     if (isPeer(name)) this.about[name] = {version: server.version, settings: server.settings};
     if (isPeer(name) && !fresh) this.kept.set(name, server);
@@ -60,7 +60,7 @@ export class Rounds {
   async once(figure, entry, meet) {
     const {name, server: serverName, rounds, turns, settings, flags, check, ...changes} = entry;
     const fresh = figure.fresh || !isPeer(serverName);
-    const server = await this.server(serverName, {fresh, settings, flags});
+    const server = await this.server(serverName, {fresh, turns, settings, flags});
     try {
       const report = await load(server, {...figure.load, ...changes, ...(meet && {turn: figure.turn})}, this.cpus.load, meet);
       if (figure.numbers) report.numbers = await server.numbers();

@@ -3,6 +3,7 @@
 //
 //   const server = await start('mora', {cpu, directory, settings});
 //   server.pids      {group: [pid, ...]}: the groups whose CPU is told apart; the first is the server's own
+//   server.clock     a file: its clock can be stopped (load/clock.h); those only that may take turns
 //   server.ways      by kind of client: {dialect, urls: [...], publish}
 //   await server.numbers?.()   what it counts itself: /v1/stats
 //   await server.stop();
@@ -11,7 +12,7 @@
 // renews what keeps it alive; `connect`, who shakes hands;
 // `five`, who subscribes to five channels.
 
-import {existsSync, mkdirSync, mkdtempSync, readFileSync} from 'node:fs';
+import {existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync} from 'node:fs';
 import {execFileSync, spawn} from 'node:child_process';
 import {once} from 'node:events';
 import {join} from 'node:path';
@@ -190,14 +191,23 @@ async function unlessTaken(begin, tries = 3) {
   }
 }
 
-export async function start(name, options) {
+// With `turns` its clock can be stopped; a peer may take turns later.
+function clockIn(directory) {
+  const clock = join(directory, 'clock');
+  writeFileSync(clock, Buffer.alloc(8));
+  symlinkSync(binary('bench_clock.so'), `${clock}.so`);
+  return clock;
+}
+
+export async function start(name, {turns, ...options}) {
   const directory = join(options.directory, name);
   mkdirSync(directory, {recursive: true});
-  if (own[name]) return unlessTaken(() => own[name]({...options, directory}));
+  const clock = turns || !own[name] ? clockIn(directory) : undefined;
+  if (own[name]) return {...await unlessTaken(() => own[name]({...options, directory})), clock};
   const peer = peers.find(each => each.name === name);
   const running = await unlessTaken(() => peer.start({cpu: options.cpu, directory}));
   const {parts, pids, version, settings} = running;
-  return {pids: parts ?? {server: pids}, ways: waysOf({dialect: peer.dialect, urls: running.urls}), version, settings, stop: running.stop};
+  return {pids: parts ?? {server: pids}, ways: waysOf({dialect: peer.dialect, urls: running.urls}), version, settings, clock, stop: running.stop};
 }
 
 export class Unfit extends Error {}
@@ -210,8 +220,9 @@ export async function load(server, {scenario, kind, ...options}, cpu, meet) {
   if (!way) throw new Unfit(`does not offer ${kind}`);
   const words = Object.entries({base: (++runs * 20000) % 900000, ...options}).flatMap(([key, value]) => [`--${key}`, String(value)]);
   const groups = Object.entries(server.pids).flatMap(([group, pids]) => ['--pids', `${group}=${pids}`]);
+  const clock = meet && server.clock ? ['--clock', server.clock] : [];
   const child = spawn('taskset', ['-c', String(cpu), binary('bench_load'), scenario, '--dialect', way.dialect,
-    '--spin', ...way.urls.flatMap(url => ['--url', url]), '--publish-url', way.publish, ...groups, ...words], {stdio: ['pipe', 'pipe', 'pipe']});
+    '--spin', ...way.urls.flatMap(url => ['--url', url]), '--publish-url', way.publish, ...groups, ...clock, ...words], {stdio: ['pipe', 'pipe', 'pipe']});
   let out = '', complaint = '';
   child.stdin.on('error', () => {});   // it has ended
   child.stdout.on('data', text => {

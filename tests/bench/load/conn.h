@@ -43,6 +43,7 @@ struct bn_net {
   int epoll;
   unsigned sources;      // addresses 127.0.0.2 and so on that connections come from; 0: any
   unsigned long reads;   // that brought something
+  unsigned long pings;   // that came
   struct bx_list unsent;
   struct ssl_ctx_st *tls;
   char *bytes;   // what was read last

@@ -70,6 +70,7 @@ static void on_frame(struct bn_conn *c, unsigned char first, struct bx_slice pay
     on_data(c, first & 0x80, payload);
   } else if (opcode == 9) {
     bn_frame_put(&c->out, 10, payload);
+    c->net->pings++;
     if (bx_list_empty(&c->unsent)) bx_list_append(&c->net->unsent, &c->unsent);
   } else if (opcode == 8) {
     bn_conn_fail(c, "the server sent a close frame");

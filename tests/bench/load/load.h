@@ -13,7 +13,7 @@
 enum { BN_PROCESSES = 8, BN_TARGETS = 8, BN_BLOCKS = 64, BN_WINDOW = 1024 };
 
 struct bn_options {
-  const char *scenario;
+  const char *scenario, *clock;
   const struct bn_dialect *dialect;
   struct bn_target targets[BN_TARGETS], publish;   // clients take the targets in turn
   unsigned target_count, clients, channels, in_flight, concurrency, sources, processes;
@@ -61,6 +61,7 @@ struct bn_result {
   struct bn_usage used[BN_GROUPS], aside[BN_GROUPS], last[BN_GROUPS];
   uint64_t own_time, aside_time, last_time;
   uint64_t deliveries, frames, reads, publishes;   // while it was measured
+  uint64_t pings;                                  // that came meanwhile, to this process
   uint64_t elapsed, timely;   // of that, while messages were published: the time, and the deliveries
   uint64_t pss_before[BN_GROUPS], pss_after[BN_GROUPS];   // around connecting
   uint64_t connect_time, connect_cpu;

@@ -35,6 +35,7 @@ static const char usage[] =
     "  --processes N     share the clients among processes (1)\n"
     "  --spin            never sleep: to wake a client that sleeps is work of who sends to it\n"
     "  --turn S          take turns with others, of so long: see tests/bench/load/turns.h\n"
+    "  --clock FILE      of the server, stopped in the others' turns: see tests/bench/load/clock.h\n"
     "  --sources N       addresses 127.0.0.2... to connect from (8)\n";
 
 enum {
@@ -60,7 +61,8 @@ enum {
   PROCESSES,
   SOURCES,
   SPIN,
-  TURN
+  TURN,
+  CLOCK
 };
 
 static const struct option words[] = {
@@ -87,6 +89,7 @@ static const struct option words[] = {
     {"patience", 1, NULL, PATIENCE},
     {"spin", 0, NULL, SPIN},
     {"turn", 1, NULL, TURN},
+    {"clock", 1, NULL, CLOCK},
     {0},
 };
 
@@ -136,6 +139,7 @@ static void take_word(struct bn_options *o, int word, const char *value) {
     o->turn = (uint64_t)(strtod(value, NULL) * 1e9);
     if (o->turn < MIN_TURN) refuse("a turn is too short");
     break;
+  case CLOCK: o->clock = value; break;
   default: refuse("bad option");
   }
 }
@@ -152,6 +156,7 @@ static void read_options(struct bn_options *o, int argc, char **argv) {
   if (o->processes > 1 && o->rate <= 0 && strcmp(o->scenario, "fanout") == 0) refuse("several processes need a --rate");
   if (o->processes > 1 && (o->spin || o->turn)) refuse("only one process spins, or takes turns");
   if (o->turn && strcmp(o->scenario, "fanout") != 0) refuse("only a fanout takes turns");
+  if (o->clock && !o->turn) refuse("a clock is stopped for who takes turns");
   if (o->processes == 0 || o->processes > BN_PROCESSES) refuse("1 to 8 processes");
 }
 
@@ -204,7 +209,8 @@ static void print_report(const struct bn_options *o, const struct bn_result *r, 
   printf("  \"publishes\": %lu, \"deliveries\": %lu, \"per_second\": %.0f, \"per_frame\": %.2f, \"per_read\": %.2f,\n",
          (unsigned long)r->publishes, (unsigned long)r->deliveries, ratio((double)r->timely * 1e9, (double)r->elapsed),
          ratio((double)r->deliveries, (double)r->frames), ratio((double)r->deliveries, (double)r->reads));
-  printf("  \"own_s\": %.3f, \"aside_s\": %.3f,\n", (double)r->own_time / 1e9, (double)r->aside_time / 1e9);
+  printf("  \"own_s\": %.3f, \"aside_s\": %.3f, \"pings\": %lu,\n", (double)r->own_time / 1e9,
+         (double)r->aside_time / 1e9, (unsigned long)r->pings);
   printf("  \"connects_per_second\": %.0f, \"connect_cpu_us\": %.2f, \"publish_seconds\": %.3f,\n",
          ratio(o->clients * 1e9, (double)r->connect_time), (double)r->connect_cpu / 1e3 / o->clients,
          (double)r->publish_time / 1e9);

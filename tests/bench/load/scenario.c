@@ -137,11 +137,21 @@ static void send_until(struct bn_load *load, uint64_t last, uint64_t end) {
   }
 }
 
+static void lie_down(struct bn_load *load) {
+  load->resting = true;
+  bn_turns_stop_clock(&load->turns, bn_now());
+}
+
+static void get_up(struct bn_load *load) {
+  load->resting = false;
+  bn_turns_start_clock(&load->turns, bn_now());
+}
+
 // Until its turn comes.
 static void rest(struct bn_load *load) {
-  load->resting = true;
+  lie_down(load);
   for (uint64_t wait; (wait = bn_turns_wait(&load->turns, bn_now())) > 0;) bn_load_turn(load, wait);
-  load->resting = false;
+  get_up(load);
 }
 
 // Publishes until `last`, and adds that time, what was delivered in it, and what the server used until `end`.
@@ -172,6 +182,7 @@ static void send_for(struct bn_load *load, struct bn_result *r, double time) {
 static void warm_up(struct bn_load *load) {
   static struct bn_result unsaid;
   const struct bn_options *o = load->options;
+  if (o->clock && !bn_turns_clock(&load->turns, o->clock)) bn_load_give_up("no such clock");
   if (o->turn && !bn_turns_meet(&load->turns, o->turn)) bn_load_give_up("nobody says when turns begin");
   send_for(load, &unsaid, o->warm);
 }
@@ -187,6 +198,7 @@ static void add_frames(const struct bn_load *load, struct bn_result *r, int sign
 static void measure(struct bn_load *load, struct bn_result *r) {
   uint64_t delivered = bn_load_delivered(load), published = load->published;
   add_frames(load, r, -1);
+  r->pings = load->net.pings;
   use(load, r);
   load->shared->from = bn_now();
   load->shared->to = UINT64_MAX;
@@ -194,13 +206,16 @@ static void measure(struct bn_load *load, struct bn_result *r) {
   load->shared->to = bn_now();
   r->deliveries = bn_load_delivered(load) - delivered;
   add_frames(load, r, 1);
+  r->pings = load->net.pings - r->pings;
   r->publishes = load->published - published;
 }
 
 // While the others have their last turns.
 static void stand_by(struct bn_load *load) {
-  load->resting = load->options->turn > 0;
-  if (load->resting) pause_for(load, (double)(load->turns.count * load->turns.time) / 1e9);
+  if (!load->options->turn) return;
+  lie_down(load);
+  pause_for(load, (double)(load->turns.count * load->turns.time) / 1e9);
+  get_up(load);
 }
 
 // What is still under way. What never comes is counted as lost.

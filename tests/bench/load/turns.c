@@ -2,8 +2,12 @@
 // Turns by the clock: nobody speaks with anybody once it is known when the first one begins.
 #include "tests/bench/load/turns.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 bool bn_turns_meet(struct bn_turns *t, uint64_t time) {
   t->time = time;
@@ -44,3 +48,22 @@ uint64_t bn_turns_wait(const struct bn_turns *t, uint64_t now) {
 uint64_t bn_turns_end(const struct bn_turns *t, uint64_t now) { return begin_in(t, cycle_of(t, now)) + t->time; }
 
 uint64_t bn_turns_last(const struct bn_turns *t, uint64_t now) { return bn_turns_end(t, now) - t->time / 4; }
+
+bool bn_turns_clock(struct bn_turns *t, const char *path) {
+  int fd = open(path, O_RDWR | O_CLOEXEC);
+  if (fd < 0) return false;
+  void *word = mmap(NULL, sizeof *t->clock, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  close(fd);
+  if (word == MAP_FAILED) return false;
+  t->clock = word;
+  return true;
+}
+
+void bn_turns_stop_clock(struct bn_turns *t, uint64_t now) {
+  uint64_t word = t->clock ? *t->clock : BN_CLOCK_STILL;
+  if (!(word & BN_CLOCK_STILL)) *t->clock = BN_CLOCK_STILL | (now - word);
+}
+
+void bn_turns_start_clock(struct bn_turns *t, uint64_t now) {
+  if (t->clock) *t->clock = bn_clock_behind(*t->clock, now);
+}

@@ -5,7 +5,8 @@
 //   server.pids(); await server.stop();
 //
 // A process is told to end when this one does, however that ends (PR_SET_PDEATHSIG), so that a
-// bench that was killed leaves nothing behind. Its output is in DIRECTORY/NAME.log.
+// bench that was killed leaves nothing behind. Its output is in DIRECTORY/NAME.log. Where DIRECTORY has a
+// clock that can be stopped (`clock`, and the module `clock.so`: tests/bench/load/clock.h) it goes by that.
 
 import net from 'node:net';
 import {spawn} from 'node:child_process';
@@ -52,12 +53,17 @@ const alive = pid => {
   } catch { return false; }
 };
 
+function clockOf(directory) {
+  const path = join(directory, 'clock');
+  return existsSync(path) ? {LD_PRELOAD: `${path}.so`, BENCH_CLOCK: path} : {};
+}
+
 // `port`: the server is ready when it accepts there.
 export async function launch({name, cpu, directory, command, port, env = {}}) {
   const path = join(directory, `${name}.log`);
   const log = openSync(path, 'a');
   const child = spawn('setpriv', ['--pdeathsig', 'TERM', 'taskset', '-c', String(cpu), ...command],
-                      {stdio: ['ignore', log, log], env: {...process.env, ...env}, cwd: directory});
+                      {stdio: ['ignore', log, log], env: {...process.env, ...clockOf(directory), ...env}, cwd: directory});
   closeSync(log);
   let ended = null;
   const end = new Promise(resolve => {

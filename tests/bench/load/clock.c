@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// The module bench_clock, which a server is started with (LD_PRELOAD): clock_gettime of a clock that can be stopped.
+#include "tests/bench/load/clock.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef int get_time(clockid_t, struct timespec *);
+
+static bn_clock *clock_word;
+
+__attribute__((constructor)) static void map(void) {
+  const char *path = getenv("BENCH_CLOCK");
+  int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+  if (fd < 0) return;
+  void *word = mmap(NULL, sizeof *clock_word, PROT_READ, MAP_SHARED, fd, 0);
+  if (word != MAP_FAILED) clock_word = word;
+  close(fd);
+}
+
+static get_time *real(void) {
+  static _Atomic(get_time *) found;
+  get_time *get = found;
+  if (!get) found = get = (get_time *)dlsym(RTLD_NEXT, "clock_gettime");
+  return get;
+}
+
+static uint64_t ns_of(const struct timespec *t) { return (uint64_t)t->tv_sec * 1000000000 + (uint64_t)t->tv_nsec; }
+
+__attribute__((visibility("default"))) int clock_gettime(clockid_t id, struct timespec *t) {
+  struct timespec now;
+  int result = real()(id, t);
+  if (result != 0 || !clock_word || (id != CLOCK_MONOTONIC && id != CLOCK_MONOTONIC_COARSE)) return result;
+  real()(CLOCK_MONOTONIC, &now);
+  uint64_t shown = ns_of(t) - bn_clock_behind(*clock_word, ns_of(&now));
+  *t = (struct timespec){(time_t)(shown / 1000000000), (long)(shown % 1000000000)};
+  return 0;
+}
