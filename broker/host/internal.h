@@ -44,6 +44,7 @@ static inline char *bk_copy_text(const char *text) {
 
 struct bk_loop {
   uv_loop_t uv;
+  uv_prepare_t alive;   // without an active handle libuv does not run, whatever its descriptor has
   struct bx_wheel wheel;
   bx_millis now;    // of the turn, or of the last one
   uint64_t began;   // the turn, ns

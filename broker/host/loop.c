@@ -21,6 +21,8 @@ struct signal_watch {
   void *context;
 };
 
+static void on_prepare(uv_prepare_t *prepare) { (void)prepare; }
+
 // Hooks may come and go while they run: a marker in the list is the place to go on.
 static void run_hooks(struct bk_loop *loop) {
   struct bx_list marker;
@@ -80,22 +82,16 @@ static uint64_t end_turn(struct bk_loop *loop) {
   return ended;
 }
 
-// Of libuv, ms: 0 when it has something to do now, -1 when nothing but a descriptor makes it run. Without handles and
-// requests it answers 0, too.
-static int uv_patience(const struct bk_loop *loop) {
-  return uv_loop_alive(&loop->uv) ? uv_backend_timeout(&loop->uv) : -1;
-}
-
 static uint64_t turn(struct bk_loop *loop, int wait) {
   loop->again = false;
-  if (bk_watches_wait(loop, wait) || uv_patience(loop) == 0) uv_run(&loop->uv, UV_RUN_NOWAIT);
+  if (bk_watches_wait(loop, wait) || uv_backend_timeout(&loop->uv) == 0) uv_run(&loop->uv, UV_RUN_NOWAIT);
   return end_turn(loop);
 }
 
 // How long the kernel may be waited for, ms; -1: for ever.
 static int patience(const struct bk_loop *loop, uint64_t now_ns) {
   if (loop->again) return 0;
-  int wait = uv_patience(loop);
+  int wait = uv_backend_timeout(&loop->uv);
   bx_millis next = bx_wheel_next(&loop->wheel), now = now_ns / 1000000;
   if (next == BX_NEVER) return wait;
   bx_millis ms = next <= now ? 0 : next - now < INT_MAX ? next - now : INT_MAX;
@@ -112,6 +108,8 @@ struct bk_loop *bk_loop_create(void) {
   bx_list_init(&loop->doomed);
   bx_list_init(&loop->gone);
   bx_list_init(&loop->flushing);
+  uv_prepare_init(&loop->uv, &loop->alive);
+  uv_prepare_start(&loop->alive, on_prepare);
   bk_loop_begin(loop);
   bx_wheel_init(&loop->wheel, loop->now);
   loop->input = bx_alloc(BK_INPUT);
@@ -144,6 +142,7 @@ void bk_loop_destroy(struct bk_loop *loop) {
   bk_loop_hold_hangups(true);
   for (struct bx_list *l; (l = bx_list_take(&loop->signals));)
     uv_close((uv_handle_t *)&bx_container_of(l, struct signal_watch, link)->handle, free_signal);
+  uv_close((uv_handle_t *)&loop->alive, NULL);
   uv_run(&loop->uv, UV_RUN_DEFAULT);
   BX_BUG_ON(!bx_list_empty(&loop->listeners));
   BX_BUG_ON(uv_loop_close(&loop->uv) != 0);

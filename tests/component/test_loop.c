@@ -214,7 +214,7 @@ static void libuv_runs_when_it_has_something(void) {
   end("awbtc");
 }
 
-// Handles that do not count (here a timer that was never started), or none, are nothing to run for.
+// Handles that do nothing (here a timer that was never started), or none, are nothing to run for.
 static void a_loop_with_nothing_to_do_sleeps(void) {
   uv_timer_t idle;
   begin();
