@@ -16,6 +16,9 @@ const sum = values => values.reduce((all, each) => all + each, 0);
 // us of CPU of all the server's processes for each delivery.
 const cpu = report => sum(groups(report).map(each => each.cpu_us_per_delivery));
 const node = report => groups(report)[0].cpu_us_per_delivery;
+// What it used while others had their turns, which is not in the above: in terms of that. Nothing without turns.
+const aside = report => (report.aside_s > 0 ? 100 * sum(groups(report).map(each => each.cpu_s_aside)) / sum(groups(report).map(each => each.cpu_s)) : NaN);
+const asideOf = {aside: {of: aside, unit: '% of its CPU besides, in the turns of others'}};
 const rate = report => report.per_second;
 const batch = report => report.per_read;
 const p50 = report => report.latency_ms.p50;
@@ -35,8 +38,8 @@ const peersBut = (...others) => websocketPeers.filter(name => !others.includes(n
 const below = (value, list, of = 'mora') => list.map(against => ({value, of, against, limit: 1, lowest: true}));
 
 const fanout = (clients, more) => ({scenario: 'fanout', kind: 'websocket', clients, warm: 0.2, seconds: 0.8, settle: 0.15, ...more});
-const throughput = {cpu: {of: cpu, unit: us}, rate: {of: rate, unit: 'deliveries a second'}, batch: {of: batch, unit: 'deliveries in one read of a client'}};
-const latency = {p50: {of: p50, unit: ms}, p99: {of: p99, unit: ms}, p999: {of: p999, unit: ms}, cpu: {of: cpu, unit: us}};
+const throughput = {cpu: {of: cpu, unit: us}, rate: {of: rate, unit: 'deliveries a second'}, batch: {of: batch, unit: 'deliveries in one read of a client'}, ...asideOf};
+const latency = {p50: {of: p50, unit: ms}, p99: {of: p99, unit: ms}, p999: {of: p999, unit: ms}, cpu: {of: cpu, unit: us}, ...asideOf};
 
 const paced = (deliveries, {turn, ...nearly}) => ({
   floor: 'epoll', id: `latency-${deliveries}`, title: `Latency at ${deliveries.toLocaleString('en')} deliveries a second, 1,000 subscribers`, chart: 'p99',
@@ -158,13 +161,13 @@ export const figures = [
   },
   {
     id: 'redis-publish', title: 'On Redis: 50 publishes a second to 100 and to 1,000 subscribers', load: fanout(1000, {rate: 50000}), turn: 0.2,
-    values: {redis: {of: report => report.groups.redis.cpu_s * 1e6 / report.publishes, unit: 'us of CPU of Redis per publish'}},
+    values: {redis: {of: report => report.groups.redis.cpu_s * 1e6 / report.publishes, unit: 'us of CPU of Redis per publish'}, ...asideOf},
     entries: [inTurns('mora-redis', {name: '1,000 subscribers', seconds: 4}), inTurns('mora-redis', {name: '100 subscribers', clients: 100, rate: 5000, seconds: 4})],
     targets: [{value: 'redis', of: '1,000 subscribers', against: '100 subscribers', limit: 1.15}],
   },
   {
     id: 'workers', title: 'Two workers on one core, against one', load: fanout(1000, {'in-flight': 8}), turn: 0.06,
-    values: {cpu: {of: node, unit: `${us}, without Redis`}, rate: throughput.rate},
+    values: {cpu: {of: node, unit: `${us}, without Redis`}, rate: throughput.rate, ...asideOf},
     entries: [inTurns('mora-workers-1'), inTurns('mora-workers-2')], targets: [{value: 'cpu', of: 'mora-workers-2', against: 'mora-workers-1', limit: 1.1}],
   },
 ];
