@@ -4,9 +4,11 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,13 +34,26 @@ static get_time *real(void) {
 
 static uint64_t ns_of(const struct timespec *t) { return (uint64_t)t->tv_sec * 1000000000 + (uint64_t)t->tv_nsec; }
 
+static bool is_stopped_too(clockid_t id) {
+  return id == CLOCK_MONOTONIC || id == CLOCK_REALTIME || id == CLOCK_MONOTONIC_COARSE || id == CLOCK_REALTIME_COARSE;
+}
+
 __attribute__((visibility("default"))) int clock_gettime(clockid_t id, struct timespec *t) {
   struct timespec now;
   int result = real()(id, t);
-  if (result != 0 || !clock_word || (id != CLOCK_MONOTONIC && id != CLOCK_MONOTONIC_COARSE)) return result;
+  if (result != 0 || !clock_word || !is_stopped_too(id)) return result;
   now = *t;
   if (id != CLOCK_MONOTONIC) real()(CLOCK_MONOTONIC, &now);
   uint64_t shown = ns_of(t) - bn_clock_behind(*clock_word, ns_of(&now));
   *t = (struct timespec){(time_t)(shown / 1000000000), (long)(shown % 1000000000)};
+  return 0;
+}
+
+// Redis tells its time by this one.
+__attribute__((visibility("default"))) int gettimeofday(struct timeval *restrict t, void *restrict zone) {
+  struct timespec now;
+  (void)zone;
+  clock_gettime(CLOCK_REALTIME, &now);
+  *t = (struct timeval){now.tv_sec, now.tv_nsec / 1000};
   return 0;
 }
