@@ -56,7 +56,8 @@ help. What a server does besides is mostly waiting for memory: the state of one 
 and fetches it ahead, so that 10,000 subscribers cost each what 1,000 do. With many messages in one write it is what a server does for each message: reading the publish, its place in the journal, the
 acknowledgement. A message that goes to and fro alone pays for waking up twice. An answered poll is four system calls: reading the request, a look whether the peer has gone, the
 answer, and how much of the last answer the peer's TCP has acknowledged; two of them are there so that nothing is lost. Redis does the same for a
-publish to 100 and to 1,000 subscribers, command by command; with two cores it shares one with the node, whose deliveries leave less of its caches. Over TLS nine tenths of a client's memory are OpenSSL's. For idle
+publish to 100 and to 1,000 subscribers, command by command; with two cores it shares one with the node, whose deliveries leave less of its caches; so the
+node asks for what comes next before it delivers. Over TLS nine tenths of a client's memory are OpenSSL's. For idle
 clients it is waking up; for connects accept, the upgrade, and the session. System calls can be counted (\`bench_load --count\`); instructions only where the processor's counters are to be had.
 `;
 
