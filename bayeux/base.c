@@ -12,8 +12,8 @@ _Noreturn void bx_bug(const char *file, int line, const char *function, const ch
   abort();
 }
 
-// glibc's malloc() takes first what was freed last, its calloc() does not: several blocks come and go with each message.
-// Not inlined, else the compiler makes one calloc() of malloc() and memset().
+// glibc's malloc() takes first what was freed last, its calloc() does not before 2.41: several blocks come and go with
+// each message. Not inlined, else the compiler makes one calloc() of malloc() and memset().
 static __attribute__((noinline)) void *take(size_t size) {
   void *memory = malloc(size ? size : 1);
   BX_BUG_ON(memory == NULL);

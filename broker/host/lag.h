@@ -3,7 +3,7 @@
 //
 // A turn begins when the loop is told of something, and ends before it waits again; the wait is not in
 // it. Buckets are a quarter of an octave wide, so that a quantile is right within 10 %.
-// What an engine reads before anything else of its turn is in it only from its first look at the clock on.
+// A turn in which libuv only tells the kernel what to watch is one, too.
 #pragma once
 
 #include "bayeux/base.h"

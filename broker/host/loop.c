@@ -68,8 +68,8 @@ void bk_loop_begin(struct bk_loop *loop) {
   loop->began = uv_hrtime();
 }
 
-// Returns when it ended, ns.
-static uint64_t end_turn(struct bk_loop *loop) {
+// Returns how long the turn took, ms.
+static bx_millis end_turn(struct bk_loop *loop) {
   bk_host_counters.turns++;
   bx_wheel_advance(&loop->wheel, loop->now);
   run_hooks(loop);
@@ -77,22 +77,24 @@ static uint64_t end_turn(struct bk_loop *loop) {
   if (!bx_list_empty(&loop->doomed)) bk_loop_again(loop);   // what their closing wakes has a turn too
   bk_loop_reap(loop);
   loop->turn++;
-  uint64_t ended = uv_hrtime();
-  bk_lag_note(&bk_host_lag, ended - loop->began);
-  return ended;
+  uint64_t took = uv_hrtime() - loop->began;
+  bk_lag_note(&bk_host_lag, took);
+  return took / 1000000;
 }
 
-static uint64_t turn(struct bk_loop *loop, int wait) {
+static bx_millis turn(struct bk_loop *loop, int wait) {
   loop->again = false;
   if (bk_watches_wait(loop, wait) || uv_backend_timeout(&loop->uv) == 0) uv_run(&loop->uv, UV_RUN_NOWAIT);
   return end_turn(loop);
 }
 
-// How long the kernel may be waited for, ms; -1: for ever.
-static int patience(const struct bk_loop *loop, uint64_t now_ns) {
+// How long the kernel may be waited for after a turn that took so long, ms; -1: for ever. libuv counts from where its
+// clock was read last, in this turn: too short a wait is made up for by a turn that finds nothing.
+static int patience(const struct bk_loop *loop, bx_millis took) {
   if (loop->again) return 0;
   int wait = uv_backend_timeout(&loop->uv);
-  bx_millis next = bx_wheel_next(&loop->wheel), now = now_ns / 1000000;
+  if (wait > 0) wait = (bx_millis)wait > took ? wait - (int)took : 0;
+  bx_millis next = bx_wheel_next(&loop->wheel), now = loop->now + took;
   if (next == BX_NEVER) return wait;
   bx_millis ms = next <= now ? 0 : next - now < INT_MAX ? next - now : INT_MAX;
   return wait < 0 || (int)ms < wait ? (int)ms : wait;
@@ -119,9 +121,9 @@ struct bk_loop *bk_loop_create(void) {
 }
 
 void bk_loop_run(struct bk_loop *loop) {
-  uint64_t ended = uv_hrtime();
+  bx_millis took = 0;
   loop->running = loop->again = true;   // hooks may have what was begun before
-  while (!loop->stopping) ended = turn(loop, patience(loop, ended));
+  while (!loop->stopping) took = turn(loop, patience(loop, took));
   loop->running = loop->stopping = false;
 }
 

@@ -22,7 +22,7 @@ void bk_loop_stop(struct bk_loop *);
 void bk_loop_turn(struct bk_loop *);
 void bk_loop_destroy(struct bk_loop *);
 
-// Runs inside this loop; nobody else runs it. Its clock is at most a little ahead of bk_loop_now().
+// Runs inside this loop; nobody else runs it. Its clock is at bk_loop_now() or ahead, never behind.
 struct uv_loop_s *bk_loop_uv(struct bk_loop *);
 
 // Milliseconds, monotonic; read once per turn, so equal for everything in it.

@@ -59,7 +59,8 @@ enum {
   ER_LINK_COMMANDS_MAX = 65536,   // unanswered; one more closes the link
 };
 
-// The first attempt begins with the loop's next turn. The wheel has to be advanced by uv_now(loop).
+// The first attempt begins with the loop's next turn. The wheel has to be advanced by uv_now(loop),
+// as it was at some time of the turn.
 struct er_link *er_link_create(struct uv_loop_s *, struct bx_wheel *, const struct er_link_options *);
 
 // No callback comes after it. The loop has to run on until its handles are closed.

@@ -9,10 +9,10 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <uv.h>
 
 enum { TURNS_TO_END = 2000, ID_LENGTH = 31 };
 
