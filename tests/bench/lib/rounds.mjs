@@ -71,6 +71,13 @@ export class Rounds {
     }
   }
 
+  // A peer that failed may be left in any state, with its clock stopped: it starts anew for the next figure.
+  async giveUp(name) {
+    const server = this.kept.get(name);
+    this.kept.delete(name);
+    await server?.stop();
+  }
+
   // An entry that cannot take part, and why.
   unfit(figure, entry) {
     const capacity = this.capacity[entry.server];
@@ -88,6 +95,7 @@ export class Rounds {
       if (!isPeer(entry.server)) throw new Error(`${figure.id}, ${entry.name}: ${error.message}`, {cause: error});
       result.out[entry.name] = error instanceof Unfit ? error.message : `failed: ${error.message}`;
       this.say(`  ${entry.name}: ${result.out[entry.name]}`);
+      if (!(error instanceof Unfit)) await this.giveUp(entry.server);
       return null;
     }
     const values = Object.fromEntries(Object.entries(figure.values).map(([key, {of}]) => [key, of(report)]));

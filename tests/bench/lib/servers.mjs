@@ -194,8 +194,10 @@ async function unlessTaken(begin, tries = 3) {
 // With `turns` its clock can be stopped; a peer may take turns later.
 function clockIn(directory) {
   const clock = join(directory, 'clock');
+  const module = binary('bench_clock.so');
+  if (!existsSync(module)) throw new Error(`there is no ${module}`);   // the loader goes on without
   writeFileSync(clock, Buffer.alloc(8));
-  symlinkSync(binary('bench_clock.so'), `${clock}.so`);
+  symlinkSync(module, `${clock}.so`);
   return clock;
 }
 

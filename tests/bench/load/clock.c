@@ -38,13 +38,22 @@ static bool is_stopped_too(clockid_t id) {
   return id == CLOCK_MONOTONIC || id == CLOCK_REALTIME || id == CLOCK_MONOTONIC_COARSE || id == CLOCK_REALTIME_COARSE;
 }
 
+// Of the word as it was when the time was read.
+static uint64_t behind(uint64_t word, clockid_t id, const struct timespec *t) {
+  struct timespec now = *t;
+  if (!(word & BN_CLOCK_STILL)) return word;
+  if (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE) real()(CLOCK_MONOTONIC, &now);
+  return bn_clock_behind(word, ns_of(&now));
+}
+
 __attribute__((visibility("default"))) int clock_gettime(clockid_t id, struct timespec *t) {
-  struct timespec now;
-  int result = real()(id, t);
-  if (result != 0 || !clock_word || !is_stopped_too(id)) return result;
-  now = *t;
-  if (id != CLOCK_MONOTONIC) real()(CLOCK_MONOTONIC, &now);
-  uint64_t shown = ns_of(t) - bn_clock_behind(*clock_word, ns_of(&now));
+  uint64_t word;
+  do {
+    word = clock_word ? *clock_word : 0;
+    int result = real()(id, t);
+    if (result != 0 || word == 0 || !is_stopped_too(id)) return result;
+  } while (word != *clock_word);
+  uint64_t shown = ns_of(t) - behind(word, id, t);
   *t = (struct timespec){(time_t)(shown / 1000000000), (long)(shown % 1000000000)};
   return 0;
 }

@@ -5,7 +5,8 @@
 // that take turns. Some of that falls into its own turns whenever they are: a ping that goes along with a message. So its
 // clock (clock_gettime, monotonic and real, and gettimeofday) stands still meanwhile, and it does by the clock what it
 // does when it is up alone. A node and its Redis have the same one: they compare their times. The kernel's timers go on:
-// at worst a server wakes up early, in another one's turn, and sees that it is not time yet.
+// a server wakes up early, in another one's turn, and sees that it is not time yet. One that waits until a time of its
+// clock, by the kernel (pthread_cond_timedwait, timerfd), is not for turns: to the kernel that time is over.
 //
 // The clock is one word in a file. The load that puts the server to work writes it; the module bench_clock
 // (LD_PRELOAD), told the file by BENCH_CLOCK, reads it in each of the server's processes.
