@@ -65,7 +65,7 @@ export const figures = [
   {
     floor: 'epoll-batch', id: 'fanout-1000-8', title: 'Fan-out to 1,000 subscribers, 8 messages in flight', chart: 'cpu',
     load: fanout(1000, {'in-flight': 8}), values: throughput, turn: 0.06,
-    entries: [...all(['mora', 'epoll-batch', 'uwebsockets'], inTurns), ...all(['mora-redis', 'epoll', ...peersBut('uwebsockets')])],
+    entries: [...all(['mora', 'epoll-batch', 'uwebsockets'], server => inTurns(server, {rounds: 17})), ...all(['mora-redis', 'epoll', ...peersBut('uwebsockets')])],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll-batch', limit: 1.25}, {value: 'cpu', of: 'mora', against: 'faye', limit: 1 / 12},
       {value: 'cpu', of: 'mora-redis', against: 'faye-redis', limit: 1 / 30}, ...below('cpu', ['centrifugo', 'cometd', 'nchan', 'uwebsockets'])],
   },
