@@ -40,8 +40,8 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
   if (!er_link_is_over(link)) {
     // A refused connect and a reset come as a status without events; hiredis finds the error by reading.
     if (status < 0 || (events & UV_READABLE)) er_socket_read(s);
-    // What replies have asked for goes out before what they brought is delivered: Redis is still at it, with all it
-    // needs in its caches.
+    // What replies have asked for goes out before what they brought is delivered: else Redis goes to sleep, and has to be
+    // woken for it.
     if (s->redis && (s->events & UV_WRITABLE) && !er_link_is_over(link)) redisAsyncHandleWrite(s->redis);
     if (s->redis && status < 0) er_link_fault(link, "the socket failed: %s", uv_strerror(status));
   }

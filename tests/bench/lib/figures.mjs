@@ -81,7 +81,7 @@ export const figures = [
     targets: [{value: 'cpu', of: 'mora 10000', against: 'mora 1000', limit: 1.3}],
   },
   paced(20000, {turn: 0.1, turns: true, rounds: 11, seconds: 4}),
-  paced(100000, {rounds: 15}),   // all the time: it has to keep up
+  paced(100000, {rounds: 19}),   // all the time: it has to keep up
   {
     floor: 'epoll', id: 'ping-pong', title: 'Ping-pong: one message at a time, one client to itself', chart: 'cpu',
     load: fanout(1, {kind: 'self', 'in-flight': 1}), values: {...throughput, p50: {of: p50, unit: ms}}, turn: 0.06,
