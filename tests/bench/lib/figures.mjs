@@ -72,12 +72,14 @@ export const figures = [
   {
     floor: 'epoll', id: 'fanout-1000-1', title: 'Fan-out to 1,000 subscribers, 1 message in flight', chart: 'cpu',
     load: fanout(1000, {'in-flight': 1}), values: throughput, turn: 0.06,
-    entries: [...all(['mora', 'epoll', 'uwebsockets'], inTurns), ...all(['lws', ...peersBut('uwebsockets')])],
+    entries: [...all(['mora', 'epoll', 'uwebsockets'], server => inTurns(server, {rounds: 17})), ...all(['lws', ...peersBut('uwebsockets')])],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll', limit: 1.25}, ...below('cpu', websocketPeers)],
   },
   {
     id: 'fanout-sizes', title: 'Fan-out to 100 and to 10,000 subscribers, 8 messages in flight', load: fanout(1000, {'in-flight': 8}), values: throughput,
-    entries: [100, 1000, 10000].flatMap(clients => ['mora', 'epoll-batch'].map(server => (server === 'mora' && clients > 100 ? close : few)(server, {name: `${server} ${clients}`, clients}))),
+    turn: 0.8,   // 80,000 deliveries are in flight
+    entries: [100, 1000, 10000].flatMap(clients => ['mora', 'epoll-batch'].map(server =>
+      (server === 'mora' && clients > 100 ? inTurns : few)(server, {name: `${server} ${clients}`, clients, ...(server === 'mora' && clients > 100 && {seconds: 3.2})}))),
     targets: [{value: 'cpu', of: 'mora 10000', against: 'mora 1000', limit: 1.3}],
   },
   paced(20000, {turn: 0.1, turns: true, rounds: 11, seconds: 4}),

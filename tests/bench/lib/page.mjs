@@ -28,11 +28,11 @@ which Mora or a floor loses, doubles or disorders one message fails as a whole**
   them). In a round all servers are measured once, one after the other, in an order that changes; **ratios are taken inside a round**. A target holds when
   the whole interval does.
 - **Turns**: the other half of a virtual machine's core is somebody else's, and the same work takes up to half as long again beside it, for tenths of seconds or minutes. So servers
-  that are close are up together in some figures (fan-out to 1,000, 20,000 a second, ping-pong, on Redis, workers), each with all its clients, and take turns on the core of 0.06 to 0.2 s, in an
+  that are close are up together in some figures (fan-out, 20,000 a second, ping-pong, on Redis, workers), each with all its clients, and take turns on the core of 0.06 to 0.8 s, in an
   order that is another one each time (\`tests/bench/load/turns.h\`): all meet with the same neighbour. Their rate is of the time in which messages were published, which is three quarters of a turn; their CPU is that
   of their whole turns, and \`aside\` says what else they used. Targets against the other servers pair a turn's figure with one that was measured alone in the same round.
   What a server does by the clock (pings, timers) it would do as many times as often, for each second of its own, as there are servers. So while others
-  have their turn its clock stands still, by a module that is loaded into it (\`tests/bench/load/clock.h\`); the kernel's timers go on. It is Mora that gains by that, 4 % at 8 messages in flight: it
+  have their turn the clock of Mora and of the floors stands still, by a module that is loaded into them (\`tests/bench/load/clock.h\`); the kernel's timers go on. Mora gains by that 4 % at 8 messages in flight: it
   sends each client a ping along with a message every second or two, 833 a second when it is up alone, 2,204 in a second of its own in turns, and 835 with a clock that stands still.
 - Where a target is missed, the table says what a floor would come to in its place. Where the floor misses as well, it is not what Mora does besides that stands in the way.
 - A peer that does not reach a rate is not the lowest there: the table says what its most was.

@@ -3,7 +3,7 @@
 //
 //   const server = await start('mora', {cpu, directory, settings});
 //   server.pids      {group: [pid, ...]}: the groups whose CPU is told apart; the first is the server's own
-//   server.clock     a file: its clock can be stopped (load/clock.h); those only that may take turns
+//   server.clock     a file: its clock can be stopped (load/clock.h); Mora and the floors, when they take turns
 //   server.ways      by kind of client: {dialect, urls: [...], publish}
 //   await server.numbers?.()   what it counts itself: /v1/stats
 //   await server.stop();
@@ -191,7 +191,7 @@ async function unlessTaken(begin, tries = 3) {
   }
 }
 
-// With `turns` its clock can be stopped; a peer may take turns later.
+// Not of the peers: Node with a timer of a millisecond wakes up all the time while its clock stands still.
 function clockIn(directory) {
   const clock = join(directory, 'clock');
   const module = binary('bench_clock.so');
@@ -204,12 +204,14 @@ function clockIn(directory) {
 export async function start(name, {turns, ...options}) {
   const directory = join(options.directory, name);
   mkdirSync(directory, {recursive: true});
-  const clock = turns || !own[name] ? clockIn(directory) : undefined;
-  if (own[name]) return {...await unlessTaken(() => own[name]({...options, directory})), clock};
+  if (own[name]) {
+    const clock = turns ? clockIn(directory) : undefined;
+    return {...await unlessTaken(() => own[name]({...options, directory})), clock};
+  }
   const peer = peers.find(each => each.name === name);
   const running = await unlessTaken(() => peer.start({cpu: options.cpu, directory}));
   const {parts, pids, version, settings} = running;
-  return {pids: parts ?? {server: pids}, ways: waysOf({dialect: peer.dialect, urls: running.urls}), version, settings, clock, stop: running.stop};
+  return {pids: parts ?? {server: pids}, ways: waysOf({dialect: peer.dialect, urls: running.urls}), version, settings, stop: running.stop};
 }
 
 export class Unfit extends Error {}
