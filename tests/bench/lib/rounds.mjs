@@ -71,7 +71,7 @@ export class Rounds {
     }
   }
 
-  // A peer that failed may be left in any state, with its clock stopped: it starts anew for the next figure.
+  // A peer that failed may be left in any state: it starts anew for the next figure.
   async giveUp(name) {
     const server = this.kept.get(name);
     this.kept.delete(name);
