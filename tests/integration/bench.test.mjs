@@ -231,10 +231,16 @@ test('ratios, intervals and verdicts', () => {
   assert.equal(judge({value: 'cpu', of: 'a', against: 'c', limit: 1, lowest: true}, {...result, slow: ['c']}).verdict, 'holds', 'who does not reach the rate is not the lowest');
   assert.equal(judge({value: 'cpu', of: 'c', against: 'a', limit: 1, lowest: true}, {...result, slow: ['c']}).verdict, 'not measured');
   // What is missed names the floor, unless that is what was compared with; what holds needs none.
-  const withFloor = (target, floor) => judge({value: 'cpu', of: 'a', against: 'b', ...target}, {out: {}, rounds: {...result.rounds, f: [{cpu: 1.1}, {cpu: 1.1}, {cpu: 1.1}]}}, floor).floor;
+  const withFloor = (target, floor) => judge({value: 'cpu', of: 'a', against: 'b', ...target}, {out: {}, rounds: {...result.rounds, f: [{cpu: 1.1}, {cpu: 1.1}, {cpu: 1.1}]}}, {floor}).floor;
   assert.deepEqual(withFloor({limit: 1}, 'f'), {name: 'f', ratio: 1.1, low: 1.1, high: 1.1, rounds: 3, verdict: 'misses'});
   assert.equal(withFloor({limit: 1.15}, 'f').verdict, 'holds');
   for (const none of [withFloor({limit: 1.25}, 'f'), withFloor({limit: 1}, 'b'), withFloor({limit: 1}, 'nobody'), withFloor({limit: 1})]) assert.equal(none, undefined);
+  // What is missed against the floor names the floor against itself, and whether two that are the same would have held.
+  const again = (one, limit) => judge({value: 'cpu', of: 'a', against: 'b', limit}, {out: {}, rounds: {...result.rounds, 'b again': [1, 1, one].map(cpu => ({cpu}))}}, {floor: 'b', again: 'b again'});
+  assert.deepEqual(again(1, 1.15).itself, {name: 'b', ratio: 1, low: 1, high: 1, rounds: 3, tells: true});
+  assert.equal(again(1, 1.25).itself, undefined, 'what holds needs none');
+  for (const [one, tells] of [[1.1, true], [1.2, false], [0.9, true], [0.8, false]]) assert.equal(again(one, 1.15).itself.tells, tells, `${one}`);
+  assert.equal(again(1.1, 1.15).floor, undefined);
   const {entries: [{check}]} = figures.find(({id}) => id === 'authority-storm');
   const storm = authority => () => check({clients: 5, numbers: {authority: {requests: 10, asked: 30, allowed: 30, failures: 0, ...authority}}});
   storm({})();
@@ -260,6 +266,7 @@ test('every target names entries and values of its figure; the page holds them a
     assert(!figure.chart || figure.values[figure.chart], figure.id);
     if (figures.includes(figure)) assert.equal(figure.entries.some(({turns}) => turns), figure.turn !== undefined, figure.id);
     if (figures.includes(figure)) assert(!figure.floor || names.includes(figure.floor), `${figure.id}: ${figure.floor}`);
+    if (figures.includes(figure) && figure.again) assert.deepEqual({...figure.entries.find(({name}) => name === figure.again), name: figure.floor}, figure.entries.find(({name}) => name === figure.floor), 'the same again');
     for (const {of, against, value} of figure.targets) {
       assert(names.includes(of) && (!against || names.includes(against)), `${figure.id}: ${of}, ${against}`);
       assert(figure.values[value], `${figure.id}: ${value}`);
@@ -267,10 +274,14 @@ test('every target names entries and values of its figure; the page holds them a
   }
   const figure = {id: 'x', title: 'Title', chart: 'cpu', units: {cpu: 'us'}, out: {c: 'gone'}, entries: [{name: 'a', values: {cpu: {middle: 1.5, low: 1, high: 2}}}],
     targets: [{value: 'cpu', of: 'a', against: 'b', limit: 1.25, ratio: 1.5, low: 1, high: 2, rounds: 7, verdict: 'misses'},
-      {value: 'cpu', of: 'a', against: 'd', limit: 1, lowest: true, ratio: 1.5, low: 1, high: 2, rounds: 7, verdict: 'misses', floor: {name: 'f', ratio: 1.1, low: 0.9, high: 1.2, rounds: 7, verdict: 'misses'}}]};
+      {value: 'cpu', of: 'a', against: 'd', limit: 1, lowest: true, ratio: 1.5, low: 1, high: 2, rounds: 7, verdict: 'misses', floor: {name: 'f', ratio: 1.1, low: 0.9, high: 1.2, rounds: 7, verdict: 'misses'}},
+      ...[true, false].map(tells => ({value: 'cpu', of: 'a', against: 'f', limit: 1.25, ratio: 1.5, low: 1, high: 2, rounds: 7, verdict: 'misses', itself: {name: 'f', ratio: 1.1, low: 0.9, high: 1.2, rounds: 7, tells}}))]};
   const page = pageText({machine: {cpu: 'C', memory: '1 GB', kernel: '6', descriptors: 20000}, versions: {mora: 'v'}, date: 'today', minutes: 1, figures: [figure]});
   assert.match(page, /Title: cpu of a over b \| <= 1\.25 \| 1\.5 \| 1 to 2 \| 7 \| \*\*misses\*\* \|/);
   assert.match(page, /Title: cpu of a over d \| < 1 \| 1\.5 \| 1 to 2 \| 7 \| \*\*misses\*\*; so does f in its place: 1\.1, 0\.9 to 1\.2 \|/);
+  const row = String.raw`Title: cpu of a over f \| <= 1\.25 \| 1\.5 \| 1 to 2 \| 7 \| \*\*misses\*\*; f over itself: 1\.1, 0\.9 to 1\.2`;
+  assert.match(page, new RegExp(`${row} \\|`));
+  assert.match(page, new RegExp(`${row}: these rounds cannot tell 1 from 1\\.25 \\|`));
   assert.match(page, /\| a \| 1\.5 <sub>1 to 2<\/sub> \|/);
   assert.match(page, /c: gone\./);
   assert.match(barChart({title: 'a < b', unit: 'us', bars: [{name: 'a', value: 1, low: 1, high: 2}]}), /a &lt; b/);

@@ -35,6 +35,8 @@ which Mora or a floor loses, doubles or disorders one message fails as a whole**
   have their turn the clock of Mora and of the floors stands still, by a module that is loaded into them (\`tests/bench/load/clock.h\`); the kernel's timers go on. Mora gains by that 4 % at 8 messages in flight: it
   sends each client a ping along with a message every second or two, 833 a second when it is up alone, 2,204 in a second of its own in turns, and 835 with a clock that stands still.
 - Where a target is missed, the table says what a floor would come to in its place. Where the floor misses as well, it is not what Mora does besides that stands in the way.
+  A target against the floor itself names what the floor comes to against itself, started and measured a second time in the same rounds (\`epoll again\`): two that are the same. Where
+  that interval, whichever of the two is taken first, goes beyond the target, these rounds cannot tell a server that is like the floor from one that misses.
 - A peer that does not reach a rate is not the lowest there: the table says what its most was.
 
 ## The floors
@@ -70,10 +72,12 @@ const span = ({low, high}) => `${short(low)} to ${short(high)}`;
 // Where a target is missed, what the floor would come to in its place.
 const floorText = ({floor}) => (floor ? `${floor.verdict === 'misses' ? `; so does ${floor.name} in its place` : `; ${floor.name} in its place holds`}: ${short(floor.ratio)}, ${span(floor)}` : '');
 
+const itselfText = ({itself, limit}) => (itself ? `; ${itself.name} over itself: ${short(itself.ratio)}, ${span(itself)}${itself.tells ? '' : `: these rounds cannot tell 1 from ${short(limit)}`}` : '');
+
 function targetRow(figure, target) {
   const what = `${figure.title}: ${target.value} of ${target.of}${target.against ? ` over ${target.against}` : ''}`;
   if (target.reason) return `| ${what} | ${bound(target)} | | | | ${target.verdict}: ${target.reason} |`;
-  return `| ${what} | ${bound(target)} | ${short(target.ratio)} | ${span(target)} | ${target.rounds} | ${target.verdict === 'holds' ? 'holds' : `**misses**${floorText(target)}`} |`;
+  return `| ${what} | ${bound(target)} | ${short(target.ratio)} | ${span(target)} | ${target.rounds} | ${target.verdict === 'holds' ? 'holds' : `**misses**${floorText(target)}${itselfText(target)}`} |`;
 }
 
 function figureText(figure) {

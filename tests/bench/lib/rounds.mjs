@@ -158,7 +158,7 @@ export class Rounds {
         const list = rounds.map(each => each[key]).filter(Number.isFinite);
         return [key, list.length ? estimate(list) : null];
       }))}));
-    result.targets = figure.targets.map(target => judge(target, result, figure.floor));
+    result.targets = figure.targets.map(target => judge(target, result, figure));
   }
 
   async end() {
@@ -175,16 +175,17 @@ function compare({value, of, against}, rounds) {
   return {ratio: middle, low, high, rounds: list(of).length};
 }
 
-// Who does not reach a rate (`slow`) is not the lowest there.
-export function judge(target, {rounds, out, slow = []}, floor) {
+// Who does not reach a rate (`slow`) is not the lowest there. `again` is the floor, measured a second time.
+export function judge(target, {rounds, out, slow = []}, {floor, again} = {}) {
   const missing = [target.of, target.against].filter(Boolean).find(name => !rounds[name]?.length);
   if (missing) return {...target, verdict: target.lowest && missing === target.against && slow.includes(missing) ? 'holds' : 'not measured', reason: `${missing}: ${out[missing] ?? 'no rounds'}`};
   const verdict = found => ((target.atLeast ? found.low >= target.limit : target.lowest ? found.high < target.limit : found.high <= target.limit) ? 'holds' : 'misses');
   const found = compare(target, rounds);
   const judged = {...target, ...found, verdict: verdict(found)};
-  if (judged.verdict === 'misses' && floor !== target.against && rounds[floor]?.length) {
-    const inPlace = compare({...target, of: floor}, rounds);
-    judged.floor = {name: floor, ...inPlace, verdict: verdict(inPlace)};
-  }
-  return judged;
+  const inPlace = floor === target.against ? again : floor;
+  if (judged.verdict === 'holds' || !rounds[inPlace]?.length) return judged;
+  const other = compare({...target, of: inPlace}, rounds);
+  if (inPlace === floor) return {...judged, floor: {name: floor, ...other, verdict: verdict(other)}};
+  // Of two that are the same either could be the first: the interval counts the way about in which it reaches further.
+  return {...judged, itself: {name: floor, ...other, tells: Math.max(other.high, 1 / other.low) <= target.limit}};
 }
