@@ -17,10 +17,11 @@ const RECORDED = fileURLToPath(new URL('recorded.json', import.meta.url));
 const RESULTS = join(root, 'build/bench/results.json');
 const WORSE = 1.1;   // than recorded: a defect
 
-const USAGE = `usage: tests/bench/run [--quick [--record]] [--only FIGURE]... [--without SERVER]... [--rounds N] [--page] [--list]
+const USAGE = `usage: tests/bench/run [--quick [--record]] [--more] [--only FIGURE]... [--without SERVER]... [--rounds N] [--page] [--list]
   without words       everything; writes docs/benchmarks.md
   --quick             Mora and the floors, held against tests/bench/recorded.json; --record writes that
   --only, --without   some figures, without some servers; prints, and writes nothing
+  --more              of some figures more rounds, which count together with those of the last results; writes the page
   --page              docs/benchmarks.md once more, from the last results`;
 
 const say = text => console.log(text);
@@ -29,7 +30,7 @@ function parse(words) {
   const options = {only: [], without: [], rounds: 0};
   while (words.length > 0) {
     const word = words.shift();
-    if (['--quick', '--record', '--page', '--list'].includes(word)) options[word.slice(2)] = true;
+    if (['--quick', '--record', '--more', '--page', '--list'].includes(word)) options[word.slice(2)] = true;
     else if (['--only', '--without'].includes(word) && words.length) options[word.slice(2)].push(words.shift());
     else if (word === '--rounds' && words.length) options.rounds = Number(words.shift());
     else { console.error(USAGE); process.exit(2); }
@@ -59,14 +60,15 @@ function tell(result) {
     say(`  ${target.verdict.padEnd(12)} ${label(target)}: ${target.ratio === undefined ? target.reason : `${short(target.ratio)} (${short(target.low)}..${short(target.high)})`}, target ${target.lowest ? '<' : target.atLeast ? '>=' : '<='} ${short(target.limit)}`);
 }
 
-// `keep` is given all results so far, after each figure: a run that is cut short has been worth something.
-async function measure(list, options, skipped, keep = () => {}) {
+// `keep` is given all results so far, after each figure: a run that is cut short has been worth something. `before`: results
+// that these are added to.
+async function measure(list, options, skipped, keep = () => {}, before = []) {
   const rounds = new Rounds({cpus: cores(), skipped, say});
   const results = [];
   try {
     for (const figure of list) {
       say(`${figure.id}: ${figure.title}`);
-      results.push(await rounds.run(figure, options.rounds));
+      results.push(await rounds.run(figure, options.rounds, before.find(({id}) => id === figure.id)));
       tell(results.at(-1));
       keep({results, about: rounds.about});
     }
@@ -123,14 +125,16 @@ async function full(options) {
   const list = choose(options);
   const wanted = [...new Set(list.flatMap(({entries}) => entries.map(({server}) => server)))].filter(isPeer);
   const skipped = await installPeers(wanted, say);
-  const partial = options.only.length + options.without.length > 0;
+  const last = options.more && JSON.parse(readFileSync(RESULTS, 'utf8'));
+  const partial = !last && options.only.length + options.without.length > 0;
   mkdirSync(join(root, 'build/bench'), {recursive: true});
   let all;
   await measure(list, {rounds: options.rounds || undefined}, skipped, ({results, about}) => {
-    all = {machine: machine(), versions: versions(about, skipped), date: new Date().toISOString().slice(0, 10),
-      minutes: Math.round((Date.now() - began) / 60000), figures: results};
+    const minutes = Math.round((Date.now() - began) / 60000);
+    if (last) all = {...last, minutes: last.minutes + minutes, figures: last.figures.map(figure => results.find(({id}) => id === figure.id) ?? figure)};
+    else all = {machine: machine(), versions: versions(about, skipped), date: new Date().toISOString().slice(0, 10), minutes, figures: results};
     writeFileSync(partial ? RESULTS.replace('.json', '-partial.json') : RESULTS, JSON.stringify(all, null, 1));
-  });
+  }, last?.figures);
   if (!partial) writePage(root, all);
   const targets = all.figures.flatMap(figure => figure.targets);
   say(`${targets.filter(({verdict}) => verdict === 'holds').length} of ${targets.length} targets hold; ${all.minutes} minutes`);

@@ -14,7 +14,7 @@ import {getJson, request} from './lib/http.mjs';
 import {within} from './lib/wait.mjs';
 import {startScripted} from './support/authority.mjs';
 import {estimate, median, pairedRatio} from '../bench/lib/statistics.mjs';
-import {Meeting, judge} from '../bench/lib/rounds.mjs';
+import {Meeting, joined, judge, summarised} from '../bench/lib/rounds.mjs';
 import {figures, quickFigures} from '../bench/lib/figures.mjs';
 import {pageText} from '../bench/lib/page.mjs';
 import {barChart} from '../bench/lib/plot.mjs';
@@ -245,6 +245,19 @@ test('ratios, intervals and verdicts', () => {
   const storm = authority => () => check({clients: 5, numbers: {authority: {requests: 10, asked: 30, allowed: 30, failures: 0, ...authority}}});
   storm({})();
   for (const wrong of [{requests: 11}, {asked: 29}, {allowed: 29}, {failures: 1}]) assert.throws(storm(wrong), /the authority/);
+});
+
+test('rounds of two runs count together, and stay pairs', () => {
+  const rounds = values => values.map(cpu => ({cpu, aside: null})), run = (all, more) => ({id: 'x', out: {}, slow: [], rounds: Object.fromEntries(Object.entries(all).map(([name, values]) => [name, rounds(values)])), ...more});
+  const before = run({a: [2, 4, 6], b: [1, 2], c: [1, 1], d: [5]}, {slow: ['e'], out: {e: 'slow'}}), after = run({a: [8, 10], b: [4, 5], d: []}, {slow: ['e'], out: {c: 'failed', e: 'slow'}});
+  const all = joined(JSON.parse(JSON.stringify(before)), after);
+  assert.deepEqual(all.rounds, {a: rounds([2, 4, 6, 8, 10]), b: [...rounds([1, 2]), null, ...rounds([4, 5])], d: [...rounds([5]), null, null, null, null]});
+  assert.deepEqual([all.out, all.slow], [{c: 'failed', e: 'slow'}, ['e']]);
+  const figure = {values: {cpu: {}, aside: {}}, targets: [{value: 'cpu', of: 'a', against: 'b', limit: 2}, {value: 'cpu', of: 'b', limit: 5}, {value: 'cpu', of: 'a', against: 'd', limit: 1}, {value: 'cpu', of: 'a', against: 'c', limit: 1}]};
+  const {entries, targets} = summarised(figure, all);
+  assert.deepEqual(entries.map(({name, values}) => [name, values.cpu, values.aside]), ['a', 'b', 'd'].map((name, i) => [name, estimate([[2, 4, 6, 8, 10], [1, 2, 4, 5], [5]][i]), null]));
+  assert.deepEqual(targets.map(({ratio, low, high, rounds: count, verdict}) => [ratio, low, high, count, verdict].map(each => (typeof each === 'number' ? Number(each.toFixed(9)) : each))),
+    [[2, 2, 2, 4, 'holds'], [3, 1, 5, 4, 'holds'], [0.4, 0.4, 0.4, 1, 'holds'], [undefined, undefined, undefined, undefined, 'not measured']]);
 });
 
 test('who takes turns is told its place when all have come who do not stay away', async () => {

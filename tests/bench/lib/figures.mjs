@@ -45,7 +45,7 @@ const latency = {p50: {of: p50, unit: ms}, p99: {of: p99, unit: ms}, p999: {of: 
 const paced = (deliveries, {turn, again, ...nearly}) => ({
   floor: 'epoll', again, id: `latency-${deliveries}`, title: `Latency at ${deliveries.toLocaleString('en')} deliveries a second, 1,000 subscribers`, chart: 'p99',
   load: fanout(1000, {rate: deliveries, seconds: 2}), values: latency, capacity: deliveries, turn,
-  entries: [...all(['mora', 'epoll', 'uwebsockets', 'nchan'], server => entry(server, nearly)),
+  entries: [...all(['mora', 'epoll', 'uwebsockets'], server => entry(server, nearly)), entry('nchan', turn ? nearly : {}),
     ...(again ? [entry('epoll', {name: again, ...nearly})] : []), ...all(peersBut('uwebsockets', 'nchan'))],
   targets: ['p50', 'p99'].flatMap(value => [{value, of: 'mora', against: 'epoll', limit: 1.25}, ...below(value, websocketPeers)]),
 });
@@ -74,7 +74,7 @@ export const figures = [
   {
     floor: 'epoll', id: 'fanout-1000-1', title: 'Fan-out to 1,000 subscribers, 1 message in flight', chart: 'cpu',
     load: fanout(1000, {'in-flight': 1}), values: throughput, turn: 0.06,
-    entries: [...all(['mora', 'epoll', 'uwebsockets'], server => inTurns(server, {rounds: 17})), ...all(['lws', ...peersBut('uwebsockets')])],
+    entries: [...all(['mora', 'epoll', 'uwebsockets', 'nchan'], server => inTurns(server, {rounds: 17})), ...all(['lws', ...peersBut('uwebsockets', 'nchan')])],
     targets: [{value: 'cpu', of: 'mora', against: 'epoll', limit: 1.25}, ...below('cpu', websocketPeers)],
   },
   {

@@ -26,7 +26,7 @@ which Mora or a floor loses, doubles or disorders one message fails as a whole**
   keeps for a socket is not in it.
 - Figures are the middle of many rounds (Hodges-Lehmann), with the interval that holds it with 95 % (signed ranks, exact; of fewer than six rounds all of
   them). In a round all servers are measured once, one after the other, in an order that changes; **ratios are taken inside a round**. A target holds when
-  the whole interval does.
+  the whole interval does. \`tests/bench/run --more\` adds rounds to those of the last run; all of them count.
 - **Turns**: the other half of a virtual machine's core is somebody else's, and the same work takes up to half as long again beside it, for tenths of seconds or minutes. So servers
   that are close are up together in some figures (fan-out, 20,000 a second, ping-pong, on Redis, workers), each with all its clients, and take turns on the core of 0.06 to 0.8 s, in an
   order that is another one each time (\`tests/bench/load/turns.h\`): all meet with the same neighbour. Their rate is of the time in which messages were published, which is three quarters of a turn; their CPU is that

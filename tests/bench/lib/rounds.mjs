@@ -126,13 +126,14 @@ export class Rounds {
     for (const [{name}, values] of all) if (values) result.rounds[name].push(values);
   }
 
-  // `asked`: how many rounds at most, in place of what the figure says.
-  async run(figure, asked) {
+  // `asked`: how many rounds at most, in place of what the figure says. `before`: the result of a run before; its rounds
+  // count as well, and who could not take part then does not now.
+  async run(figure, asked, before) {
     const roundsOf = ({rounds = figure.rounds ?? asked ?? ROUNDS}) => Math.min(rounds, asked ?? rounds);
     const result = {id: figure.id, title: figure.title, chart: figure.chart, units: {}, out: {}, slow: [], rounds: {}};
     for (const [key, {unit}] of Object.entries(figure.values)) result.units[key] = unit;
     for (const entry of figure.entries) {
-      const reason = this.unfit(figure, entry);
+      const reason = before?.out[entry.name] ?? this.unfit(figure, entry);
       if (!reason) result.rounds[entry.name] = [];
       else result.out[entry.name] = reason;
       if (reason && !this.skipped[entry.server]) result.slow.push(entry.name);
@@ -148,17 +149,7 @@ export class Rounds {
       await this.round(figure, list.filter(takesPart), result);
     }
     for (const name of Object.keys(result.out)) delete result.rounds[name];
-    this.summarise(figure, result);
-    return result;
-  }
-
-  summarise(figure, result) {
-    result.entries = Object.entries(result.rounds).map(([name, rounds]) => ({name, values:
-      Object.fromEntries(Object.keys(figure.values).map(key => {
-        const list = rounds.map(each => each[key]).filter(Number.isFinite);
-        return [key, list.length ? estimate(list) : null];
-      }))}));
-    result.targets = figure.targets.map(target => judge(target, result, figure));
+    return summarised(figure, before ? joined(before, result) : result);
   }
 
   async end() {
@@ -167,12 +158,34 @@ export class Rounds {
   }
 }
 
+// The rounds of one run behind those of another. Who took part in fewer than others has null in the rounds it lacks: what
+// stands at the same place is of one round.
+export function joined(before, after) {
+  const length = ({rounds}) => Math.max(0, ...Object.values(rounds).map(list => list.length));
+  const list = (result, name) => Array.from({length: length(result)}, (_, i) => result.rounds[name]?.[i] ?? null);
+  const out = {...before.out, ...after.out};
+  const names = [...new Set([before, after].flatMap(({rounds}) => Object.keys(rounds)))].filter(name => !out[name]);
+  return {...after, out, slow: [...new Set([...before.slow, ...after.slow])],
+    rounds: Object.fromEntries(names.map(name => [name, [...list(before, name), ...list(after, name)]]))};
+}
+
+export function summarised(figure, result) {
+  const entries = Object.entries(result.rounds).map(([name, rounds]) => ({name, values:
+    Object.fromEntries(Object.keys(figure.values).map(key => {
+      const list = valuesOf(rounds, key).filter(Number.isFinite);
+      return [key, list.length ? estimate(list) : null];
+    }))}));
+  return {...result, entries, targets: figure.targets.map(target => judge(target, result, figure))};
+}
+
+const valuesOf = (rounds, key) => rounds.map(each => each?.[key]);
+
 // What `of` comes to, in terms of `against` or as it is.
 function compare({value, of, against}, rounds) {
-  const list = name => rounds[name].map(each => each[value]);
-  if (against) return pairedRatio(list(of), list(against));
-  const {middle, low, high} = estimate(list(of));
-  return {ratio: middle, low, high, rounds: list(of).length};
+  if (against) return pairedRatio(valuesOf(rounds[of], value), valuesOf(rounds[against], value));
+  const list = valuesOf(rounds[of], value).filter(Number.isFinite);
+  const {middle, low, high} = estimate(list);
+  return {ratio: middle, low, high, rounds: list.length};
 }
 
 // Who does not reach a rate (`slow`) is not the lowest there. `again` is the floor, measured a second time.
