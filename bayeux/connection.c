@@ -75,6 +75,7 @@ static void bad_text(struct bx_connection *c) {
 
 static void batch_free(struct bx_batch *b) {
   b->server->counters.batches--;
+  b->server->counters.waiting_bytes -= b->cost;
   bx_list_remove(&b->link);
   bx_messages_fini(&b->messages);
   bx_buffer_fini(&b->replies);
@@ -89,14 +90,30 @@ static size_t cost_of(const struct bx_batch *b) {
   return sizeof *b + b->len + b->messages.count * each + b->messages.member_count * sizeof(struct bx_member);
 }
 
-bool bx_connection_is_full(const struct bx_connection *c) { return c->waiting > c->server->options.max_waiting_bytes; }
+static bool all_is_full(const struct bx_server *server) {
+  return server->counters.waiting_bytes > server->options.max_all_waiting;
+}
+
+bool bx_connection_is_full(const struct bx_connection *c) {
+  return c->waiting > c->server->options.max_waiting_bytes || (c->waiting > BX_WAITING_FREE && all_is_full(c->server));
+}
+
+// A stream is left unread before this; a request has been read. What other nodes carry here is bounded there.
+static bool is_refused(struct bx_connection *c, struct bx_slice text) {
+  if (!bx_connection_is_poll(c) || c->inside || text.len <= BX_WAITING_FREE || !all_is_full(c->server)) return false;
+  BX_OVER(&c->server->counters, waiting);
+  bx_connection_fail(c);
+  return true;
+}
 
 bool bx_connection_receive(struct bx_connection *c, struct bx_slice text) {
   struct bx_server *server = c->server;
-  struct bx_batch *b = bx_alloc(sizeof *b + text.len);
+  struct bx_batch *b;
   enum bx_parse parsed;
 
   bx_server_clock(server);
+  if (is_refused(c, text)) return true;
+  b = bx_alloc(sizeof *b + text.len);
   if (text.len > 0) memcpy(b->text, text.at, text.len);
   b->len = text.len;
   b->server = server;
@@ -116,6 +133,7 @@ bool bx_connection_receive(struct bx_connection *c, struct bx_slice text) {
   bx_list_append(&c->batches, &b->link);
   b->cost = cost_of(b);
   c->waiting += b->cost;
+  server->counters.waiting_bytes += b->cost;
   bx_batch_run(c, b);
   return true;
 }

@@ -90,10 +90,14 @@ void bx_connection_init(struct bx_connection *, struct bx_server *, const struct
 void bx_connection_fini(struct bx_connection *);
 
 // False: not Bayeux. A stream has its error reply queued already; a poll is to be answered with 400
-// by the transport, and nothing of the text was done.
+// by the transport, and nothing of the text was done. A poll of a client fails (see answer) instead of
+// taking part in more than options.max_all_waiting.
 bool bx_connection_receive(struct bx_connection *, struct bx_slice text) BX_MUST_CHECK;
 
-// More than options.max_waiting_bytes wait for the engine, or for permission.
+// What one connection may have waiting whatever the others have, in bytes.
+#define BX_WAITING_FREE 8192
+// More than options.max_waiting_bytes wait for the engine, or for permission; or more than BX_WAITING_FREE,
+// and of all connections together more than options.max_all_waiting.
 bool bx_connection_is_full(const struct bx_connection *);
 
 // A stream of events for the session with this id. `last_event`: the id of the last event that the

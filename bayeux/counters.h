@@ -14,6 +14,7 @@
   X(connections, GAUGE, "mora_bayeux_connections", "Websockets and unanswered requests of Bayeux clients.")           \
   X(frames, GAUGE, "mora_frames", "Message texts in memory.")                                                         \
   X(batches, GAUGE, "mora_batches", "Requests and websocket frames whose replies are not complete.")                  \
+  X(waiting_bytes, GAUGE, "mora_waiting_bytes", "Bytes that those take.")                                             \
   X(subscriptions, GAUGE, "mora_subscriptions", "Subscriptions of all sessions.")                                     \
   X(handshakes, COUNTER, "mora_handshakes_total", "Sessions created.")                                                \
   X(connects, COUNTER, "mora_connects_total", "Connect messages accepted.")                                           \
@@ -55,6 +56,7 @@
     "Handshakes refused for limits.clients_per_address.")                                                             \
   X(over_handshake_rate, COUNTER, "mora_over_handshake_rate_total", "Handshakes refused for limits.handshake_rate.")  \
   X(over_replies, COUNTER, "mora_over_replies_total", "Websockets closed with 1013: they do not read their replies.") \
+  X(over_waiting, COUNTER, "mora_over_waiting_total", "Requests answered with 503 for limits.waiting.")               \
   X(presence_told, COUNTER, "mora_presence_messages_total",                                                           \
     "Joins, leaves, occupied and vacated that were published.")                                                       \
   X(presence_lists, COUNTER, "mora_presence_lists_total", "Lists of who is present that were asked for.")             \

@@ -54,6 +54,7 @@ struct bx_server_options {
   uint32_t handshake_rate;       // a second; how fast clients are told to come back when all are lost
   uint32_t max_replies_bytes;    // waiting for one stream that does not read
   uint32_t max_waiting_bytes;    // of one connection's texts that are not done; it is full beyond that
+  uint64_t max_all_waiting;      // of all connections together; beyond it those with more than BX_WAITING_FREE are full
   uint32_t retry;                // ms after which clients whose session is gone shake hands; 0: 1 to 2 seconds
   bx_millis presence_grace;      // so long a user without a session stays present
   uint32_t presence_members;     // that the list in a reply names at most

@@ -135,6 +135,7 @@ static void create_server(struct bk_broker *b) {
       .retry = (uint32_t)o->retry,
       .max_replies_bytes = MAX_REPLIES,
       .max_waiting_bytes = MAX_WAITING,
+      .max_all_waiting = o->max_waiting,
       .presence_grace = o->presence_grace,
       .presence_members = (uint32_t)o->presence_members,
       .pod = o->engine.pod ? o->engine.pod[0] : 0,

@@ -336,6 +336,14 @@ const struct cf_option bk_options[] = {
      .min = 256,
      .doc = "Bytes of requests and websocket messages that are not complete, of all clients together. Beyond it "
             "those that are longer than 8 KB are answered 503, or closed with 1013."},
+    {.key = "limits.waiting",
+     .type = CF_SIZE,
+     .offset = FIELD(max_waiting),
+     .standard = "256MB",
+     .min = 1 << 20,
+     .doc = "Bytes of requests and websocket messages that wait for Redis or the authority, with what they take beside "
+            "their bytes, of all clients together. Beyond it requests that are longer than 8 KB are answered 503, and "
+            "websockets of which more than 8 KB wait are not read."},
     {.key = "limits.header",
      .type = CF_SIZE,
      .offset = FIELD(max_head),

@@ -31,7 +31,7 @@ struct bk_options {
 
   uint64_t max_body, max_batch, max_channels, max_clients, max_clients_per_address, handshake_rate, accept_rate;
   uint64_t max_json_depth, max_outbox, max_lag;
-  uint64_t max_head, max_gathered;
+  uint64_t max_head, max_gathered, max_waiting;
   bx_millis handshake_time, header_time, idle_time, answer_time;
 
   struct bk_tls_files tls;

@@ -83,6 +83,7 @@ static void watch_all(struct bk_limits *l) {
   watch(l, "limits.clients", &c->over_clients);
   watch(l, "limits.clients_per_address", &c->over_clients_per_address);
   watch(l, "limits.handshake_rate", &c->over_handshake_rate);
+  watch(l, "limits.waiting", &c->over_waiting);
   watch(l, "limits.lag", &c->lagging_sessions);
   watch(l, "limits.body", &bk_host_counters.websocket_too_large);
   watch(l, "limits.body, limits.header", &bk_host_counters.too_large);

@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict';
 import {test} from './lib/suite.mjs';
-import {getJson} from './lib/http.mjs';
+import {getJson, openJson, postJson} from './lib/http.mjs';
 import {until, within} from './lib/wait.mjs';
 import {needsRedis, startCluster} from './support/cluster.mjs';
 import {thisMachine} from './support/certificates.mjs';
@@ -70,6 +70,37 @@ for (const [name, count, pad, set, options] of [
     const after = await when(stats => stats.batches === 0, 'nothing to wait');
     assert.equal(after.subscriptions, count + 1);
   });
+
+test('of all clients together no more than limits.waiting wait: then those are not read that have much waiting, and long requests are refused', {timeout: 120000}, async t => {
+  const cluster = await start(t, {'limits.waiting': '1MB'});
+  const [node] = cluster.nodes;
+  const when = (are, what) => until(async () => { const stats = await cluster.stats(node); return are(stats) && stats; }, what);
+  const wires = await Promise.all([0, 1].map(() => Wire.client(t, node.socket)));
+  const light = await Wire.client(t, node.socket);
+  cluster.redis.pause();
+  const ids = flood(wires[0], 100, 50000);
+  const first = await when(stats => stats.host.websocket_pauses === 1, 'the first to be left unread');
+  assert.ok(first.waiting_bytes > 1 << 20 && first.waiting_bytes < (1 << 20) + 60000, `${first.waiting_bytes} bytes wait`);
+  ids.push(...flood(wires[1], 100, 50000));
+  const both = await when(stats => stats.host.websocket_pauses === 2, 'the second to be left unread');
+  assert.equal(both.batches, first.batches + 1, 'the text by which it came to have much waiting');
+  const message = light.message.subscribe('/light');
+  light.send([message]);
+  await when(stats => stats.batches === both.batches + 1, 'who has little waiting to be read');
+  const text = [{channel: '/long', data: 'x'.repeat(50000)}];
+  const refused = await postJson(node.bayeux, text);
+  assert.equal(refused.status, 503);
+  const short = openJson(node.bayeux, [{channel: '/short', data: 1}]);
+  const full = await when(stats => stats.batches === both.batches + 2, 'a short request to be taken');
+  assert.deepEqual([full.over_waiting, full.host.websocket_pauses], [1, 2]);
+  cluster.redis.resume();
+  assert.equal((await short.response).json[0].successful, true);
+  await light.reply(message.id);
+  await allDone(wires[0], ids.slice(0, 100));
+  await allDone(wires[1], ids.slice(100));
+  assert.equal((await postJson(node.bayeux, text)).json[0].successful, true);
+  await when(stats => stats.batches === 0 && stats.waiting_bytes === 0, 'nothing to wait');
+});
 
 test('who closes behind what it sent is closed once that was read, and it is done; who breaks off is gone at once', {timeout: 120000}, async t => {
   const cluster = await start(t);

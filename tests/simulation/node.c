@@ -188,6 +188,7 @@ static struct bx_server_options options(const struct sim *s) {
       .max_outbox_bytes = 65536,
       .max_replies_bytes = 1 << 20,
       .max_waiting_bytes = 4 << 20,
+      .max_all_waiting = 256 << 20,
       .handshake_rate = 1000,
   };
 }

@@ -644,6 +644,68 @@ static void a_stream_of_which_much_is_not_done_is_full(void **state) {
   world_fini(&w);
 }
 
+// A text of more than BX_WAITING_FREE, or one of less.
+static bool send_padded(struct wire *x, const char *channel, int length) {
+  return wire_send(x, "{'channel':'%s','data':'%0*d'}", channel, length, 1);
+}
+
+static void when_much_of_all_is_not_done_who_has_a_part_in_it_is_full(void **state) {
+  enum { LONG = BX_WAITING_FREE + 100, SHORT = 100, ALL = 2 * LONG };
+  struct bx_server_options options = world_options();
+  struct wire streams[2], light, poll, late, inside;
+  struct world w;
+
+  (void)state;
+  options.max_all_waiting = ALL;
+  world_init(&w, &options);
+  for (int i = 0; i < 2; i++) wire_open(&streams[i], &w);
+  wire_open(&light, &w);
+  w.hold = 1 << BX_REQUEST_PUBLISH;
+  assert_true(send_padded(&streams[0], "/long", LONG));
+  assert_true(send_padded(&light, "/short", SHORT));
+  assert_false(bx_connection_is_full(&streams[0].c));
+  assert_true(send_padded(&streams[1], "/long", LONG));
+  assert_true(w.server->counters.waiting_bytes > ALL);
+  for (int i = 0; i < 2; i++) assert_true(bx_connection_is_full(&streams[i].c));
+  assert_false(bx_connection_is_full(&light.c));
+  // A request cannot be left unread. One that is short gets through.
+  poll_open(&poll, &w);
+  assert_true(send_padded(&poll, "/refused", LONG));
+  world_turn(&w);
+  assert_true(poll.answered && poll.c.failed);
+  assert_int_equal(wire_count(&poll, "'channel'"), 0);
+  assert_int_equal(w.server->counters.over_waiting, 1);
+  poll_end(&poll, BX_ARRIVAL_YES);
+  poll_open(&poll, &w);
+  assert_true(send_padded(&poll, "/short", SHORT));
+  poll_open(&inside, &w);
+  inside.c.inside = true;   // of another node
+  assert_true(send_padded(&inside, "/long", LONG));
+  world_turn(&w);
+  assert_false(poll.answered || inside.answered);
+  wire_close(&streams[0]);   // what it sent still waits
+  assert_true(bx_connection_is_full(&streams[1].c));
+  w.hold = 0;
+  world_turn(&w);
+  assert_true(poll.answered && inside.answered && !poll.c.failed && !inside.c.failed);
+  assert_false(bx_connection_is_full(&streams[1].c));
+  assert_int_equal(w.server->counters.waiting_bytes, 0);
+  assert_int_equal(wire_count(&streams[1], "'successful':true"), 1);
+  assert_int_equal(wire_count(&light, "'successful':true"), 1);
+  poll_open(&late, &w);
+  assert_true(send_padded(&late, "/long", LONG));
+  world_turn(&w);
+  assert_int_equal(wire_count(&late, "'successful':true"), 1);
+  assert_int_equal(w.server->counters.published, 6);
+  assert_int_equal(w.server->counters.over_limits, 1);
+  poll_end(&late, BX_ARRIVAL_YES);
+  poll_end(&poll, BX_ARRIVAL_YES);
+  poll_end(&inside, BX_ARRIVAL_YES);
+  wire_close(&streams[1]);
+  wire_close(&light);
+  world_fini(&w);
+}
+
 // -- subscribing -------------------------------------------------------------------------------------
 
 static void what_comes_before_a_bad_item_is_subscribed(void **state) {
@@ -730,6 +792,7 @@ int main(void) {
       cmocka_unit_test(the_limit_of_clients),
       cmocka_unit_test(a_stream_that_does_not_read_its_replies),
       cmocka_unit_test(a_stream_of_which_much_is_not_done_is_full),
+      cmocka_unit_test(when_much_of_all_is_not_done_who_has_a_part_in_it_is_full),
       cmocka_unit_test(what_comes_before_a_bad_item_is_subscribed),
       cmocka_unit_test(events_come_once),
       cmocka_unit_test(two_disconnects_of_one_text),

@@ -169,6 +169,7 @@ struct bx_server_options world_options(void) {
       .max_outbox_bytes = 65536,
       .max_replies_bytes = 1 << 20,
       .max_waiting_bytes = 4 << 20,
+      .max_all_waiting = 256 << 20,
   };
 }
 
@@ -189,6 +190,7 @@ void world_fini(struct world *w) {
   assert_int_equal(left.sessions, 0);
   assert_int_equal(left.frames, 0);
   assert_int_equal(left.batches, 0);
+  assert_int_equal(left.waiting_bytes, 0);
   assert_int_equal(left.subscriptions, 0);
   assert_int_equal(left.connections, 0);
   assert_int_equal(left.live + left.reading + left.away + left.closing, 0);
