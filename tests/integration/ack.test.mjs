@@ -35,7 +35,7 @@ class Wires {
     t.after(() => { wires.cut(); wires.server.close(); });
     return wires;
   }
-  get url() { return `http://127.0.0.1:${this.server.address().port}/bayeux`; }
+  get url() { return `${new URL(this.target.bayeux).protocol}//127.0.0.1:${this.server.address().port}/bayeux`; }
   join(client) {
     const {hostname, port} = new URL(this.target.bayeux);
     const node = net.connect(Number(port), hostname);

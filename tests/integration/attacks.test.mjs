@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import {test} from './lib/suite.mjs';
 import {startBroker} from './lib/daemon.mjs';
-import {connectRaw, getJson, postJson, request} from './lib/http.mjs';
+import {connectRaw, getJson, overTls, postJson, request} from './lib/http.mjs';
 import {PollSession, deliveries} from './lib/bayeux.mjs';
 import {startScripted} from './support/authority.mjs';
 import {post, settle} from './support/wire.mjs';
@@ -191,7 +191,7 @@ test('the secret of servers: written twice or escaped it is still cut out, and h
 
 const UPGRADE = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n';
 async function status(t, broker, head) {
-  const socket = connectRaw(t, broker.address('broker'));
+  const socket = connectRaw(t, broker.address('broker'), {secure: overTls});
   await socket.opened;
   await socket.send(`${head}\r\n`);
   await socket.until(/\r\n\r\n/);
