@@ -20,6 +20,9 @@ async function start(t, set = {}) {
   return cluster;
 }
 
+// The node's numbers when they are so.
+const numbers = (cluster, node, are, what) => until(async () => { const stats = await cluster.stats(node); return are(stats) && stats; }, what);
+
 // Subscribes to /s/0, /s/1, ..., each in a text of its own.
 function flood(wire, count, pad) {
   const ids = [];
@@ -53,8 +56,7 @@ for (const [name, count, pad, set, options] of [
     const wire = await Wire.open(t, node.socket, options);
     await wire.handshake();
     const other = await Wire.client(t, node.socket);
-    // The node's numbers when they are so.
-    const when = (are, what) => until(async () => { const stats = await cluster.stats(node); return are(stats) && stats; }, what);
+    const when = (are, what) => numbers(cluster, node, are, what);
     cluster.redis.pause();
     const ids = flood(wire, count, pad);
     const {batches} = await when(stats => stats.host.websocket_pauses > 0, 'it to be left unread');
@@ -74,7 +76,7 @@ for (const [name, count, pad, set, options] of [
 test('of all clients together no more than limits.waiting wait: then those are not read that have much waiting, and long requests are refused', {timeout: 120000}, async t => {
   const cluster = await start(t, {'limits.waiting': '1MB'});
   const [node] = cluster.nodes;
-  const when = (are, what) => until(async () => { const stats = await cluster.stats(node); return are(stats) && stats; }, what);
+  const when = (are, what) => numbers(cluster, node, are, what);
   const wires = await Promise.all([0, 1].map(() => Wire.client(t, node.socket)));
   const light = await Wire.client(t, node.socket);
   cluster.redis.pause();
