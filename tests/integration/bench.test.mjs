@@ -14,7 +14,7 @@ import {getJson, request} from './lib/http.mjs';
 import {within} from './lib/wait.mjs';
 import {startScripted} from './support/authority.mjs';
 import {estimate, median, pairedRatio} from '../bench/lib/statistics.mjs';
-import {Meeting, joined, judge, summarised} from '../bench/lib/rounds.mjs';
+import {Meeting, Rounds, joined, judge, summarised} from '../bench/lib/rounds.mjs';
 import {figures, quickFigures} from '../bench/lib/figures.mjs';
 import {pageText} from '../bench/lib/page.mjs';
 import {barChart} from '../bench/lib/plot.mjs';
@@ -258,6 +258,16 @@ test('rounds of two runs count together, and stay pairs', () => {
   assert.deepEqual(entries.map(({name, values}) => [name, values.cpu, values.aside]), ['a', 'b', 'd'].map((name, i) => [name, estimate([[2, 4, 6, 8, 10], [1, 2, 4, 5], [5]][i]), null]));
   assert.deepEqual(targets.map(({ratio, low, high, rounds: count, verdict}) => [ratio, low, high, count, verdict].map(each => (typeof each === 'number' ? Number(each.toFixed(9)) : each))),
     [[2, 2, 2, 4, 'holds'], [3, 1, 5, 4, 'holds'], [0.4, 0.4, 0.4, 1, 'holds'], [undefined, undefined, undefined, undefined, 'not measured']]);
+});
+
+test('who failed in the run before is not taken for slow when rounds are added; who was slow is', async t => {
+  const rounds = new Rounds({cpus: {server: 0, load: 0}, skipped: {}, say: () => {}});
+  t.after(() => rounds.end());
+  const names = ['failed', 'slow'], figure = {id: 'x', load: {}, values: {cpu: {}}, entries: names.map(name => ({name, server: name})),
+    targets: names.map(against => ({value: 'cpu', of: 'a', against, limit: 1, lowest: true}))};
+  const before = {out: {failed: 'failed: lost 64', slow: 'its most was 1'}, slow: ['slow'], rounds: {a: [{cpu: 1}]}};
+  const {slow, out, targets} = await rounds.run(figure, 1, before);
+  assert.deepEqual([slow, out, targets.map(({verdict}) => verdict)], [['slow'], before.out, ['not measured', 'holds']]);
 });
 
 test('who takes turns is told its place when all have come who do not stay away', async () => {

@@ -133,10 +133,10 @@ export class Rounds {
     const result = {id: figure.id, title: figure.title, chart: figure.chart, units: {}, out: {}, slow: [], rounds: {}};
     for (const [key, {unit}] of Object.entries(figure.values)) result.units[key] = unit;
     for (const entry of figure.entries) {
-      const reason = before?.out[entry.name] ?? this.unfit(figure, entry);
+      const known = before?.out[entry.name], reason = known ?? this.unfit(figure, entry);
       if (!reason) result.rounds[entry.name] = [];
       else result.out[entry.name] = reason;
-      if (reason && !this.skipped[entry.server]) result.slow.push(entry.name);
+      if (reason && !known && !this.skipped[entry.server]) result.slow.push(entry.name);
     }
     const warmed = new Set();
     for (let round = 0; round < Math.max(...figure.entries.map(roundsOf)); round++) {
