@@ -14,7 +14,7 @@
   X(connections, GAUGE, "mora_bayeux_connections", "Websockets and unanswered requests of Bayeux clients.")           \
   X(frames, GAUGE, "mora_frames", "Message texts in memory.")                                                         \
   X(batches, GAUGE, "mora_batches", "Requests and websocket frames whose replies are not complete.")                  \
-  X(waiting_bytes, GAUGE, "mora_waiting_bytes", "Bytes that those take.")                                             \
+  X(waiting_bytes, GAUGE, "mora_waiting_bytes", "Bytes that unfinished requests and websocket frames take.")          \
   X(subscriptions, GAUGE, "mora_subscriptions", "Subscriptions of all sessions.")                                     \
   X(handshakes, COUNTER, "mora_handshakes_total", "Sessions created.")                                                \
   X(connects, COUNTER, "mora_connects_total", "Connect messages accepted.")                                           \
