@@ -3,7 +3,7 @@
 //
 // All calls return at once. What they lead to - completions and appended entries - is told from
 // inside turn() only, never from inside another call, so that both engines have the same order:
-// a publish is appended (and delivered) before its own completion.
+// a publish is appended and delivered before its own completion.
 //
 // Requests belong to the caller, who keeps them and what they point to until `done`, which comes
 // exactly once, also when the engine is destroyed (refused, or unknown when it was on its way).
@@ -135,6 +135,9 @@ struct bx_engine_events {
   void *context;
   // The next entry of the journal, in order. Borrowed for the call.
   void (*appended)(void *context, bx_position, struct bx_slice channel, struct bx_frame *);
+  // What was appended goes to its sessions: told behind one entry or several, before anything else is. NULL: of no
+  // interest.
+  void (*deliver)(void *context);
 
   // Only from engines of several nodes:
   // The journal begins: nothing at or below `base` can be read here.
@@ -212,3 +215,7 @@ struct bx_engine {
   uint64_t epoch;         // one unbroken journal; answers of publishes carry it
   bx_position base;       // the position below the first of this epoch
 };
+
+static inline void bx_engine_deliver(const struct bx_engine *e) {
+  if (e->events.deliver != NULL) e->events.deliver(e->events.context);
+}

@@ -15,10 +15,7 @@ struct bx_frame *bx_frame_create(size_t len, uint64_t *live) {
   return f;
 }
 
-void bx_frame_unref(struct bx_frame *f) {
-  if (f == NULL) return;
-  BX_BUG_ON(f->refs == 0);
-  if (--f->refs > 0) return;
+void bx_frame_destroy(struct bx_frame *f) {
   --*f->live;
   bx_free(f);
 }

@@ -4,6 +4,8 @@
 
 #include "bayeux/session.h"
 
+#define TOGETHER 16   // publishes that are delivered together
+
 struct once {
   struct bx_table_node node;
   struct bx_list link;   // oldest first
@@ -148,22 +150,50 @@ static enum bx_outcome outcome_of(struct memory_engine *m, struct bx_request *r,
   return BX_ACKNOWLEDGED;
 }
 
+static struct bx_request *next(const struct bx_list *todo) {
+  return bx_list_empty(todo) ? NULL : bx_container_of(todo->next, struct bx_request, link);
+}
+
+static void finish(struct memory_engine *m, struct bx_request *r, bx_millis now) {
+  enum bx_outcome outcome = outcome_of(m, r, now);
+
+  r->done(r, outcome, outcome == BX_ACKNOWLEDGED ? m->head : 0);
+}
+
+// Publishes that follow each other are delivered together; their completions come behind.
+static void finish_publishes(struct memory_engine *m, struct bx_list *todo, bx_millis now) {
+  struct {
+    struct bx_request *request;
+    enum bx_outcome outcome;
+    bx_position position;
+  } of[TOGETHER];
+  unsigned count = 0;
+
+  for (struct bx_request *r; count < TOGETHER && (r = next(todo)) != NULL && r->kind == BX_REQUEST_PUBLISH; count++) {
+    bx_list_take(todo);
+    of[count].request = r;
+    of[count].outcome = outcome_of(m, r, now);
+    of[count].position = of[count].outcome == BX_ACKNOWLEDGED ? publish(m, r, now) : 0;
+  }
+  bx_engine_deliver(&m->engine);
+  for (unsigned i = 0; i < count; i++) of[i].request->done(of[i].request, of[i].outcome, of[i].position);
+}
+
 // What is submitted while the turn runs waits for the next one: a turn ends.
 static void turn(struct bx_engine *engine, bx_millis now) {
   struct memory_engine *m = of(engine);
-  struct bx_list *link, todo;
+  struct bx_list todo;
 
   expire(m, now);
   bx_list_init(&todo);
   bx_list_splice(&todo, &m->waiting);
-  while ((link = bx_list_take(&todo)) != NULL) {
-    struct bx_request *r = bx_container_of(link, struct bx_request, link);
-    enum bx_outcome outcome = outcome_of(m, r, now);
-
-    if (outcome != BX_ACKNOWLEDGED)
-      r->done(r, outcome, 0);
-    else
-      r->done(r, outcome, r->kind == BX_REQUEST_PUBLISH ? publish(m, r, now) : m->head);
+  for (struct bx_request *r; (r = next(&todo)) != NULL;) {
+    if (r->kind == BX_REQUEST_PUBLISH) {
+      finish_publishes(m, &todo, now);
+    } else {
+      bx_list_take(&todo);
+      finish(m, r, now);
+    }
   }
 }
 

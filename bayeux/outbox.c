@@ -57,6 +57,16 @@ void bx_outbox_put(struct bx_outboxes *all, struct bx_outbox *o, struct bx_frame
   o->bytes += f->len;
 }
 
+void bx_outbox_fill(struct bx_outboxes *all, struct bx_outbox *o, struct bx_frame *const *frames, uint32_t count,
+                    size_t bytes) {
+  BX_BUG_ON(o->count > 0 || count < 2 || count > BX_OUTBOX_FRAMES);
+  o->slots = block_take(all);
+  for (uint32_t i = 0; i < count; i++) o->slots[i] = bx_frame_ref(frames[i]);
+  o->first = 0;
+  o->count = count;
+  o->bytes = (uint32_t)bytes;
+}
+
 struct bx_frame *bx_outbox_take(struct bx_outboxes *all, struct bx_outbox *o) {
   struct bx_frame *f = bx_outbox_first(o);
 
@@ -73,7 +83,13 @@ struct bx_frame *bx_outbox_take(struct bx_outboxes *all, struct bx_outbox *o) {
 }
 
 void bx_outbox_drop(struct bx_outboxes *all, struct bx_outbox *o) {
-  while (o->count > 0) bx_frame_unref(bx_outbox_take(all, o));
+  if (o->slots == NULL && o->count > 0) bx_frame_unref(o->only);
+  if (o->slots != NULL) {
+    for (uint32_t i = 0; i < o->count; i++) bx_frame_unref(o->slots[(o->first + i) % BX_OUTBOX_FRAMES]);
+    block_give(all, o->slots);
+    o->slots = NULL;
+  }
+  o->count = o->bytes = 0;
 }
 
 static void join(struct bx_outboxes *all, struct bx_frame *const *frames, uint32_t count, size_t len) {

@@ -46,6 +46,8 @@ static inline struct bx_frame *bx_outbox_last(const struct bx_outbox *o) {
 }
 
 void bx_outbox_put(struct bx_outboxes *, struct bx_outbox *, struct bx_frame *);
+// All of these at once, into one that is empty: 2 to BX_OUTBOX_FRAMES, of so many bytes.
+void bx_outbox_fill(struct bx_outboxes *, struct bx_outbox *, struct bx_frame *const *, uint32_t count, size_t bytes);
 struct bx_frame *bx_outbox_take(struct bx_outboxes *, struct bx_outbox *);
 void bx_outbox_drop(struct bx_outboxes *, struct bx_outbox *);   // all of them
 

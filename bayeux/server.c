@@ -5,39 +5,12 @@
 
 #define LAST_DECISIONS 1000   // ms that a drain waits for permissions
 
-// -- delivery --------------------------------------------------------------------------------------
-
-// A session and its connection, each some steps before it is needed.
-static void fetch_ahead(const struct bx_topic *t, uint32_t k) {
-  if (k >= 32) bx_fetch_ahead(t->places[k - 32].session, BX_LINE);
-  if (k >= 16) bx_connection_fetch_woken(t->places[k - 16].session->connection);
-}
-
-// Downwards: a session whose outbox is full leaves the live part of the array, and the one that
-// takes its place was visited already.
-static void deliver(struct bx_server *server, const struct bx_entry *e) {
-  for (uint32_t i = 0; i < e->count; i++) {
-    const struct bx_topic *t = e->links[i].topic;
-
-    for (uint32_t k = t->live; k-- > 0;) {
-      fetch_ahead(t, k);
-      // One that was made on a node further on may begin above this one's head.
-      if (t->places[k].start < e->position) bx_session_push(server, t->places[k].session, e);
-    }
-  }
-}
+// -- what engines tell -----------------------------------------------------------------------------
 
 static void appended(void *context, bx_position position, struct bx_slice channel, struct bx_frame *frame) {
-  struct bx_server *server = context;
-  const struct bx_entry *e = bx_journal_append(&server->journal, position, channel, frame, server->now);
-
-  server->counters.appended++;
-  bx_list_splice(&server->readers, &server->ahead);
-  deliver(server, e);
-  if (server->env.appended != NULL) server->env.appended(server->env.context, e);
+  bx_run_append(context, position, channel, frame);
 }
-
-// -- what engines of several nodes tell ------------------------------------------------------------
+static void deliver(void *context) { bx_run_deliver(context); }
 
 static void gap(void *context, bx_position from, bx_position to) { bx_server_gap(context, from, to); }
 
@@ -121,6 +94,7 @@ struct bx_server *bx_server_create(const struct bx_env *env, const struct bx_ser
   engine->frames = &server->counters.frames;
   engine->events = (struct bx_engine_events){.context = server,
                                              .appended = appended,
+                                             .deliver = deliver,
                                              .again = again,
                                              .begin = begin,
                                              .jump = jump,
@@ -188,6 +162,7 @@ bool bx_server_turn(struct bx_server *server, bx_millis now) {
   bx_outboxes_forget(&server->outboxes);
   bx_wheel_advance(&server->wheel, now);
   server->engine->ops->turn(server->engine, now);
+  BX_BUG_ON(server->run.count > 0);
   more = bx_readers_run(server);
   more |= bx_connects_due(server);
   bx_relays_run(server);

@@ -98,6 +98,7 @@ struct bx_server {
   struct bx_list connections;
   struct bx_list asking;   // what waits for `access`
   struct bx_outboxes outboxes;
+  struct bx_run run;
   bool draining;
   bool undecided;   // nobody waits for a decision any more
   struct bx_timer last_decisions;

@@ -234,26 +234,37 @@ void bx_session_detach(struct bx_server *server, struct bx_session *s) {
 // -- delivery --------------------------------------------------------------------------------------
 
 // The twin of an entry that it had before a rollback.
-static bool had(const struct bx_session *s, const struct bx_entry *e) { return e->was != 0 && e->was <= s->passed; }
+static bool had(const struct bx_session *s, bx_position was) { return was != 0 && was <= s->passed; }
 
-void bx_session_push(struct bx_server *server, struct bx_session *s, const struct bx_entry *e) {
-  if (s->last_pushed == e->position || had(s, e)) return;
-  s->last_pushed = e->position;
-  if (!bx_outbox_has_room(&server->outboxes, &s->outbox, e->frame)) {
-    server->counters.overflows++;
-    bx_session_set_state(server, s, BX_SESSION_READING);
-    s->cursor = e->position - 1;
-    return;
-  }
-  if (s->outbox.count == 0) s->written = e->position - 1;
-  bx_outbox_put(&server->outboxes, &s->outbox, e->frame);
-  if (s->outbox.count > 1) return;   // it is known that something waits
+// The outbox of a live session is not empty any more: what stands before `first` was handed over.
+static void begin_waiting(struct bx_server *server, struct bx_session *s, bx_position first) {
+  s->written = first - 1;
   if (!s->pending) bx_session_changed(server, s, false);
   bx_connection_wake(s->connection);
 }
 
+void bx_session_push(struct bx_server *server, struct bx_session *s, struct bx_frame *frame, bx_position was) {
+  if (s->last_pushed == frame->position || had(s, was)) return;
+  s->last_pushed = frame->position;
+  if (!bx_outbox_has_room(&server->outboxes, &s->outbox, frame)) {
+    server->counters.overflows++;
+    bx_session_set_state(server, s, BX_SESSION_READING);
+    s->cursor = frame->position - 1;
+    return;
+  }
+  bx_outbox_put(&server->outboxes, &s->outbox, frame);
+  if (s->outbox.count == 1) begin_waiting(server, s, frame->position);
+}
+
+bool bx_session_push_all(struct bx_server *server, struct bx_session *s, const struct bx_run *run) {
+  if (s->outbox.count > 0 || run->bytes > server->outboxes.max_bytes) return false;
+  bx_outbox_fill(&server->outboxes, &s->outbox, run->frames, run->count, run->bytes);
+  begin_waiting(server, s, run->frames[0]->position);
+  return true;
+}
+
 bool bx_session_feed(struct bx_server *server, struct bx_session *s, const struct bx_entry *e) {
-  if (had(s, e)) return true;
+  if (had(s, e->was)) return true;
   if (!bx_outbox_has_room(&server->outboxes, &s->outbox, e->frame)) return false;
   if (s->outbox.count == 0) s->written = e->position > s->cursor ? e->position - 1 : s->cursor;
   bx_outbox_put(&server->outboxes, &s->outbox, e->frame);

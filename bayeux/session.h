@@ -50,6 +50,17 @@ enum bx_arrival {
   BX_ARRIVAL_LOST,      // the connection ended with some of it not acknowledged
 };
 
+#define BX_RUN 16
+
+// Entries of one channel, appended one after the other, which are delivered together, so that a session is visited once.
+// Nobody looks at sessions in between: engines see to that (bx_engine_events.deliver).
+struct bx_run {
+  struct bx_frame *frames[BX_RUN];   // references: entries may be trimmed meanwhile
+  uint32_t count;
+  size_t bytes;
+  const struct bx_entry *last;   // the newest of the journal, so it is held. With a `was` it is alone.
+};
+
 struct bx_session {
   // The first cache line: what a message touches that is put into the outbox.
   struct bx_connection *connection;   // LIVE and READING: set; else NULL
@@ -155,8 +166,10 @@ void bx_session_attach(struct bx_server *, struct bx_session *, struct bx_connec
 void bx_session_detach(struct bx_server *, struct bx_session *);   // the cursor becomes a number
 
 // -- delivery -----------------------------------------------------------------------------------
-// A live session gets an entry that matches.
-void bx_session_push(struct bx_server *, struct bx_session *, const struct bx_entry *);
+// A live session gets an entry that matches, and that stood at `was` before a rollback (0: nowhere).
+void bx_session_push(struct bx_server *, struct bx_session *, struct bx_frame *, bx_position was);
+// It gets all of a run; false: it has to be pushed one by one.
+bool bx_session_push_all(struct bx_server *, struct bx_session *, const struct bx_run *);
 // A reader gets an entry; false: its outbox is full.
 bool bx_session_feed(struct bx_server *, struct bx_session *, const struct bx_entry *);
 // Takes the oldest frame out of the outbox as handed over to the connection (the reference goes to

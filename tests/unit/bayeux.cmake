@@ -6,7 +6,7 @@ endforeach()
 # The server, driven through support/world.h.
 add_library(world STATIC support/world.c)
 target_link_libraries(world PUBLIC bayeux PkgConfig::CMOCKA)
-foreach(part access_seam revocation presence reading verbs limits order events evidence evidence_model ack connects)
+foreach(part access_seam revocation presence delivery reading verbs limits order events evidence evidence_model ack connects)
   mora_unit_test(${part} world)
 endforeach()
 

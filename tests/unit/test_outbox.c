@@ -105,6 +105,36 @@ static void what_is_not_worth_it_is_not_joined(void **state) {
   end(&w);
 }
 
+// Filled at once it is as if they were put one by one, whatever stood there before.
+static void filled_at_once(void **state) {
+  struct world w;
+
+  (void)state;
+  begin(&w);
+  fill(&w, SESSIONS, 0, 2);
+  for (unsigned i = 0; i < 3; i++) {
+    bx_frame_unref(bx_outbox_take(&w.all, &w.of[0]));   // the last two stand anywhere in the block
+    bx_outbox_put(&w.all, &w.of[0], w.frames[2 + i]);
+  }
+  bx_outbox_drop(&w.all, &w.of[0]);
+  assert_int_equal(w.of[0].count, 0);
+  assert_int_equal(w.of[0].bytes, 0);
+
+  bx_outbox_fill(&w.all, &w.of[0], w.frames, 2, 14);
+  assert_int_equal(w.of[0].count, 2);
+  assert_int_equal(w.of[0].bytes, 14);
+  assert_text(bx_outbox_join(&w.all, &w.of[1], ROOM), "[{\"n\":0},{\"n\":1}]");
+  assert_text(bx_outbox_join(&w.all, &w.of[0], ROOM), "[{\"n\":0},{\"n\":1}]");
+  bx_outbox_put(&w.all, &w.of[0], w.frames[4]);
+  for (unsigned i = 0; i < 3; i++) {
+    struct bx_frame *f = bx_outbox_take(&w.all, &w.of[0]);
+    assert_ptr_equal(f, w.frames[i < 2 ? i : 4]);
+    bx_frame_unref(f);
+  }
+  assert_int_equal(w.of[0].bytes, 0);
+  end(&w);
+}
+
 // Round the end of the block they do not stand side by side.
 static void what_wraps_is_not_joined(void **state) {
   struct world w;
@@ -123,9 +153,8 @@ static void what_wraps_is_not_joined(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(frames_come_out_in_their_order),
-      cmocka_unit_test(what_waits_for_many_is_one_text),
-      cmocka_unit_test(what_is_not_worth_it_is_not_joined),
+      cmocka_unit_test(frames_come_out_in_their_order),     cmocka_unit_test(what_waits_for_many_is_one_text),
+      cmocka_unit_test(what_is_not_worth_it_is_not_joined), cmocka_unit_test(filled_at_once),
       cmocka_unit_test(what_wraps_is_not_joined),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

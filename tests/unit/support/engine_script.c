@@ -29,6 +29,7 @@ struct run {
   bx_position base;
   uint64_t frames;
   bool telling;   // events may come now
+  bx_position appended, delivered;
   struct step steps[REQUESTS];
   unsigned count;
   struct bx_slice pattern;
@@ -41,8 +42,16 @@ static void appended(void *context, bx_position position, struct bx_slice channe
 
   assert_true(r->telling);
   assert_int_equal(frame->position == 0 || frame->position == position, true);
+  r->appended = position;
   bx_buffer_printf(r->out, "appended %llu %.*s %.*s\n", (unsigned long long)(position - r->base), (int)channel.len,
                    channel.at, (int)frame->len, bx_frame_text(frame));
+}
+
+static void deliver(void *context) {
+  struct run *r = context;
+
+  assert_true(r->telling);
+  r->delivered = r->appended;
 }
 
 static void done(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
@@ -51,6 +60,7 @@ static void done(struct bx_request *request, enum bx_outcome outcome, bx_positio
   struct run *r = s->run;
 
   assert_true(r->telling);
+  assert_int_equal(r->delivered, r->appended);   // before anything else is told
   assert_int_equal(s->done++, 0);
   bx_buffer_printf(r->out, "done %c %s", s->name, outcomes[outcome]);
   if (request->kind == BX_REQUEST_PUBLISH && outcome == BX_ACKNOWLEDGED)
@@ -72,6 +82,7 @@ static void begin(struct run *r, struct engine_host *host, struct bx_buffer *out
   r->engine = host->create(host);
   r->engine->events.context = r;
   r->engine->events.appended = appended;
+  r->engine->events.deliver = deliver;
   r->engine->events.begin = r->engine->events.jump = moved;
   r->engine->frames = &r->frames;
   r->base = r->engine->base;
@@ -242,10 +253,10 @@ const struct engine_script engine_scripts[] = {
     {"in order", in_order,
      "-- three are submitted\n"
      "appended 1 /a {\"channel\":\"/a\",\"data\":\"a\"}\n"
-     "done a acknowledged 1\n"
      "appended 2 /service/x {\"channel\":\"/service/x\",\"data\":\"b\"}\n"
-     "done b acknowledged 2\n"
      "appended 3 /a/b/c {\"channel\":\"/a/b/c\",\"data\":\"c\"}\n"
+     "done a acknowledged 1\n"
+     "done b acknowledged 2\n"
      "done c acknowledged 3\n"
      "-- one more\n"
      "appended 4 /a {\"channel\":\"/a\",\"data\":\"d\"}\n"
@@ -253,8 +264,8 @@ const struct engine_script engine_scripts[] = {
      "-- nothing follows\n"},
     {"from done", from_done,
      "appended 1 /a {\"channel\":\"/a\",\"data\":\"a\"}\n"
-     "done a acknowledged 1\n"
      "appended 2 /a {\"channel\":\"/a\",\"data\":\"b\"}\n"
+     "done a acknowledged 1\n"
      "done b acknowledged 2\n"
      "appended 3 /a {\"channel\":\"/a\",\"data\":\"c\"}\n"
      "done c acknowledged 3\n"},
@@ -267,10 +278,10 @@ const struct engine_script engine_scripts[] = {
      "done c acknowledged 1 repeated\n"
      "-- another key, and none\n"
      "appended 2 /a {\"channel\":\"/a\",\"data\":\"d\"}\n"
-     "done d acknowledged 2\n"
      "appended 3 /a {\"channel\":\"/a\",\"data\":\"e\"}\n"
-     "done e acknowledged 3\n"
      "appended 4 /a {\"channel\":\"/a\",\"data\":\"f\"}\n"
+     "done d acknowledged 2\n"
+     "done e acknowledged 3\n"
      "done f acknowledged 4\n"
      "done g acknowledged 2 repeated\n"},
     {"records", records,
@@ -292,21 +303,28 @@ const struct engine_script engine_scripts[] = {
     {0},
 };
 
-// A completion that tells no position is a record's. Between words they go behind the publishes.
+static void move_behind(struct bx_buffer *out, struct bx_buffer *later) {
+  bx_buffer_slice(out, bx_buffer_view(later));
+  bx_buffer_clear(later);
+}
+
+// Between words: what was appended, then completions of publishes, then those of records, which tell no position.
 static struct bx_buffer set_apart(const char *text) {
   static const char record[] = "done x acknowledged\n";
-  struct bx_buffer out = {0}, later = {0};
+  struct bx_buffer out = {0}, publishes = {0}, records = {0};
 
   for (const char *end; *text != '\0'; text = end) {
     end = strchr(text, '\n') + 1;
     struct bx_slice line = {text, (size_t)(end - text)};
 
-    if (text[0] == '-') bx_buffer_slice(&out, bx_buffer_view(&later)), bx_buffer_clear(&later);
-    bx_buffer_slice(line.len == sizeof record - 1 && text[0] == 'd' ? &later : &out, line);
+    if (text[0] == '-') move_behind(&out, &publishes), move_behind(&out, &records);
+    bx_buffer_slice(text[0] != 'd' ? &out : line.len == sizeof record - 1 ? &records : &publishes, line);
   }
-  bx_buffer_slice(&out, bx_buffer_view(&later));
+  move_behind(&out, &publishes);
+  move_behind(&out, &records);
   bx_buffer_char(&out, '\0');
-  bx_buffer_fini(&later);
+  bx_buffer_fini(&publishes);
+  bx_buffer_fini(&records);
   return out;
 }
 

@@ -7,8 +7,9 @@
 //   done b acknowledged 2     a request was: its name, the outcome, the position if it is a publish's
 //   -- words                  the script says what it does
 //
-// Between two words the entries and the publishes stand in one order, and the requests about records
-// in another. How the two orders mesh is the engine's (`apart`): a record may need a way of its own.
+// Between two words what was appended stands in one order, completions of publishes in another, and those of requests
+// about records in a third. How they mesh is the engine's (`apart`): each publish may be completed before the next one
+// is appended, and a record may need a way of its own.
 #pragma once
 
 #include "bayeux/buffer.h"
