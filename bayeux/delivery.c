@@ -22,9 +22,8 @@ static void fetch_ahead(const struct bx_topic *t, uint32_t k) {
   if (k >= 16) bx_connection_fetch_woken(t->places[k - 16].session->connection);
 }
 
-// Live sessions are visited downwards: one whose outbox is full leaves the live part of the array, and the one that
+// Downwards, as everywhere below: a session whose outbox is full leaves the live part of the array, and the one that
 // takes its place was visited already.
-
 static void deliver_to(struct bx_server *server, const struct bx_topic *t, struct bx_frame *frame, bx_position was) {
   for (uint32_t k = t->live; k-- > 0;) {
     fetch_ahead(t, k);
@@ -62,8 +61,8 @@ static const struct bx_topic *only_topic(const struct bx_entry *e) {
   return only;
 }
 
-// Of several topics a session may stand at more than one, from different positions on: entry by entry it gets what it
-// gets in order, and once.
+// A session that stands at several topics would get what the second one brings behind all of the first one's: those are
+// delivered entry by entry.
 void bx_run_deliver(struct bx_server *server) {
   struct bx_run *run = &server->run;
   const struct bx_topic *only = run->count > 1 ? only_topic(run->last) : NULL;
@@ -73,5 +72,6 @@ void bx_run_deliver(struct bx_server *server) {
   else
     deliver_one_by_one(server, run);
   for (uint32_t i = 0; i < run->count; i++) bx_frame_unref(run->frames[i]);
-  *run = (struct bx_run){0};
+  run->count = 0;
+  run->bytes = 0;
 }

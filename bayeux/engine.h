@@ -2,8 +2,8 @@
 // The engine seam: where the journal and the session records live.
 //
 // All calls return at once. What they lead to - completions and appended entries - is told from
-// inside turn() only, never from inside another call, so that both engines have the same order:
-// a publish is appended and delivered before its own completion.
+// inside turn() only, never from inside another call, and both engines keep to one order:
+// a publish is appended, then delivered, then completed.
 //
 // Requests belong to the caller, who keeps them and what they point to until `done`, which comes
 // exactly once, also when the engine is destroyed (refused, or unknown when it was on its way).
@@ -135,8 +135,8 @@ struct bx_engine_events {
   void *context;
   // The next entry of the journal, in order. Borrowed for the call.
   void (*appended)(void *context, bx_position, struct bx_slice channel, struct bx_frame *);
-  // What was appended goes to its sessions: told behind one entry or several, before anything else is. NULL: of no
-  // interest.
+  // What was appended goes to its sessions: told behind entries, one or several, before any other event but `again` and
+  // before any completion. Behind none it does nothing. NULL: of no interest.
   void (*deliver)(void *context);
 
   // Only from engines of several nodes:
@@ -216,6 +216,7 @@ struct bx_engine {
   bx_position base;       // the position below the first of this epoch
 };
 
+// For engines: tells `deliver`.
 static inline void bx_engine_deliver(const struct bx_engine *e) {
   if (e->events.deliver != NULL) e->events.deliver(e->events.context);
 }

@@ -15,7 +15,7 @@ struct bx_frame *bx_frame_create(size_t len, uint64_t *live) {
   return f;
 }
 
-void bx_frame_destroy(struct bx_frame *f) {
+void bx_frame_free(struct bx_frame *f) {
   --*f->live;
   bx_free(f);
 }

@@ -22,7 +22,7 @@ struct bx_frame {
 
 // A frame for a text of `len` bytes, to be filled through bx_frame_text() before it is shared.
 struct bx_frame *bx_frame_create(size_t len, uint64_t *live);
-void bx_frame_destroy(struct bx_frame *);   // of bx_frame_unref() only
+void bx_frame_free(struct bx_frame *);   // for bx_frame_unref(): nobody has it any more
 
 static inline struct bx_frame *bx_frame_ref(struct bx_frame *f) {
   f->refs++;
@@ -32,7 +32,7 @@ static inline struct bx_frame *bx_frame_ref(struct bx_frame *f) {
 static inline void bx_frame_unref(struct bx_frame *f) {
   if (f == NULL) return;
   BX_BUG_ON(f->refs == 0);
-  if (--f->refs == 0) bx_frame_destroy(f);
+  if (--f->refs == 0) bx_frame_free(f);
 }
 
 static inline char *bx_frame_text(struct bx_frame *f) { return f->bytes + BX_FRAME_HEADROOM + 1; }

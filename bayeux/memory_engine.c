@@ -4,8 +4,6 @@
 
 #include "bayeux/session.h"
 
-#define TOGETHER 16   // publishes that are delivered together
-
 struct once {
   struct bx_table_node node;
   struct bx_list link;   // oldest first
@@ -154,7 +152,8 @@ static struct bx_request *next(const struct bx_list *todo) {
   return bx_list_empty(todo) ? NULL : bx_container_of(todo->next, struct bx_request, link);
 }
 
-static void finish(struct memory_engine *m, struct bx_request *r, bx_millis now) {
+static void finish(struct memory_engine *m, struct bx_list *todo, bx_millis now) {
+  struct bx_request *r = bx_container_of(bx_list_take(todo), struct bx_request, link);
   enum bx_outcome outcome = outcome_of(m, r, now);
 
   r->done(r, outcome, outcome == BX_ACKNOWLEDGED ? m->head : 0);
@@ -166,17 +165,17 @@ static void finish_publishes(struct memory_engine *m, struct bx_list *todo, bx_m
     struct bx_request *request;
     enum bx_outcome outcome;
     bx_position position;
-  } of[TOGETHER];
+  } group[BX_RUN];
   unsigned count = 0;
 
-  for (struct bx_request *r; count < TOGETHER && (r = next(todo)) != NULL && r->kind == BX_REQUEST_PUBLISH; count++) {
+  for (struct bx_request *r; count < BX_RUN && (r = next(todo)) != NULL && r->kind == BX_REQUEST_PUBLISH; count++) {
     bx_list_take(todo);
-    of[count].request = r;
-    of[count].outcome = outcome_of(m, r, now);
-    of[count].position = of[count].outcome == BX_ACKNOWLEDGED ? publish(m, r, now) : 0;
+    group[count].request = r;
+    group[count].outcome = outcome_of(m, r, now);
+    group[count].position = group[count].outcome == BX_ACKNOWLEDGED ? publish(m, r, now) : 0;
   }
   bx_engine_deliver(&m->engine);
-  for (unsigned i = 0; i < count; i++) of[i].request->done(of[i].request, of[i].outcome, of[i].position);
+  for (unsigned i = 0; i < count; i++) group[i].request->done(group[i].request, group[i].outcome, group[i].position);
 }
 
 // What is submitted while the turn runs waits for the next one: a turn ends.
@@ -187,13 +186,11 @@ static void turn(struct bx_engine *engine, bx_millis now) {
   expire(m, now);
   bx_list_init(&todo);
   bx_list_splice(&todo, &m->waiting);
-  for (struct bx_request *r; (r = next(&todo)) != NULL;) {
-    if (r->kind == BX_REQUEST_PUBLISH) {
+  for (const struct bx_request *r; (r = next(&todo)) != NULL;) {
+    if (r->kind == BX_REQUEST_PUBLISH)
       finish_publishes(m, &todo, now);
-    } else {
-      bx_list_take(&todo);
-      finish(m, r, now);
-    }
+    else
+      finish(m, &todo, now);
   }
 }
 

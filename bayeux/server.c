@@ -12,21 +12,29 @@ static void appended(void *context, bx_position position, struct bx_slice channe
 }
 static void deliver(void *context) { bx_run_deliver(context); }
 
-static void gap(void *context, bx_position from, bx_position to) { bx_server_gap(context, from, to); }
+// Of what moves journal or sessions: engines have to have told `deliver`.
+static struct bx_server *delivered(void *context) {
+  struct bx_server *server = context;
 
-static void revoked(void *context, struct bx_slice user) { bx_server_revoked(context, user); }
-static void revoked_token(void *context, struct bx_slice token) { bx_server_revoked_token(context, token); }
+  BX_BUG_ON(server->run.count > 0);
+  return server;
+}
+
+static void gap(void *context, bx_position from, bx_position to) { bx_server_gap(delivered(context), from, to); }
+
+static void revoked(void *context, struct bx_slice user) { bx_server_revoked(delivered(context), user); }
+static void revoked_token(void *context, struct bx_slice token) { bx_server_revoked_token(delivered(context), token); }
 
 static uint64_t epoch(void *context, uint64_t number, bx_position first, bx_position survived) {
-  return bx_server_epoch(context, number, first, survived);
+  return bx_server_epoch(delivered(context), number, first, survived);
 }
 
 static void again(void *context, bx_position was) { ((struct bx_server *)context)->journal.again = was; }
 
-static void begin(void *context, bx_position base) { bx_journal_begin(&((struct bx_server *)context)->journal, base); }
+static void begin(void *context, bx_position base) { bx_journal_begin(&delivered(context)->journal, base); }
 
 static void jump(void *context, bx_position to) {
-  struct bx_server *server = context;
+  struct bx_server *server = delivered(context);
 
   bx_journal_jump(&server->journal, to);
   bx_list_splice(&server->readers, &server->ahead);
@@ -34,14 +42,18 @@ static void jump(void *context, bx_position to) {
 
 static struct bx_session *find(void *context, struct bx_slice id) { return bx_server_find_session(context, id); }
 
-static struct bx_session *adopt(void *context, const struct bx_record *r) { return bx_session_adopt(context, r); }
+static struct bx_session *adopt(void *context, const struct bx_record *r) {
+  return bx_session_adopt(delivered(context), r);
+}
 
-static void release(void *context, struct bx_session *s, struct bx_record *out) { bx_session_release(context, s, out); }
+static void release(void *context, struct bx_session *s, struct bx_record *out) {
+  bx_session_release(delivered(context), s, out);
+}
 
-static void settle(void *context, struct bx_session *s) { bx_session_settle(context, s); }
+static void settle(void *context, struct bx_session *s) { bx_session_settle(delivered(context), s); }
 
 static void resume(void *context) {
-  struct bx_server *server = context;
+  struct bx_server *server = delivered(context);
 
   for (int state = 0; state < BX_SESSION_AWAY; state++)
     bx_list_each (link, &server->states[state]) {
@@ -51,10 +63,10 @@ static void resume(void *context) {
     }
 }
 
-static void restore(void *context, struct bx_session *s) { bx_session_unrelease(context, s); }
-static void forget(void *context, struct bx_session *s) { bx_session_close(context, s, BX_END_MOVED); }
+static void restore(void *context, struct bx_session *s) { bx_session_unrelease(delivered(context), s); }
+static void forget(void *context, struct bx_session *s) { bx_session_close(delivered(context), s, BX_END_MOVED); }
 static void ended(void *context, struct bx_session *s, struct bx_slice reason) {
-  bx_session_close(context, s, bx_slice_equal(reason, BX_LIT("kicked")) ? BX_END_KICKED : BX_END_EXPIRED);
+  bx_session_close(delivered(context), s, bx_slice_equal(reason, BX_LIT("kicked")) ? BX_END_KICKED : BX_END_EXPIRED);
 }
 static bool counts(void *context, struct bx_slice channel) { return bx_server_counts(context, channel); }
 static void told(void *context, uint64_t count) { ((struct bx_server *)context)->counters.presence_told += count; }

@@ -38,7 +38,8 @@ struct bx_env {
   void (*leave)(void *context, void *tally);
   // NULL: nobody listens.
   void (*event)(void *context, enum bx_event, const struct bx_session *, struct bx_slice detail);
-  // An entry was appended; for those who watch channels (tail). NULL: nobody does.
+  // An entry was appended, and is not delivered yet: not the time to ask sessions where they stand. For those who watch
+  // channels (tail). NULL: nobody does.
   void (*appended)(void *context, const struct bx_entry *);
 };
 

@@ -202,13 +202,14 @@ void bx_ack_write(struct bx_server *, struct bx_session *, struct bx_buffer *out
 // Adds "ack":{"enabled":true,"batch":N} to `ext`, an object or empty.
 void bx_ack_offer(struct bx_server *, struct bx_session *, struct bx_buffer *ext);
 
+// The next entry of the journal: it is one more of the run, or begins another. And the run goes to its sessions.
+void bx_run_append(struct bx_server *, bx_position, struct bx_slice channel, struct bx_frame *);
+void bx_run_deliver(struct bx_server *);
+
 // One subscription ends. Who ends it sends the event, if there is to be one.
 void bx_session_drop_subscription(struct bx_server *, struct bx_session *, struct bx_subscription *);
 // What is known of the last answer.
 enum bx_arrival bx_session_arrival(const struct bx_session *);
-// The next entry of the journal; and what was appended goes to its sessions.
-void bx_run_append(struct bx_server *, bx_position, struct bx_slice channel, struct bx_frame *);
-void bx_run_deliver(struct bx_server *);
 // Looks again at what came of the last answer, for the connect that waits for it.
 void bx_session_weigh(struct bx_timer *);
 // A handshake or a connect came: the session lives on from now.

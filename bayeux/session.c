@@ -244,7 +244,7 @@ static void begin_waiting(struct bx_server *server, struct bx_session *s, bx_pos
 }
 
 void bx_session_push(struct bx_server *server, struct bx_session *s, struct bx_frame *frame, bx_position was) {
-  if (s->last_pushed == frame->position || had(s, was)) return;
+  if (s->last_pushed >= frame->position || had(s, was)) return;
   s->last_pushed = frame->position;
   if (!bx_outbox_has_room(&server->outboxes, &s->outbox, frame)) {
     server->counters.overflows++;
@@ -258,6 +258,7 @@ void bx_session_push(struct bx_server *server, struct bx_session *s, struct bx_f
 
 bool bx_session_push_all(struct bx_server *server, struct bx_session *s, const struct bx_run *run) {
   if (s->outbox.count > 0 || run->bytes > server->outboxes.max_bytes) return false;
+  s->last_pushed = run->frames[run->count - 1]->position;
   bx_outbox_fill(&server->outboxes, &s->outbox, run->frames, run->count, run->bytes);
   begin_waiting(server, s, run->frames[0]->position);
   return true;

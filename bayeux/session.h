@@ -50,16 +50,19 @@ enum bx_arrival {
   BX_ARRIVAL_LOST,      // the connection ended with some of it not acknowledged
 };
 
-#define BX_RUN 16
+#define BX_RUN 16   // entries that are delivered together at most
 
 // Entries of one channel, appended one after the other, which are delivered together, so that a session is visited once.
-// Nobody looks at sessions in between: engines see to that (bx_engine_events.deliver).
+// In between a live session does not have what its position says, so nobody asks for it: see bx_engine_events.deliver.
 struct bx_run {
   struct bx_frame *frames[BX_RUN];   // references: entries may be trimmed meanwhile
   uint32_t count;
   size_t bytes;
-  const struct bx_entry *last;   // the newest of the journal, so it is held. With a `was` it is alone.
+  const struct bx_entry
+      *last;   // the newest of the journal, so it is held, and its topics are. With a `was` it is alone.
 };
+
+_Static_assert(BX_RUN <= BX_OUTBOX_FRAMES, "a run fits into an empty outbox");
 
 struct bx_session {
   // The first cache line: what a message touches that is put into the outbox.
@@ -168,7 +171,8 @@ void bx_session_detach(struct bx_server *, struct bx_session *);   // the cursor
 // -- delivery -----------------------------------------------------------------------------------
 // A live session gets an entry that matches, and that stood at `was` before a rollback (0: nowhere).
 void bx_session_push(struct bx_server *, struct bx_session *, struct bx_frame *, bx_position was);
-// It gets all of a run; false: it has to be pushed one by one.
+// It gets all of a run, of two frames or more, which all match, and that no other topic brings to it. False: there is
+// something in its outbox, or it is too much for one; it has to be pushed one by one.
 bool bx_session_push_all(struct bx_server *, struct bx_session *, const struct bx_run *);
 // A reader gets an entry; false: its outbox is full.
 bool bx_session_feed(struct bx_server *, struct bx_session *, const struct bx_entry *);

@@ -118,7 +118,7 @@ static void apply_message(struct er_core *c, bx_position position, const struct 
   } else {
     er_origin_read(c, origin, position);
     c->engine.events.appended(c->engine.events.context, position, channel, frame);
-    bx_engine_deliver(&c->engine);
+    bx_engine_deliver(&c->engine);   // one by one: an acknowledgement may follow
     bx_frame_unref(frame);
   }
   if (!own) return;

@@ -7,6 +7,8 @@
 
 #include "tests/unit/support/world.h"
 
+enum { MANY = 80 };
+
 struct room {
   struct world w;
   struct wire publisher;
@@ -269,6 +271,43 @@ static void more_than_a_run(void **state) {
   end(&r);
 }
 
+// A place for the first one alone was never needed: the outbox was filled at once.
+static void a_session_is_visited_once(void **state) {
+  struct room r;
+
+  (void)state;
+  begin(&r, NULL);
+  world_subscribe(&r.w, r.id[0], "/a");
+  for (unsigned n = 1; n <= 5; n++) tell(&r, r.w.base + n, "/a");
+  deliver(&r);
+  assert_null(world_session(&r.w, r.id[0])->outbox.only);
+  assert_got(&r, 0, 1, 5);
+  end(&r);
+}
+
+// More than are looked at in advance.
+static void to_many(void **state) {
+  struct wire stream[MANY];
+  struct room r;
+  char id[32];
+
+  (void)state;
+  begin(&r, NULL);
+  for (unsigned i = 0; i < MANY; i++) {
+    world_handshake(&r.w, id);
+    world_subscribe(&r.w, id, "/a");
+    if (i % 2) world_subscribe(&r.w, id, "/*");
+    stream_connect(&stream[i], &r.w, id, "1");
+    wire_take(&stream[i]);
+  }
+  for (unsigned from = 0; from < 10; from += 5) {
+    publish_to(&r, "/a", from, 5);
+    for (unsigned i = 0; i < MANY; i++) assert_arrived(&stream[i], from, 5, 1);
+  }
+  for (unsigned i = 0; i < MANY; i++) wire_close(&stream[i]);
+  end(&r);
+}
+
 // Of sessions that were made on a node further on: each of its patterns counts from its own position.
 static void from_different_starts(void **state) {
   static const struct bx_record_subscription all[][2] = {
@@ -347,6 +386,8 @@ int main(void) {
       cmocka_unit_test(to_a_stream_that_goes),
       cmocka_unit_test(to_polls),
       cmocka_unit_test(more_than_a_run),
+      cmocka_unit_test(a_session_is_visited_once),
+      cmocka_unit_test(to_many),
       cmocka_unit_test(from_different_starts),
       cmocka_unit_test(twins),
   };

@@ -51,7 +51,9 @@ static void deliver(void *context) {
   struct run *r = context;
 
   assert_true(r->telling);
+  if (r->delivered == r->appended) return;
   r->delivered = r->appended;
+  bx_buffer_printf(r->out, "to sessions: up to %llu\n", (unsigned long long)(r->delivered - r->base));
 }
 
 static void done(struct bx_request *request, enum bx_outcome outcome, bx_position position) {
@@ -61,6 +63,7 @@ static void done(struct bx_request *request, enum bx_outcome outcome, bx_positio
 
   assert_true(r->telling);
   assert_int_equal(r->delivered, r->appended);   // before anything else is told
+  if (request->kind == BX_REQUEST_PUBLISH && outcome == BX_ACKNOWLEDGED) assert_true(position <= r->delivered);
   assert_int_equal(s->done++, 0);
   bx_buffer_printf(r->out, "done %c %s", s->name, outcomes[outcome]);
   if (request->kind == BX_REQUEST_PUBLISH && outcome == BX_ACKNOWLEDGED)
@@ -255,23 +258,28 @@ const struct engine_script engine_scripts[] = {
      "appended 1 /a {\"channel\":\"/a\",\"data\":\"a\"}\n"
      "appended 2 /service/x {\"channel\":\"/service/x\",\"data\":\"b\"}\n"
      "appended 3 /a/b/c {\"channel\":\"/a/b/c\",\"data\":\"c\"}\n"
+     "to sessions: up to 3\n"
      "done a acknowledged 1\n"
      "done b acknowledged 2\n"
      "done c acknowledged 3\n"
      "-- one more\n"
      "appended 4 /a {\"channel\":\"/a\",\"data\":\"d\"}\n"
+     "to sessions: up to 4\n"
      "done d acknowledged 4\n"
      "-- nothing follows\n"},
     {"from done", from_done,
      "appended 1 /a {\"channel\":\"/a\",\"data\":\"a\"}\n"
      "appended 2 /a {\"channel\":\"/a\",\"data\":\"b\"}\n"
+     "to sessions: up to 2\n"
      "done a acknowledged 1\n"
      "done b acknowledged 2\n"
      "appended 3 /a {\"channel\":\"/a\",\"data\":\"c\"}\n"
+     "to sessions: up to 3\n"
      "done c acknowledged 3\n"},
     {"once", once,
      "-- twice in a turn\n"
      "appended 1 /a {\"channel\":\"/a\",\"data\":\"a\"}\n"
+     "to sessions: up to 1\n"
      "done a acknowledged 1\n"
      "done b acknowledged 1 repeated\n"
      "-- later, on another channel\n"
@@ -280,6 +288,7 @@ const struct engine_script engine_scripts[] = {
      "appended 2 /a {\"channel\":\"/a\",\"data\":\"d\"}\n"
      "appended 3 /a {\"channel\":\"/a\",\"data\":\"e\"}\n"
      "appended 4 /a {\"channel\":\"/a\",\"data\":\"f\"}\n"
+     "to sessions: up to 4\n"
      "done d acknowledged 2\n"
      "done e acknowledged 3\n"
      "done f acknowledged 4\n"
@@ -288,14 +297,17 @@ const struct engine_script engine_scripts[] = {
      "done h acknowledged\n"
      "-- between publishes\n"
      "appended 1 /a/b {\"channel\":\"/a/b\",\"data\":\"a\"}\n"
+     "to sessions: up to 1\n"
      "done a acknowledged 1\n"
      "done s acknowledged\n"
      "appended 2 /a/b {\"channel\":\"/a/b\",\"data\":\"b\"}\n"
+     "to sessions: up to 2\n"
      "done b acknowledged 2\n"
      "done u acknowledged\n"
      "done x acknowledged\n"},
     {"destroyed", destroyed,
      "appended 1 /a {\"channel\":\"/a\",\"data\":\"a\"}\n"
+     "to sessions: up to 1\n"
      "done a acknowledged 1\n"
      "-- under way when it ends\n"
      "done b refused\n"
@@ -308,7 +320,8 @@ static void move_behind(struct bx_buffer *out, struct bx_buffer *later) {
   bx_buffer_clear(later);
 }
 
-// Between words: what was appended, then completions of publishes, then those of records, which tell no position.
+// Between words: what was appended, then completions of publishes, then those of records, which tell no position. Not
+// how many entries are delivered together.
 static struct bx_buffer set_apart(const char *text) {
   static const char record[] = "done x acknowledged\n";
   struct bx_buffer out = {0}, publishes = {0}, records = {0};
@@ -318,6 +331,7 @@ static struct bx_buffer set_apart(const char *text) {
     struct bx_slice line = {text, (size_t)(end - text)};
 
     if (text[0] == '-') move_behind(&out, &publishes), move_behind(&out, &records);
+    if (text[0] == 't') continue;
     bx_buffer_slice(text[0] != 'd' ? &out : line.len == sizeof record - 1 ? &records : &publishes, line);
   }
   move_behind(&out, &publishes);

@@ -4,6 +4,7 @@
 // nothing in them depends on time.
 //
 //   appended 1 /a {"n":1}     an entry was told: its position, channel, text
+//   to sessions: up to 1      what was appended is delivered
 //   done b acknowledged 2     a request was: its name, the outcome, the position if it is a publish's
 //   -- words                  the script says what it does
 //
