@@ -57,7 +57,7 @@ sends the same pings and answers the same renewals. The other servers, and how t
 
 Up to a few messages a write it is the kernel: sending over loopback costs 4 to 7 us, most of what any server here spends on a delivery, and only fewer sends
 help. What a server does besides is mostly waiting for memory: the state of one client is far from the last one's. Mora keeps what a delivery touches together
-and fetches it ahead, so that 10,000 subscribers cost each what 1,000 do. With many messages in one write it is what a server does for each message: reading the publish, its place in the journal, the
+and fetches it ahead, so that each of 10,000 subscribers costs less than a third more than each of 1,000; and what a turn brings for a channel comes to a client in one visit. With many messages in one write it is what a server does for each message: reading the publish, its place in the journal, the
 acknowledgement. A message that goes to and fro alone pays for waking up. An answered poll is four system calls: reading the request, a look whether the peer has gone, the
 answer, and how much of the last answer the peer's TCP has acknowledged; two of them are there so that nothing is lost. Redis does the same for a
 publish to 100 and to 1,000 subscribers, command by command, and shares a core with the node here: what the node asks
